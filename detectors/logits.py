@@ -1,0 +1,149 @@
+"""Base scores of the logits: MSP, temperature-scaled MSP, entropy, GEN, energy, maximum logit.
+
+Values and gradients stay finite for logits up to +-1e4 in float32: everything is computed in log-space.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .detector import Batches, Classifier, Score, collect
+
+
+def log_odds(score: Score, z: Tensor, h: Tensor | None = None) -> Tensor:
+    """log p - log(1 - p) of the top class: increasing in the maximum softmax probability, never saturated."""
+    top, rest = z.sort(dim=1, descending=True).values.split([1, z.shape[1] - 1], dim=1)
+    return top.squeeze(1) - rest.logsumexp(1)
+
+
+class MSP(Score):
+    """max_c softmax(z)_c, in [1/K, 1] (Hendrycks & Gimpel 2017)."""
+
+    name = "msp"
+    surrogates = {"log-odds": log_odds}
+
+    def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
+        return z.softmax(1).amax(1)
+
+
+class MSPT(Score):
+    """max_c softmax(z / T)_c with T fitted on the NLL of the ID validation logits (Guo et al. 2017).
+
+    T is fitted as OpenOOD v1.5 does: LBFGS, learning rate 0.01, 50 iterations from T = 1.5. That stops short of the
+    optimum (CIFAR-10 ResNet-20: 1.73 instead of 2.35). A given `temperature` is used as it is.
+    """
+
+    name = "msp-t"
+    symbols = {"T": "temperature"}
+    surrogates = {"log-odds": lambda self, z, h: log_odds(self, z / self._fitted_temperature())}
+
+    def __init__(self, net: Classifier, *, temperature: float | None = None) -> None:
+        super().__init__(net)
+        if temperature is not None and not temperature > 0:
+            raise ValueError(f"temperature {temperature}: expected a number above 0")
+        self.temperature = temperature
+        self._fit = temperature is None
+
+    def fit(self, train: Batches, val: Batches) -> MSPT:
+        if self._fit:
+            split = collect(self.net, val)
+            self.temperature = fit_temperature(split.logits, split.labels)
+        return self
+
+    def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
+        return (z / self._fitted_temperature()).softmax(1).amax(1)
+
+    def _fitted_temperature(self) -> float:
+        if self.temperature is None:
+            raise ValueError("msp-t has no temperature yet: call fit(train, val) or give temperature=")
+        return self.temperature
+
+    def fitted(self) -> dict[str, float]:
+        return {"temperature": self._fitted_temperature()} if self._fit else {}
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """argmin_T of the mean NLL of softmax(z / T), as far as 50 LBFGS iterations at rate 0.01 get from T = 1.5."""
+    T = torch.full((1,), 1.5, device=logits.device, dtype=logits.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS([T], lr=0.01, max_iter=50)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        nll = F.cross_entropy(logits / T, labels)
+        nll.backward()
+        return nll
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return T.item()
+
+
+class ENT(Score):
+    """sum_c p_c log p_c, the negative entropy, in [-log K, 0]; surrogate: cross-entropy to the uniform distribution."""
+
+    name = "ent"
+    surrogates = {"uniform": lambda self, z, h: z.logsumexp(1) - z.mean(1)}
+
+    def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
+        log_p = z.log_softmax(1)
+        return (log_p.exp() * log_p).sum(1)
+
+
+class GEN(Score):
+    """-sum over the top M classes of p^gamma (1 - p)^gamma, in [-M 4^-gamma, 0] (Liu et al. 2023).
+
+    The published code forms (1 - p)^gamma from a float32 softmax: once p rounds to 1 its gradient is NaN, which
+    `sign` turns into 0, so attacks and PRO leave those images alone. Here log(1 - p) comes from the other logits:
+    value and gradient are those of real arithmetic. M is clipped to the number of classes.
+    """
+
+    name = "gen"
+    symbols = {"M": "top", "g": "gamma"}
+
+    def __init__(self, net: Classifier, *, gamma: float = 0.1, top: int = 100) -> None:
+        super().__init__(net)
+        if not gamma > 0:
+            raise ValueError(f"gamma {gamma}: expected a number above 0")
+        if top < 1:
+            raise ValueError(f"top {top}: expected at least 1 class")
+        self.gamma, self.top = gamma, top
+
+    def log_terms(self, z: Tensor) -> Tensor:
+        """gamma log(p_c (1 - p_c)) for the top M classes, the most probable first: (B, min(M, K))."""
+        z = z.sort(dim=1, descending=True).values
+        log_p = z.log_softmax(1)
+        log_1p_top = z[:, 1:].logsumexp(1, keepdim=True) - z.logsumexp(1, keepdim=True)
+        log_1p = torch.cat([log_1p_top, torch.log1p(-log_p[:, 1:].exp())], dim=1)
+        return self.gamma * (log_p + log_1p)[:, : self.top]
+
+    surrogates = {"log": lambda self, z, h: -self.log_terms(z).logsumexp(1)}
+
+    def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
+        return -self.log_terms(z).exp().sum(1)
+
+
+class EBO(Score):
+    """T logsumexp(z / T), the negative free energy (Liu et al. 2020)."""
+
+    name = "ebo"
+    symbols = {"T": "temperature"}
+
+    def __init__(self, net: Classifier, *, temperature: float = 1.0) -> None:
+        super().__init__(net)
+        if not temperature > 0:
+            raise ValueError(f"temperature {temperature}: expected a number above 0")
+        self.temperature = temperature
+
+    def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
+        return self.temperature * (z / self.temperature).logsumexp(1)
+
+
+class MLS(Score):
+    """max_c z_c, the maximum logit (Hendrycks et al. 2022)."""
+
+    name = "mls"
+
+    def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
+        return z.amax(1)

@@ -1,0 +1,256 @@
+"""Median smoothing and ROSS over any deterministic base score: scores of N noisy copies, combined per image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .detector import Batches, Detector
+from .pro import sum_weighted
+
+
+class Smoothed(Detector):
+    """combine(s_1, ..., s_N) with s_i = s(x + g_i), g_i ~ N(0, sigma^2 I), no clipping in between.
+
+    sigma is in units of the network's input space (default 0.0125: the published 0.05 in normalised space times a
+    standard deviation of about 0.25). The network never sees more than `chunk` images at once.
+
+    `value_and_grad` draws `draws` copies (default N). Objectives: `exact` (the combination); `mean` (of the s_i);
+    `soft-median` (weights proportional to exp(-(s_i - m)^2 / (2 h^2)), h = D / 2, held constant); `base` (s of the
+    clean image, no noise: the transfer attack). All copies together take one forward and backward pass each; when
+    their gradients would take more room than eight chunks of images, the scores come first, without gradients, and a
+    second pass with the same noise adds up w_i grad s_i, w = d combine / d s. So peak memory does not grow with N.
+    """
+
+    randomized = True
+    objectives: tuple[str, ...] = ("exact", "mean", "soft-median", "base")
+    symbols = {"N": "copies"}
+
+    def __init__(
+        self, base: Detector, *, copies: int = 25, sigma: float = 0.0125, chunk: int = 256, seed: int = 0
+    ) -> None:
+        super().__init__()
+        if base.randomized:
+            raise ValueError(f"{self.name} needs a deterministic base score, not {base.name}")
+        if copies < 1:
+            raise ValueError(f"copies {copies}: expected at least 1")
+        if not sigma >= 0:
+            raise ValueError(f"sigma {sigma}: expected a number of at least 0")
+        if chunk < 1:
+            raise ValueError(f"chunk {chunk}: expected at least 1 image")
+        self.base, self.copies, self.sigma, self.chunk, self.seed = base, copies, sigma, chunk, seed
+
+    def combine(self, s: Tensor) -> Tensor:
+        """The score (B,) of the matrix of copies' scores s (N, B)."""
+        raise NotImplementedError
+
+    def fit(self, train: Batches, val: Batches) -> Smoothed:
+        self.base.fit(train, val)
+        return self
+
+    def fitted(self) -> dict[str, float]:
+        return self.base.fitted()
+
+    def copies_of(self, x: Tensor, n: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+        """n noisy copies of x, a chunk (n_c, B, C, H, W) at a time; the chunk size does not change the noise."""
+        generator = self._required(generator)
+        size = max(1, self.chunk // len(x))
+        for start in range(0, n, size):
+            noise = [
+                torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+                for _ in range(min(size, n - start))
+            ]
+            yield x + self.sigma * torch.stack(noise)
+
+    def _required(self, generator: torch.Generator | None) -> torch.Generator:
+        if generator is None:
+            raise ValueError(f"{self.name} is randomised: give it a torch.Generator (generator=...)")
+        return generator
+
+    def matrix(self, x: Tensor, *, generator: torch.Generator | None, n: int | None = None) -> Tensor:
+        """The scores of n noisy copies of every image, (n, B)."""
+        chunks = self.copies_of(x, n or self.copies, generator)
+        return torch.cat([self.base(c.flatten(0, 1)).view(c.shape[:2]) for c in chunks])
+
+    def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        return self.combine(self.matrix(x, generator=generator))
+
+    def instability(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """D (B,), the mean absolute deviation of the copies' scores around their median."""
+        s = self.matrix(x, generator=generator)
+        return deviation(s, s.median(0).values)
+
+    def value_and_grad(
+        self,
+        x: Tensor,
+        *,
+        objective: str = "exact",
+        draws: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        self.check_objective(objective)
+        if objective == "base":
+            return self.base.value_and_grad(x)
+        n = draws or self.copies
+        if self._one_pass(n):
+            parts = [self._scores_and_grads(c) for c in self.copies_of(x, n, generator)]
+            s, grads = (torch.cat(p) for p in zip(*parts, strict=True))
+            value, weights = self._reduce(s, objective)
+            return value, sum_weighted(weights, grads)
+        generator = self._required(generator)
+        state = generator.get_state()
+        with torch.no_grad():
+            s = self.matrix(x, generator=generator, n=n)
+        value, weights = self._reduce(s, objective)
+        generator.set_state(state)
+        grad, start = torch.zeros_like(x), 0
+        for copies in self.copies_of(x, n, generator):
+            w = weights[start : start + len(copies)]
+            start += len(copies)
+            if w.any():
+                grad += sum_weighted(w, self._scores_and_grads(copies)[1])
+        return value, grad
+
+    def _scores_and_grads(self, copies: Tensor) -> tuple[Tensor, Tensor]:
+        value, grad = self.base.value_and_grad(copies.flatten(0, 1))
+        return value.view(copies.shape[:2]), grad.view(copies.shape)
+
+    def _reduce(self, s: Tensor, objective: str) -> tuple[Tensor, Tensor]:
+        """The objective (B,) of the copies' scores (N, B) and its derivative in each of them (N, B)."""
+        if objective == "mean":
+            return s.mean(0), torch.full_like(s, 1 / len(s))
+        if objective == "soft-median":
+            m = s.median(0).values
+            h = (deviation(s, m) / 2).clamp_min(torch.finfo(s.dtype).tiny ** 0.5)
+            weights = (-(((s - m) / h) ** 2) / 2).softmax(0)
+            return (weights * s).sum(0), weights
+        with torch.enable_grad():
+            s = s.detach().requires_grad_()
+            value = self._objective(s, objective)
+            (weights,) = torch.autograd.grad(value.sum(), s)
+        return value.detach(), weights
+
+    def _objective(self, s: Tensor, objective: str) -> Tensor:
+        return self.combine(s)
+
+    def _one_pass(self, n: int) -> bool:
+        return 8 * n <= self.chunk  # the gradients of n copies of a shard of 64 images fill at most 8 chunks
+
+    def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
+        forward, backward = self.base.passes()
+        if objective == "base":
+            return forward, backward
+        n = draws or self.copies
+        if not self._one_pass(n):
+            first_forward, first_backward = self.base.score_passes()
+            forward, backward = forward + first_forward, backward + first_backward
+        return n * forward, n * backward
+
+    def score_passes(self) -> tuple[int, int]:
+        forward, backward = self.base.score_passes()
+        return self.copies * forward, self.copies * backward
+
+
+def deviation(s: Tensor, m: Tensor) -> Tensor:
+    """D = mean_i |s_i - m| over the copies (N, B), the mean absolute deviation around m (B,)."""
+    return (s - m).abs().mean(0)
+
+
+class Median(Smoothed):
+    """m = median_i s_i, the lower middle for even N (Chiang et al. 2020)."""
+
+    name = "median"
+
+    def combine(self, s: Tensor) -> Tensor:
+        return s.median(0).values
+
+
+class MAD(Smoothed):
+    """-D, D = mean_i |s_i - m|: the mean (not median) absolute deviation, as the ROSS code computes it."""
+
+    name = "mad"
+
+    def combine(self, s: Tensor) -> Tensor:
+        return -deviation(s, s.median(0).values)
+
+
+class COV(Smoothed):
+    """-D / (m + 1e-12), with the median's sign as published: for scores below 0 it points the other way."""
+
+    name = "cov"
+
+    def combine(self, s: Tensor) -> Tensor:
+        m = s.median(0).values
+        return -deviation(s, m) / (m + 1e-12)
+
+
+class ROSS(Smoothed):
+    """S = min(m, tau) + max(m - tau, 0) (1 + lambda / (D + eta)): the median, raised where copies agree (ROSS, 2026).
+
+    tau is the 5% quantile of m over the ID validation images, fitted on noise seeded with `seed`. Where all copies
+    score alike (D = 0) S explodes to lambda / eta, as published. Besides those of `Smoothed` it has the objective
+    `log-gain`, asinh((S - tau) / c) with c the interquartile range of m on ID validation: S with the explosion tamed.
+    """
+
+    name = "ross"
+    objectives = ("exact", "mean", "soft-median", "log-gain", "base")
+    symbols = {"N": "copies", "lambda": "gain"}
+
+    def __init__(
+        self,
+        base: Detector,
+        *,
+        copies: int = 25,
+        sigma: float = 0.0125,
+        gain: float = 0.01,
+        eta: float = 1e-12,
+        chunk: int = 256,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(base, copies=copies, sigma=sigma, chunk=chunk, seed=seed)
+        if not gain >= 0:
+            raise ValueError(f"gain {gain}: expected a number of at least 0")
+        if not eta > 0:
+            raise ValueError(f"eta {eta}: expected a number above 0")
+        self.gain, self.eta = gain, eta
+        self.tau: float | None = None
+        self.spread = 1.0
+
+    def fit(self, train: Batches, val: Batches) -> ROSS:
+        self.base.fit(train, val)
+        m, generator = [], None
+        with torch.no_grad():
+            for x, _ in val:
+                if generator is None:
+                    generator = torch.Generator(x.device).manual_seed(self.seed)
+                m.append(self.matrix(x, generator=generator).median(0).values)
+        if not m:
+            raise ValueError("ross cannot fit tau on an empty validation split")
+        self.fit_medians(torch.cat(m))
+        return self
+
+    def fit_medians(self, m: Tensor) -> None:
+        """tau and the scale of `log-gain` from the medians of the ID validation images (n,)."""
+        tau, low, high = torch.quantile(m.double(), m.new_tensor([0.05, 0.25, 0.75], dtype=torch.double)).tolist()
+        if not all(map(torch.isfinite, m)):
+            raise ValueError("ross: the base score of an ID validation image is not finite")
+        self.tau = tau
+        self.spread = high - low if high > low else 1.0
+
+    def combine(self, s: Tensor) -> Tensor:
+        tau, m = self._fitted_tau(), s.median(0).values
+        return m.clamp_max(tau) + (m - tau).clamp_min(0) * (1 + self.gain / (deviation(s, m) + self.eta))
+
+    def _fitted_tau(self) -> float:
+        if self.tau is None:
+            raise ValueError("ross has no tau yet: call fit(train, val)")
+        return self.tau
+
+    def _objective(self, s: Tensor, objective: str) -> Tensor:
+        S = self.combine(s)
+        return torch.asinh((S - self._fitted_tau()) / self.spread) if objective == "log-gain" else S
+
+    def fitted(self) -> dict[str, float]:
+        return {**self.base.fitted(), **({} if self.tau is None else {"tau": self.tau, "spread": self.spread})}

@@ -1,0 +1,172 @@
+"""The command line: options of a run, progress on stderr, the result on stdout, one line for every mistake."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from detectors import unknown
+
+from . import __version__
+from .config import RunConfig, parse_eps, parse_param
+from .evaluate import EvaluationError, silent
+from .result import Result
+from .run import run
+
+ClickException: Any = typer.BadParameter.__mro__[2]  # typer carries click under a private name, or needs it beside
+DEFAULTS = RunConfig()
+FORMATS: dict[str, Callable[[Result], str]] = {
+    "table": Result.to_table,
+    "json": Result.to_json,
+    "csv": lambda result: result.to_csv().rstrip(),
+}
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=False)
+
+
+@app.callback(invoke_without_command=True)
+def version(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Robustness of out-of-distribution detectors under adaptive attacks.
+
+    Without a command, `run` is meant: `python -m roodbench --detector ross --attack both`.
+    """
+    if version:
+        typer.echo(f"roodbench {__version__}")
+        raise typer.Exit
+
+
+@app.command("run")
+def run_command(
+    detector: Annotated[str, typer.Option(help="NAME[,NAME] or all.")] = ",".join(DEFAULTS.detector),
+    base: Annotated[str, typer.Option(help="Base score of pro, median, mad, cov, ross.")] = DEFAULTS.base,
+    param: Annotated[list[str] | None, typer.Option(help="Hyper-parameter key=value (repeatable).")] = None,
+    attack: Annotated[str, typer.Option(help="none, min (lower ID), max (raise OOD) or both.")] = DEFAULTS.attack,
+    method: Annotated[str, typer.Option(help="suite, pgd, noise or transfer.")] = DEFAULTS.method,
+    objective: Annotated[str | None, typer.Option(help="Attack this objective alone.")] = None,
+    strength: Annotated[str, typer.Option(help="quick.")] = DEFAULTS.strength,
+    eps: Annotated[str | None, typer.Option(help="Radius [,radius], such as 8/255; default per benchmark.")] = None,
+    norm: Annotated[str, typer.Option(help="linf or l2.")] = DEFAULTS.norm,
+    steps: Annotated[int | None, typer.Option(help="Attack steps; default by strength.")] = None,
+    restarts: Annotated[int | None, typer.Option(help="Random starts; default by strength.")] = None,
+    space: Annotated[str, typer.Option(help="pixel, or normalized: units after (x - mean) / std.")] = DEFAULTS.space,
+    benchmark: Annotated[str, typer.Option(help="digits or cifar10.")] = DEFAULTS.benchmark,
+    data_root: Annotated[str | None, typer.Option(envvar="ROODBENCH_DATA", help="OpenOOD-style folder.")] = None,
+    ood: Annotated[str | None, typer.Option(help="OOD sets NAME[,NAME]; default all.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network; default per benchmark.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Weights: .safetensors, .th or .pt.")] = None,
+    limit: Annotated[int, typer.Option(help="Images per population; 0 for all.")] = DEFAULTS.limit,
+    batch_size: Annotated[str, typer.Option(help="auto, or noisy copies per network pass.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = DEFAULTS.device,
+    seed: Annotated[int, typer.Option(help="Seed of all noise and random starts.")] = DEFAULTS.seed,
+    out: Annotated[str | None, typer.Option(help="Folder for runs; default in the user's cache.")] = None,
+    format: Annotated[str, typer.Option(help="table, json or csv.")] = "table",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a check of the attack fails.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only warnings.")] = False,
+) -> None:
+    """Evaluate detectors, clean and under attack. Results go to stdout, progress and notices to stderr."""
+    if format not in FORMATS:
+        raise ValueError(unknown("format", format, FORMATS))
+    config = RunConfig(
+        detector=names(detector, "detector"),
+        base=base,
+        params=dict(parse_param(text) for text in param or []),
+        attack=attack,
+        method=method,
+        objective=objective,
+        strength=strength,
+        eps=None if eps is None else tuple(parse_eps(text) for text in eps.split(",")),
+        norm=norm,
+        steps=steps,
+        restarts=restarts,
+        space=space,
+        benchmark=benchmark,
+        data_root=data_root,
+        ood=None if ood is None else names(ood, "OOD set"),
+        model=model,
+        checkpoint=checkpoint,
+        limit=limit,
+        batch_size=DEFAULTS.batch_size if batch_size == "auto" else whole("batch-size", batch_size),
+        device=device,
+        seed=seed,
+    )
+    log = start_logging(quiet)
+    bars = silent if quiet or not sys.stderr.isatty() else progress_bars
+    result, folder = run(config, out=None if out is None else Path(out), progress=bars)
+    typer.echo(FORMATS[format](result))
+    log.info("kept in %s (%.0f s)", folder, result.timing["seconds"])
+    failed = [i["message"] for i in result.indicators if not i["passed"]]
+    for message in failed:
+        log.warning("unreliable: %s", message)
+    if strict and failed:
+        raise typer.Exit(1)
+
+
+def names(text: str, kind: str) -> tuple[str, ...]:
+    found = tuple(name.strip() for name in text.split(","))
+    if "" in found:
+        raise ValueError(f"{kind} {text!r}: expected NAME[,NAME]")
+    return tuple(dict.fromkeys(found))
+
+
+def whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name} {text!r}: expected auto or a whole number") from None
+
+
+def start_logging(quiet: bool) -> logging.Logger:
+    """Notices of the package on stderr, one line each."""
+    log = logging.getLogger("roodbench")
+    log.handlers.clear()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("roodbench: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    return log
+
+
+@contextmanager
+def progress_bars(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar with the time left for one population, on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(label, total=total)
+        yield lambda n: bars.advance(task, n)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {"run"}
+    if not arguments or (arguments[0] not in commands and arguments[0] not in ("--help", "--version")):
+        if arguments and not arguments[0].startswith("-"):
+            return fail(f"unknown command {arguments[0]!r}: expected one of {', '.join(sorted(commands))}", 2)
+        arguments = ["run", *arguments]
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="roodbench")
+        return code if isinstance(code, int) else 0
+    except typer.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return fail("interrupted; finished populations are kept, the same command goes on from there", 130)
+    except ClickException as error:
+        return fail(error.format_message(), 2)
+    except ValueError as error:
+        return fail(str(error), 2)
+    except (EvaluationError, OSError) as error:
+        return fail(str(error), 1)
+
+
+def fail(message: str, code: int) -> int:
+    print(f"roodbench: error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    return code

@@ -1,0 +1,156 @@
+"""Every setting of a run and its default, in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+import torch
+
+from attacks import METHODS, STRENGTHS, ThreatModel
+from detectors import BASES, WRAPPERS, keywords, unknown
+
+from .data import BENCHMARKS, Benchmark
+from .evaluate import DIRECTIONS, AttackPlan
+from .models import MODELS
+
+DETECTORS = {**BASES, **WRAPPERS}
+L2_EPS = 0.5
+"""Default l2 radius, RobustBench's for CIFAR-10."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What `python -m roodbench` runs. None stands for the benchmark's own default."""
+
+    detector: tuple[str, ...] = ("ross",)
+    base: str = "gen"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    attack: str = "both"
+    method: str = "suite"
+    objective: str | None = None
+    strength: str = "quick"
+    eps: tuple[float, ...] | None = None
+    norm: str = "linf"
+    steps: int | None = None
+    restarts: int | None = None
+    space: str = "pixel"
+    benchmark: str = "digits"
+    data_root: str | None = None
+    ood: tuple[str, ...] | None = None
+    model: str | None = None
+    checkpoint: str | None = None
+    limit: int = 100
+    batch_size: int = 256
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.detector == ("all",):
+            object.__setattr__(self, "detector", tuple(DETECTORS))
+        for name in self.detector:
+            one_of("detector", name, DETECTORS)
+        one_of("base score", self.base, BASES)
+        one_of("attack", self.attack, DIRECTIONS)
+        one_of("method", self.method, METHODS)
+        one_of("strength", self.strength, STRENGTHS)
+        one_of("norm", self.norm, ("linf", "l2"))
+        one_of("space", self.space, ("pixel", "normalized"))
+        one_of("benchmark", self.benchmark, BENCHMARKS)
+        if self.model is not None:
+            one_of("model", self.model, MODELS)
+        for name in ("steps", "restarts", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name.replace('_', '-')} {value}: expected at least 1")
+        if self.limit != 0 and self.limit < 2:
+            raise ValueError(f"limit {self.limit}: expected at least 2 images per population, or 0 for all")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed {self.seed}: expected a whole number of at least 0")
+        for eps in self.eps or ():
+            check_eps(eps, self.norm, self.space)
+        for key in self.params:
+            takers = [takes(name, self.base) for name in self.detector]
+            if not any(key in taken for taken in takers):
+                known = list(dict.fromkeys(k for taken in takers for k in taken))
+                raise ValueError(unknown(f"parameter of {', '.join(self.detector)}", key, known))
+
+
+def takes(detector: str, base: str) -> list[str]:
+    """The hyper-parameters of a detector over a base, argument names first, then the papers' symbols."""
+    classes = [DETECTORS[detector], *([BASES[base]] if detector in WRAPPERS else [])]
+    names = [name for cls in classes for name in keywords(cls) if name not in ("chunk", "seed")]
+    return names + [symbol for cls in classes for symbol in cls.symbols]
+
+
+def one_of(kind: str, value: str, choices: Any) -> None:
+    if value not in choices:
+        raise ValueError(unknown(kind, value, choices))
+
+
+def check_eps(eps: float, norm: str, space: str) -> None:
+    if not 0 <= eps < float("inf"):
+        raise ValueError(f"epsilon {eps:g}: expected a number of at least 0, such as 8/255")
+    if eps > 1 and norm == "linf" and space == "pixel":
+        raise ValueError(f"epsilon {eps:g}: pixels lie in [0, 1]; did you mean {eps:g}/255?")
+
+
+def parse_eps(text: str) -> float:
+    """`8/255` or `0.03` as a number."""
+    try:
+        numerator, _, denominator = text.partition("/")
+        return float(numerator) / (float(denominator) if denominator else 1.0)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"epsilon {text!r}: expected a number such as 8/255 or 0.03") from None
+
+
+def parse_param(text: str) -> tuple[str, Any]:
+    """`key=value` with the value as a number, true, false or null where it reads as one."""
+    key, equals, value = text.partition("=")
+    if not equals or not key or not value:
+        raise ValueError(f"parameter {text!r}: expected key=value, such as sigma=0.05")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
+def plan_of(
+    bench: Benchmark,
+    *,
+    eps: float | None = None,
+    norm: str = "linf",
+    method: str = "suite",
+    objective: str | None = None,
+    strength: str = "quick",
+    steps: int | None = None,
+    restarts: int | None = None,
+) -> AttackPlan:
+    """The adversary on a benchmark: radius in units of its input space, default the benchmark's."""
+    if eps is None:
+        eps = (bench.eps if norm == "linf" else L2_EPS) / bench.std
+    check_eps(eps, norm, bench.space)
+    one_of("method", method, METHODS)
+    one_of("strength", strength, STRENGTHS)
+    spend = STRENGTHS[strength]
+    spend = replace(spend, steps=steps or spend.steps, restarts=restarts or spend.restarts)
+    return AttackPlan(ThreatModel(eps, cast(Literal["linf", "l2"], norm), bench.bounds), method, objective, spend)
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is the GPU where there is one; ValueError for a device this machine lacks."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"unknown device {name!r}: expected auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r}: this machine (or this build of torch) has no CUDA; use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r}: this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+    return device

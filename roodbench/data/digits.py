@@ -1,0 +1,60 @@
+"""The embedded benchmark: real 8x8 images that scikit-learn carries, no download."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .benchmark import Benchmark, ImageSet, Split, SplitGuard, subset
+
+ID_CLASSES = 6
+
+
+def digits(limit: int | None = None) -> Benchmark:
+    """Digits 0-5 as ID; near-OOD digits 6-9 (`unseen-digits`), far-OOD `photos` and `noise`; (1, 8, 8) in [0, 1].
+
+    Splits (numpy default_rng(0), disjoint in content): ID train 600, val 150, test 333. OOD test 500 images of each
+    set; OOD val 100 other images of each set, pooled. `photos` are 8x8 patches, on a grid, of scikit-learn's two
+    sample photographs in grey; `noise` is uniform, in the digits' 17 grey levels.
+    """
+    from sklearn.datasets import load_digits, load_sample_images
+
+    rng = np.random.default_rng(0)
+    raw = load_digits()
+    images = (raw.images / 16).astype(np.float32)[:, None]
+    known = rng.permutation(np.flatnonzero(raw.target < ID_CLASSES))
+    grey = [photo.astype(np.float64) @ [0.299, 0.587, 0.114] / 255 for photo in load_sample_images().images]
+    pools = {
+        "unseen-digits": images[rng.permutation(np.flatnonzero(raw.target >= ID_CLASSES))],
+        "photos": rng.permutation(np.concatenate([patches(photo) for photo in grey])),
+        "noise": rng.integers(0, 17, (600, 1, 8, 8)).astype(np.float32) / 16,
+    }
+    guard = SplitGuard()
+    val = np.concatenate([pool[:100] for pool in pools.values()])
+
+    def known_set(name: str, split: Split, index: np.ndarray) -> ImageSet:
+        names = [f"digit {i}" for i in index]
+        return ImageSet(name, split, raw.target[index], lambda: images[index], names=names, guard=guard)
+
+    def ood_set(name: str, pool: np.ndarray) -> ImageSet:
+        kept = pool[subset(len(pool), limit)]
+        return ImageSet(name, "OOD test", np.full(len(kept), -1), lambda: kept, guard=guard)
+
+    test = known[750:]
+    return Benchmark(
+        name="digits",
+        id_train=known_set("digits-train", "ID train", known[:600]),
+        id_val=known_set("digits-val", "ID val", known[600:750]),
+        id_test=known_set("digits", "ID test", test[subset(len(test), limit)]),
+        ood_val=ImageSet("digits-ood-val", "OOD val", np.full(len(val), -1), lambda: val, guard=guard),
+        ood={name: ood_set(name, pool[100:600]) for name, pool in pools.items()},
+        groups={"unseen-digits": "near", "photos": "far", "noise": "far"},
+        eps=16 / 255,
+        sigma=0.05,
+    )
+
+
+def patches(photo: np.ndarray) -> np.ndarray:
+    """The distinct 8x8 patches of a grey photograph's grid, (n, 1, 8, 8) float32."""
+    h, w = photo.shape[0] // 8 * 8, photo.shape[1] // 8 * 8
+    grid = photo[:h, :w].reshape(h // 8, 8, w // 8, 8).swapaxes(1, 2).reshape(-1, 1, 8, 8)
+    return np.unique(grid.astype(np.float32), axis=0)

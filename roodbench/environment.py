@@ -1,0 +1,59 @@
+"""Where a result was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .store import code_version
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions, device, threads and the code's revision, for the record."""
+    packages = ("roodbench", "torch", "numpy", "scipy", "scikit-learn", "pillow", "safetensors")
+    return {
+        "python": platform.python_version(),
+        "versions": {name: installed(name) for name in packages},
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "device_type": device.type,
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "revision": revision(),
+        "code": code_version(),
+    }
+
+
+def installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def revision() -> str | None:
+    """The git commit of a source checkout (with `+` where it was modified), None for an installed package."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        run = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

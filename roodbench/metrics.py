@@ -1,0 +1,175 @@
+"""How well scores separate ID from OOD: AUROC, FPR95 and AUPR of raw scores in float64, with intervals.
+
+Scores are (n,) per draw or (R, n) for R draws of a randomised detector; higher = more in-distribution. A randomised
+detector's metric is the mean over its draws, never the metric of mean scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm, rankdata
+from sklearn.metrics import auc, precision_recall_curve, roc_curve
+
+LEVEL = 0.95
+BOOTSTRAPS = 400
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval at level 95%."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def ci(self) -> list[float]:
+        return [self.low, self.high]
+
+
+def draws(scores: np.ndarray) -> np.ndarray:
+    """(R, n) float64; ValueError for a score that is NaN or infinite."""
+    scores = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    if not np.isfinite(scores).all():
+        bad = np.argwhere(~np.isfinite(scores))[0]
+        raise ValueError(f"score of image {bad[1]} is {scores[tuple(bad)]}: expected a finite number")
+    if scores.shape[1] < 2:
+        raise ValueError(f"{scores.shape[1]} images in a population: expected at least 2")
+    return scores
+
+
+def auroc(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """P(s_id > s_ood) + P(s_id = s_ood) / 2, from mid-ranks.
+
+    >>> auroc(np.array([3.0, 1.0]), np.array([1.0, 0.0]))
+    0.875
+    """
+    return components(id_scores, ood_scores).value
+
+
+def same_draws(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b = draws(id_scores), draws(ood_scores)
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} draws of ID scores but {len(b)} of OOD scores")
+    return a, b
+
+
+def placement_values(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """DeLong's structural components: per ID image the share of OOD below it, per OOD image the share of ID above."""
+    n, m = len(id_scores), len(ood_scores)
+    together = rankdata(np.concatenate([id_scores, ood_scores]))
+    v_id = (together[:n] - rankdata(id_scores)) / m
+    v_ood = 1 - (together[n:] - rankdata(ood_scores)) / n
+    return v_id, v_ood
+
+
+@dataclass(frozen=True)
+class Components:
+    """An AUROC as a two-sample U-statistic: components of each image, averaged over draws, and the draws' AUROCs."""
+
+    v_id: np.ndarray
+    v_ood: Sequence[np.ndarray]
+    """One array per OOD set: several when AUROCs over sets are averaged."""
+    per_draw: np.ndarray
+
+    @property
+    def value(self) -> float:
+        return float(self.per_draw.mean())
+
+    def minus(self, other: Components) -> Components:
+        """The paired difference of two AUROCs on the same images (DeLong et al. 1988)."""
+        v_ood = [a - b for a, b in zip(self.v_ood, other.v_ood, strict=True)]
+        return Components(self.v_id - other.v_id, v_ood, self.per_draw - other.per_draw)
+
+    def standard_error(self) -> float:
+        """Over images (DeLong) and over draws."""
+        variance = self.v_id.var(ddof=1) / len(self.v_id)
+        variance += sum(v.var(ddof=1) / len(v) for v in self.v_ood) / len(self.v_ood) ** 2
+        if len(self.per_draw) > 1:
+            variance += self.per_draw.var(ddof=1) / len(self.per_draw)
+        return float(np.sqrt(variance))
+
+    def interval(self) -> Estimate:
+        """The normal interval, cut to [0, 1]; where the variance is 0, a one-sided binomial bound at the same level."""
+        value, error = self.value, self.standard_error()
+        if error == 0 and value in (0.0, 1.0):
+            least = (1 - LEVEL) ** (1 / min(len(self.v_id), *(len(v) for v in self.v_ood)))
+            return Estimate(value, least if value else 0.0, 1.0 if value else 1 - least)
+        half = norm.ppf(0.5 + LEVEL / 2) * error
+        return Estimate(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def components(id_scores: np.ndarray, ood_scores: np.ndarray) -> Components:
+    """The AUROC of one ID and one OOD population, ready for intervals, averages and differences."""
+    pairs = [placement_values(i, o) for i, o in zip(*same_draws(id_scores, ood_scores), strict=True)]
+    v_id = np.mean([v for v, _ in pairs], axis=0)
+    v_ood = np.mean([v for _, v in pairs], axis=0)
+    return Components(v_id, [v_ood], np.array([v.mean() for v, _ in pairs]))
+
+
+def average(parts: Sequence[Components]) -> Components:
+    """The mean AUROC over OOD sets that share the ID population."""
+    v_ood = [v for part in parts for v in part.v_ood]
+    return Components(np.mean([p.v_id for p in parts], axis=0), v_ood, np.mean([p.per_draw for p in parts], axis=0))
+
+
+def paired_gap(first: Components, second: Components) -> tuple[float, float, float]:
+    """first - second with its standard error and the lower end of its one-sided 95% interval."""
+    gap = first.minus(second)
+    error = gap.standard_error()
+    return gap.value, error, gap.value - float(norm.ppf(LEVEL)) * error
+
+
+def threshold95(id_scores: np.ndarray) -> float:
+    """The score that 95% of ID reach: sorted_id[floor(0.05 n)]."""
+    return float(np.sort(id_scores)[int(0.05 * len(id_scores))])
+
+
+def fpr95_id(clean_id: np.ndarray, ood_scores: np.ndarray) -> float:
+    """Share of OOD that reaches the threshold which 95% of (clean) ID reach."""
+    return float(np.mean(ood_scores >= threshold95(clean_id)))
+
+
+def fpr95_ood(id_scores: np.ndarray, ood_scores: np.ndarray, *, published: bool = False) -> float:
+    """Share of ID flagged at the first threshold that flags at least 95% of OOD (OpenOOD's FPR@95).
+
+    `published` drops collinear points of the ROC curve first, as OpenOOD's call of scikit-learn does: with ties it
+    may then read the curve at a later point.
+    """
+    if not published:
+        recall = np.arange(1, len(ood_scores) + 1) / len(ood_scores)
+        return float(np.mean(id_scores <= np.sort(ood_scores)[np.argmax(recall >= 0.95)]))
+    is_ood = np.repeat([0, 1], [len(id_scores), len(ood_scores)])
+    fpr, tpr, _ = roc_curve(is_ood, -np.concatenate([id_scores, ood_scores]))
+    return float(fpr[np.argmax(tpr >= 0.95)])
+
+
+def aupr_in(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """Area under precision-recall with ID positive, by trapezoids as OpenOOD (not average precision)."""
+    is_id = np.repeat([1, 0], [len(id_scores), len(ood_scores)])
+    precision, recall, _ = precision_recall_curve(is_id, np.concatenate([id_scores, ood_scores]))
+    return float(auc(recall, precision))
+
+
+def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
+    """Area under precision-recall with OOD positive, by trapezoids as OpenOOD."""
+    return aupr_in(-np.asarray(ood_scores), -np.asarray(id_scores))
+
+
+def over_draws(metric: Callable[..., float], *scores: np.ndarray) -> float:
+    """The mean over draws of `metric(*scores of one draw)`."""
+    return float(np.mean([metric(*row) for row in zip(*map(draws, scores), strict=True)]))
+
+
+def bootstrap(metric: Callable[..., float], *scores: np.ndarray) -> Estimate:
+    """`metric` with a percentile interval: each population's images are resampled, its draws taken in turn."""
+    arrays, rng = [draws(s) for s in scores], np.random.default_rng(0)
+    values = []
+    for b in range(BOOTSTRAPS):
+        rows = [a[b % len(a)] for a in arrays]
+        values.append(metric(*(row[rng.integers(0, len(row), len(row))] for row in rows)))
+    low, high = np.quantile(values, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    return Estimate(over_draws(metric, *scores), float(low), float(high))

@@ -1,0 +1,44 @@
+"""Networks: a classifier that normalises inside, is frozen and in eval mode, and shows its features and last layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from detectors import unknown
+
+from .classifier import Classifier
+from .digits import digits_cnn
+from .resnet import AT_RESNETS, RESNETS, ATResNet, ResNet
+from .weights import load_weights
+
+MODELS = {
+    "digits-cnn": "small CNN on digits 0-5, trained on first use",
+    **{name: f"CIFAR-10 ResNet-{depth}, option-A shortcuts" for name, depth in RESNETS.items()},
+    **{name: f"CIFAR-10 ResNet of {blocks} blocks, adversarially trained" for name, blocks in AT_RESNETS.items()},
+}
+
+__all__ = ["MODELS", "Classifier", "load_model"]
+
+
+def load_model(name: str, *, checkpoint: str | Path | None = None, device: str | torch.device = "cpu") -> Classifier:
+    """The network `name` with the weights in `checkpoint` (safetensors, or a .th / .pt state dict), frozen.
+
+    `digits-cnn` needs no checkpoint: it is trained on first use and cached. Raises ValueError for an unknown name, a
+    missing checkpoint, and one that does not fit (naming the keys and shapes that differ).
+    """
+    if name not in MODELS:
+        raise ValueError(unknown("model", name, MODELS))
+    if name == "digits-cnn":
+        if checkpoint is not None:
+            raise ValueError("model digits-cnn trains its own weights: leave out --checkpoint")
+        return digits_cnn().to(device)
+    if checkpoint is None:
+        raise ValueError(f"model {name} needs weights: give --checkpoint FILE (.safetensors, .th or .pt)")
+    backbone = ResNet(RESNETS[name]) if name in RESNETS else ATResNet(AT_RESNETS[name])
+    load_weights(backbone, Path(checkpoint), name)
+    mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    if name in AT_RESNETS:
+        mean, std = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
+    return Classifier(backbone, mean, std, name=name).to(device)

@@ -1,0 +1,66 @@
+"""The one wrapper around every network."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from detectors import Outputs
+
+
+class Backbone(Protocol):
+    """A network that takes normalised images: `features(x)` (B, D), then the linear `head` to K logits."""
+
+    head: nn.Linear
+
+    def features(self, x: Tensor) -> Tensor: ...
+
+
+class Classifier(nn.Module):
+    """`backbone((x - mean) / std)`, frozen, always in eval mode; x is (B, C, H, W) in [0, 1]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float], *, name: str) -> None:
+        super().__init__()
+        self.backbone, self.name = backbone, name
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def head(self) -> nn.Linear:
+        return cast(Backbone, self.backbone).head
+
+    def outputs(self, x: Tensor) -> Outputs:
+        """Logits (B, K) and penultimate features (B, D)."""
+        h = cast(Backbone, self.backbone).features((x - self.mean) / self.std)
+        return Outputs(self.head(h), h)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outputs(x).logits
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Stays in eval mode: a detector judges a finished network."""
+        super().train(False)
+        return self
+
+    def normalized(self) -> Classifier:
+        """The same network for images that are already (x - mean) / std."""
+        channels = self.mean.numel()
+        net = Classifier(self.backbone, [0.0] * channels, [1.0] * channels, name=self.name)
+        return net.to(self.mean.device)
+
+    def fingerprint(self) -> str:
+        """A hash of the architecture's name, the weights and the normalisation."""
+        digest = hashlib.sha256(self.name.encode())
+        for key, value in sorted(self.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()

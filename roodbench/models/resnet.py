@@ -1,0 +1,98 @@
+"""The CIFAR-10 ResNets whose public weights RoodBench evaluates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+RESNETS = {f"cifar-resnet{depth}": depth for depth in (20, 32, 44, 56)}
+AT_RESNETS = {f"cifar-at-resnet{blocks}b": blocks for blocks in (2, 4)}
+
+
+class Block(nn.Module):
+    """conv-bn-relu-conv-bn plus an option-A shortcut: every second pixel, channels zero-padded on both sides."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.stride, self.pad = stride, (outputs - inputs) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.pad:
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
+        return F.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """He et al. (2016), section 4.2: depth 6n + 2, 16-32-64 channels, 64 features; option-A shortcuts."""
+
+    def __init__(self, depth: int, classes: int = 10) -> None:
+        super().__init__()
+        n = (depth - 2) // 6
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = nn.Sequential(*[Block(16, 16, 1) for _ in range(n)])
+        self.layer2 = nn.Sequential(Block(16, 32, 2), *[Block(32, 32, 1) for _ in range(n - 1)])
+        self.layer3 = nn.Sequential(Block(32, 64, 2), *[Block(64, 64, 1) for _ in range(n - 1)])
+        self.linear = nn.Linear(64, classes)
+
+    @property
+    def head(self) -> nn.Linear:
+        return self.linear
+
+    def features(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+class PlainBlock(nn.Module):
+    """conv-relu-conv plus a shortcut, without batch norm; a 1x1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.conv2(F.relu(self.conv1(x))) + self.shortcut(x))
+
+
+class ATResNet(nn.Module):
+    """The BN-free ResNets of the certified-training literature with 2 or 4 blocks; 100 penultimate features."""
+
+    def __init__(self, blocks: int, classes: int = 10) -> None:
+        super().__init__()
+        width = 8 if blocks == 2 else 16
+        self.conv1 = nn.Conv2d(3, width, 3, 2, 1)
+        stages = [nn.Sequential(PlainBlock(width, 2 * width, 2), PlainBlock(2 * width, 2 * width, 1))]
+        if blocks == 4:
+            stages.append(nn.Sequential(PlainBlock(2 * width, 2 * width, 2), PlainBlock(2 * width, 2 * width, 1)))
+        for i, stage in enumerate(stages, 1):
+            self.add_module(f"layer{i}", stage)
+        self.stages = len(stages)
+        self.linear1 = nn.Linear(1024 if blocks == 2 else 512, 100)
+        self.linear2 = nn.Linear(100, classes)
+
+    @property
+    def head(self) -> nn.Linear:
+        return self.linear2
+
+    def features(self, x: Tensor) -> Tensor:
+        x = F.relu(self.conv1(x))
+        for i in range(self.stages):
+            x = self.get_submodule(f"layer{i + 1}")(x)
+        return F.relu(self.linear1(torch.flatten(x, 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))

@@ -1,0 +1,89 @@
+"""The table a run prints."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ..result import Result, Row
+
+ORDER = ("clean", "min", "max", "both")
+
+
+def table(result: Result) -> str:
+    """The whole result as text: a heading, one line per detector, radius and OOD set, and what to beware of."""
+    console = Console(file=io.StringIO(), width=300)  # as wide as the content, never cut
+    console.print(heading(result.rows), highlight=False, markup=False)
+    console.print(grid(result))
+    for line in footnotes(result):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def heading(rows: list[Row]) -> str:
+    row = rows[0]
+    accuracy = "" if row.id_accuracy is None else f" (ID accuracy {row.id_accuracy:.1%})"
+    text = f"{row.benchmark}, {row.model or 'network unknown'}{accuracy}, {row.n_id} ID images"
+    attacked = next((r for r in rows if r.condition != "clean"), None)
+    if attacked is not None:
+        text += f"; attack: {attacked.attack}, {attacked.norm}, {attacked.space} space"
+    return f"{text}\nAUROC % [95% interval], higher is better; FPR95 % of OOD above the threshold of clean ID"
+
+
+def grid(result: Result) -> Table:
+    conditions = [c for c in ORDER if any(row.condition == c for row in result.rows)]
+    worst = conditions[-1]
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("detector", "eps", "OOD set"):
+        grid.add_column(column)
+    for column in ("n", *conditions, "FPR95", *([f"FPR95 {worst}"] if worst != "clean" else [])):
+        grid.add_column(column, justify="right")
+    for line in by_line([*result.rows, *result.averages]):
+        row, last = line["clean"], line[worst]
+        where = f"mean of {row.group}" if row.ood == "average" else f"{row.ood} ({row.group})"
+        cells = [row.detector + (f"({row.base})" if row.base else ""), as_fraction(last.eps), where, str(row.n_ood)]
+        cells += [cell(line[c]) for c in conditions]
+        cells += [f"{100 * r.fpr95_id:.1f}" for r in ([row, last] if worst != "clean" else [row])]
+        grid.add_row(*cells)
+    return grid
+
+
+def footnotes(result: Result) -> list[str]:
+    lines = [
+        f"shifted ID {entry['name']}, {entry['detector']}: ID accuracy {entry['id_accuracy']:.1%}, "
+        f"{entry['flagged']:.1%} of {entry['n']} images flagged as OOD where 5% of clean ID are"
+        for entry in result.shifted_id
+    ]
+    lines += [f"* unreliable: {i['message']}" for i in result.indicators if not i["passed"]]
+    return lines + list(dict.fromkeys(warning for row in result.rows for warning in row.warnings))
+
+
+def cell(row: Row) -> str:
+    low, high = (100 * end for end in row.auroc_ci)
+    return f"{100 * row.auroc:.1f} [{low:.1f}, {high:.1f}]{'' if row.reliable else '*'}"
+
+
+def as_fraction(eps: float | None) -> str:
+    """8/255 for 0.031373, 0.5 for 0.5."""
+    if eps is None:
+        return "-"
+    steps = Fraction(eps * 255).limit_denominator(16)
+    return f"{float(steps):g}/255" if abs(float(steps) - eps * 255) < 1e-9 else f"{eps:.4g}"
+
+
+def by_line(rows: Iterable[Row]) -> Iterable[dict[str, Row]]:
+    """Rows that differ in their condition alone, by condition."""
+    detectors: dict[Any, dict[Any, dict[str, Row]]] = {}
+    for row in rows:
+        lines = detectors.setdefault((row.detector, row.base, json.dumps(row.params), row.eps), {})
+        lines.setdefault((row.ood, row.group), {})[row.condition] = row
+    return [line for lines in detectors.values() for line in lines.values()]

@@ -1,0 +1,202 @@
+"""One run: load, fit, evaluate, report. The library's `evaluate` and the command line both end here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from platformdirs import user_cache_path
+from torch import Tensor
+
+import detectors
+from detectors import Detector
+
+from . import summary
+from .config import RunConfig, device_of, plan_of, takes
+from .data import Benchmark, load_benchmark
+from .environment import environment
+from .evaluate import DIRECTIONS, Evaluated, Evaluator, Progress, base_of, label_of, network_of, silent
+from .models import Classifier, load_model
+from .result import Result
+from .store import Store, code_version, content_hash
+
+log = logging.getLogger("roodbench")
+
+
+def evaluate(
+    detector: Detector,
+    bench: Benchmark,
+    *,
+    attack: str = "both",
+    eps: float | None = None,
+    norm: str = "linf",
+    method: str = "suite",
+    objective: str | None = None,
+    strength: str = "quick",
+    steps: int | None = None,
+    restarts: int | None = None,
+    seed: int = 0,
+    store: Store | None = None,
+    progress: Progress = silent,
+) -> Result:
+    """Clean and adversarial AUROC of a fitted detector on a benchmark.
+
+    `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps` is in units of the benchmark's
+    input space, pixels by default. Give a `Store` to keep and reuse finished populations. Raises ValueError for
+    settings that do not exist and EvaluationError, naming the image, for scores or gradients that are not finite.
+    """
+    if attack not in DIRECTIONS:
+        raise ValueError(detectors.unknown("attack", attack, DIRECTIONS))
+    plan = plan_of(
+        bench,
+        eps=eps,
+        norm=norm,
+        method=method,
+        objective=objective,
+        strength=strength,
+        steps=steps,
+        restarts=restarts,
+    )
+    start = time.perf_counter()
+    key = None if store is None else identity(detector)
+    device = next((p.device for p in [*detector.parameters(), *detector.buffers()]), torch.device("cpu"))
+    check_network(detector, bench, device)
+    evaluator = Evaluator(detector, bench, seed=seed, device=device, store=store, key=key, progress=progress)
+    found = evaluator.run(attack, plan)
+    config = {"attack": attack, "plan": asdict(plan), "seed": seed, "detector": label_of(detector)}
+    return record([found], config, device, {"seconds": time.perf_counter() - start})
+
+
+def run(config: RunConfig, *, out: Path | None = None, progress: Progress = silent) -> tuple[Result, Path]:
+    """Do what `config` says, reusing populations finished under `out`. Returns the record and its folder."""
+    start = time.perf_counter()
+    out = out or user_cache_path("roodbench") / "runs"
+    device = device_of(config.device)
+    bench = load_benchmark(
+        config.benchmark,
+        root=config.data_root,
+        ood=None if config.ood is None else list(config.ood),
+        limit=config.limit or None,
+    )
+    model = config.model or ("digits-cnn" if config.benchmark == "digits" else None)
+    if model is None:
+        raise ValueError(f"benchmark {config.benchmark} needs a network: give --model NAME and --checkpoint FILE")
+    net = load_model(model, checkpoint=config.checkpoint, device=device)
+    if config.space == "normalized":
+        bench, net = bench.normalized(net.mean, net.std), net.normalized()
+    plans = [
+        plan_of(
+            bench,
+            eps=eps,
+            norm=config.norm,
+            method=config.method,
+            objective=config.objective,
+            strength=config.strength,
+            steps=config.steps,
+            restarts=config.restarts,
+        )
+        for eps in config.eps or (None,)
+    ]
+    fitted = [build(name, net, bench, config) for name in config.detector]
+    for detector in fitted:
+        if config.objective is not None and config.method in ("suite", "pgd"):
+            detector.check_objective(config.objective)
+        check_network(detector, bench, device)
+    loaded = time.perf_counter() - start
+    store, found, seconds = Store(out), [], {}
+    for detector in fitted:
+        begin = time.perf_counter()
+        detector.fit(bench.id_train, bench.id_val)
+        evaluator = Evaluator(
+            detector,
+            bench,
+            seed=config.seed,
+            device=device,
+            store=store,
+            key=identity(detector),
+            progress=progress,
+        )
+        found += [evaluator.run(config.attack, plan) for plan in plans]
+        seconds[label_of(detector)] = time.perf_counter() - begin
+    settings = {**asdict(config), "params": dict(config.params), "model": model}
+    identity_of_run = [settings, net.fingerprint(), bench.description(), code_version()]
+    folder = out / f"{config.benchmark}-{'-'.join(config.detector[:3])}-{content_hash(identity_of_run)[:12]}"
+    timing = {"seconds": time.perf_counter() - start, "load": loaded, "detectors": seconds}
+    result = record(found, {**settings, "network_sha256": net.fingerprint()}, device, timing)
+    result.save(folder)
+    return result, folder
+
+
+def build(name: str, net: Classifier, bench: Benchmark, config: RunConfig) -> Detector:
+    """The unfitted detector with the run's parameters, those that it takes."""
+    known = takes(name, config.base)
+    params = {key: value for key, value in config.params.items() if key in known}
+    if "sigma" in known:
+        params = {"sigma": bench.sigma / bench.std, "chunk": config.batch_size, "seed": config.seed} | params
+    try:
+        return detectors.create(name, net, base=config.base, **params)
+    except TypeError as error:
+        raise ValueError(f"parameters of {name}: {error}") from None
+
+
+def check_network(detector: Detector, bench: Benchmark, device: torch.device) -> None:
+    """ValueError where the network's output is not (B, K) with the benchmark's classes among the K."""
+    net = network_of(detector)
+    if net is None:
+        return
+    with torch.no_grad():
+        logits = net(bench.id_test.shard(0, 2).to(device))
+    classes = int(bench.id_test.labels.max()) + 1
+    if logits.ndim != 2 or len(logits) != 2 or logits.shape[1] < max(2, classes):
+        raise ValueError(
+            f"network {getattr(net, 'name', '')} gives outputs of shape {tuple(logits.shape)} for 2 images: "
+            f"expected (2, K) logits with K >= {max(2, classes)}"
+        )
+
+
+def identity(detector: Detector) -> dict[str, Any]:
+    """What besides data and plan decides a fitted detector's scores."""
+    net, base = network_of(detector), base_of(detector)
+    return {
+        "detector": label_of(detector),
+        "class": f"{type(detector).__module__}.{type(detector).__qualname__}",
+        "params": [d.hyperparameters() for d in (detector, base) if d is not None],
+        "fitted": detector.fitted(),
+        "network": net.fingerprint() if isinstance(net, Classifier) else None,
+    }
+
+
+def record(found: Iterable[Evaluated], config: dict[str, Any], device: torch.device, timing: dict[str, Any]) -> Result:
+    """The result record of everything that was evaluated."""
+    found = list(found)
+    tables = [summary.rows_of(f) for f in found]
+    return Result(
+        config=config,
+        environment=environment(device),
+        data=found[0].bench.description(),
+        rows=[row for rows, _ in tables for row in rows],
+        averages=[row for _, averages in tables for row in averages],
+        shifted_id=[entry for f in found for entry in summary.shifted_of(f)],
+        indicators=[entry for f in found for entry in summary.indicators_of(f)],
+        attacks=[entry for f in found for entry in summary.attacks_of(f)],
+        detectors=[summary.detector_of(f) for f in found],
+        timing=timing,
+        scores=scores_of(found),
+    )
+
+
+def scores_of(found: Iterable[Evaluated]) -> dict[str, Tensor]:
+    """`DETECTOR/[EPS/]POPULATION/CONDITION` -> scores (R, n), and the winners of attacked populations."""
+    tensors = {}
+    for f in found:
+        for (name, condition), population in f.populations.items():
+            eps = f"{f.plan.threat.eps:.6g}/" if f.plan is not None and condition != "clean" else ""
+            tensors[f"{label_of(f.detector)}/{eps}{name}/{condition}"] = population.scores
+            if population.winner is not None:
+                tensors[f"{label_of(f.detector)}/{eps}{name}/{condition}/winner"] = population.winner
+    return tensors

@@ -1,0 +1,78 @@
+"""What was computed once is kept: cells of tensors under a hash of everything that decides them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from .models.weights import save_atomically
+
+log = logging.getLogger("roodbench")
+
+Cell = tuple[dict[str, Tensor], dict[str, Any]]
+"""Tensors and JSON-like facts about them."""
+
+
+class Store:
+    """A folder of cells. A cell is a few tensors (scores of one population, say) named by the hash of its key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot write to '{folder}': {error.strerror}") from None
+
+    def load(self, key: Mapping[str, Any]) -> Cell | None:
+        """The cell, None where it was not computed yet (or its file is damaged)."""
+        file = self._file(key)
+        try:
+            if not file.is_file():
+                return None
+            with safe_open(file, "pt") as f:
+                meta = json.loads((f.metadata() or {})["meta"])
+                return {name: f.get_tensor(name) for name in f.keys()}, meta  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            log.warning("ignoring the damaged cell %s (%s)", file, error)
+            return None
+
+    def save(self, key: Mapping[str, Any], cell: Cell) -> None:
+        tensors, meta = cell
+        save_atomically(tensors, self._file(key), {"meta": json.dumps(meta), "key": json.dumps(key, default=str)})
+
+    def _file(self, key: Mapping[str, Any]) -> Path:
+        return self.folder / "cells" / f"{content_hash({**key, 'code': code_version()})}.safetensors"
+
+
+def content_hash(value: Any) -> str:
+    """A hash of a JSON-like value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+@cache
+def code_version() -> str:
+    """A hash of the sources of the three packages: results of other code are never reused."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for package in ("attacks", "detectors", "roodbench"):
+        for file in sorted((root / package).rglob("*.py")):
+            digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Write a text file that other processes see either whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".tmp")
+    with os.fdopen(handle, "w") as stream:
+        stream.write(text)
+    os.replace(temporary, file)

@@ -1,0 +1,264 @@
+"""From scores to the record: rows with metrics and intervals, averages, checks of the attack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import metrics
+from .evaluate import Evaluated, Population, base_of, label_of, network_of
+from .metrics import Components, Estimate
+from .result import Row
+
+CONDITIONS = {"clean": ("clean", "clean"), "min": ("min", "clean"), "max": ("clean", "max"), "both": ("min", "max")}
+"""What a condition did to the ID and to the OOD population."""
+
+
+def rows_of(found: Evaluated) -> tuple[list[Row], list[Row]]:
+    """The rows of one detector at one radius, and their averages over the near, far and all OOD sets."""
+    bench, failures = found.bench, [i["message"] for i in indicators_of(found) if not i["passed"]]
+    clean_id = scores(found, bench.id_test.name, "clean")
+    rows: list[Row] = []
+    averages: list[Row] = []
+    clean: dict[str, Components] = {}
+    for condition, (id_state, ood_state) in CONDITIONS.items():
+        if (bench.id_test.name, id_state) not in found.populations:
+            continue
+        if any((name, ood_state) not in found.populations for name in bench.ood):
+            continue
+        attacked_id = scores(found, bench.id_test.name, id_state)
+        parts: dict[str, tuple[Row, Components]] = {}
+        for name in bench.ood:
+            ood = scores(found, name, ood_state)
+            area = metrics.components(attacked_id, ood)
+            clean.setdefault(name, area)
+            row = Row(
+                **common(found, condition, failures),
+                ood=name,
+                group=bench.groups[name],
+                n_ood=ood.shape[1],
+                **areas(area, clean[name]),
+                **fpr("fpr95_id", metrics.bootstrap(metrics.fpr95_id, clean_id, ood)),
+                **fpr("fpr95_id_refit", metrics.bootstrap(metrics.fpr95_id, attacked_id, ood)),
+                **fpr("fpr95_ood", metrics.bootstrap(metrics.fpr95_ood, attacked_id, ood)),
+                aupr_in=metrics.over_draws(metrics.aupr_in, attacked_id, ood),
+                aupr_out=metrics.over_draws(metrics.aupr_out, attacked_id, ood),
+                passes=passes(found, id_state, name, ood_state),
+                warnings=warnings(found, name, area) if condition == "clean" else [],
+            )
+            parts[name] = (row, area)
+        rows += [row for row, _ in parts.values()]
+        if len(parts) > 1:
+            averages += averages_of(found, condition, failures, parts, clean)
+    return rows, averages
+
+
+def averages_of(
+    found: Evaluated,
+    condition: str,
+    failures: list[str],
+    parts: dict[str, tuple[Row, Components]],
+    clean: dict[str, Components],
+) -> list[Row]:
+    """Means over the OOD sets of each group, every set with equal weight (OpenOOD's averages)."""
+    rows = []
+    for group in ("near", "far", "all"):
+        names = [name for name, (row, _) in parts.items() if group in ("all", row.group)]
+        if not names:
+            continue
+        members = [parts[name][0] for name in names]
+        area = metrics.average([parts[name][1] for name in names])
+        mean: dict[str, Any] = {
+            key: float(np.mean([getattr(row, key) for row in members]))
+            for key in ("fpr95_id", "fpr95_id_refit", "fpr95_ood", "aupr_in", "aupr_out")
+        }
+        rows.append(
+            Row(
+                **common(found, condition, failures),
+                ood="average",
+                group=group,
+                n_ood=sum(row.n_ood for row in members),
+                **areas(area, metrics.average([clean[name] for name in names])),
+                **mean,
+                fpr95_id_ci=None,
+                fpr95_id_refit_ci=None,
+                fpr95_ood_ci=None,
+                passes=members[0].passes,
+                warnings=[],
+            )
+        )
+    return rows
+
+
+def common(found: Evaluated, condition: str, failures: list[str]) -> dict[str, Any]:
+    """The fields that all rows of a detector and condition share."""
+    base, net = base_of(found.detector), network_of(found.detector)
+    plan = found.plan if condition != "clean" else None
+    threat = None if plan is None else plan.threat
+    return {
+        "detector": found.detector.name or type(found.detector).__name__,
+        "base": None if base is None else base.name,
+        "params": {**(base.hyperparameters() if base is not None else {}), **found.detector.hyperparameters()},
+        "benchmark": found.bench.name,
+        "model": getattr(net, "name", None),
+        "id_accuracy": found.id_accuracy,
+        "condition": condition,
+        "attack": None
+        if plan is None
+        else plan.method
+        if plan.objective is None
+        else f"{plan.method}:{plan.objective}",
+        "norm": None if threat is None else threat.norm,
+        "eps": found.plan.threat.eps if found.plan is not None else None,
+        "eps_pixel": found.plan.threat.eps * found.bench.std if found.plan is not None else None,
+        "space": found.bench.space,
+        "n_id": len(found.bench.id_test),
+        "reliable": condition == "clean" or not failures,
+    }
+
+
+def scores(found: Evaluated, name: str, state: str) -> np.ndarray:
+    return found.populations[name, state].scores.double().numpy()
+
+
+def areas(area: Components, clean: Components) -> dict[str, Any]:
+    drop = clean.minus(area)
+    low, high = drop.value - 1.96 * drop.standard_error(), drop.value + 1.96 * drop.standard_error()
+    return {
+        "auroc": area.value,
+        "auroc_ci": area.interval().ci,
+        "auroc_drop": drop.value,
+        "auroc_drop_ci": [low, high],
+    }
+
+
+def fpr(name: str, estimate: Estimate) -> dict[str, Any]:
+    return {name: estimate.value, f"{name}_ci": estimate.ci}
+
+
+def passes(found: Evaluated, id_state: str, ood: str, ood_state: str) -> dict[str, list[int]]:
+    return {
+        "id": list(found.populations[found.bench.id_test.name, id_state].passes),
+        "ood": list(found.populations[ood, ood_state].passes),
+    }
+
+
+def warnings(found: Evaluated, name: str, clean: Components) -> list[str]:
+    if clean.value >= 0.5:
+        return []
+    label = label_of(found.detector)
+    return [f"{label} ranks {name} above ID even without an attack (AUROC {clean.value:.1%}): it points the other way"]
+
+
+def attacked(found: Evaluated) -> dict[tuple[str, str], Population]:
+    return {key: population for key, population in found.populations.items() if key[1] != "clean"}
+
+
+def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
+    """Checks that the attack worked, each with number, threshold and verdict; none without an attack."""
+    populations = attacked(found)
+    return [gradient(found, populations), feasibility(found, populations)] if populations else []
+
+
+def gradient(found: Evaluated, populations: dict[tuple[str, str], Population]) -> dict[str, Any]:
+    """Share of images whose gradient vanishes at the random start, for the best of the detector's own objectives.
+
+    `base`, the transfer attack, does not count as one's own where there is another: a detector whose gradient is
+    detached shows here even if transfer succeeds.
+    """
+    shares: dict[str, dict[str, float]] = {}
+    for (name, condition), population in populations.items():
+        runs = [c for c in population.components if c != "clean"]
+        shares[f"{name} {condition}"] = {
+            run: float(zero.double().mean())
+            for run, zero in zip(runs, population.zero_gradient, strict=True)  # type: ignore[arg-type]
+            if run.startswith("pgd:")
+        }
+    worst = 0.0
+    for by_run in shares.values():
+        own = {run: share for run, share in by_run.items() if run != "pgd:base"} or by_run
+        worst = max(worst, min(own.values(), default=0.0))
+    return indicator(
+        found,
+        "gradient",
+        worst,
+        0.0,
+        f"{label_of(found.detector)}'s own objectives have a zero gradient on {worst:.1%} of images: "
+        "is it detached or saturated? The attack is weaker than it should be",
+        shares,
+    )
+
+
+def feasibility(found: Evaluated, populations: dict[tuple[str, str], Population]) -> dict[str, Any]:
+    """How far the worst attacked image lies outside the ball or the bounds."""
+    excess = max(population.excess for population in populations.values())
+    message = f"{label_of(found.detector)}: an attacked image leaves the threat model by {excess:.2g}"
+    return indicator(found, "feasibility", excess, 1e-6, message, {})
+
+
+def indicator(
+    found: Evaluated, name: str, number: float, threshold: float, message: str, detail: dict[str, Any]
+) -> dict[str, Any]:
+    eps = found.plan.threat.eps if found.plan is not None else None
+    return {
+        "detector": label_of(found.detector),
+        "eps": eps,
+        "name": name,
+        "number": number,
+        "threshold": threshold,
+        "passed": number <= threshold,
+        "message": message if number > threshold else "",
+        "detail": detail,
+    }
+
+
+def attacks_of(found: Evaluated) -> list[dict[str, Any]]:
+    """Per attacked population: the components, the one that won each image (its index), and passes per image."""
+    entries = []
+    for (name, condition), population in attacked(found).items():
+        winner = population.winner.tolist()  # type: ignore[union-attr]
+        entries.append(
+            {
+                "detector": label_of(found.detector),
+                "eps": found.plan.threat.eps,  # type: ignore[union-attr]
+                "population": name,
+                "condition": condition,
+                "components": list(population.components),
+                "wins": {c: winner.count(i) for i, c in enumerate(population.components)},
+                "winner": winner,
+                "passes": list(population.passes),
+            }
+        )
+    return entries
+
+
+def detector_of(found: Evaluated) -> dict[str, Any]:
+    """What was fitted, and for smoothed detectors the share of images whose copies all score alike (D < 1e-6)."""
+    collapsed = {
+        name: float((population.instability < 1e-6).double().mean())
+        for (name, condition), population in found.populations.items()
+        if condition == "clean" and population.instability is not None
+    }
+    entry: dict[str, Any] = {"detector": label_of(found.detector), "fitted": found.detector.fitted()}
+    return entry | ({"share_without_instability": collapsed} if collapsed else {})
+
+
+def shifted_of(found: Evaluated) -> list[dict[str, Any]]:
+    """Covariate-shifted ID sets: accuracy, and how many of their images the clean 95% threshold flags."""
+    clean: Sequence[np.ndarray] = scores(found, found.bench.id_test.name, "clean")  # type: ignore[assignment]
+    entries = []
+    for name, accuracy in found.shifted_accuracy.items():
+        shifted = scores(found, name, "clean")
+        flagged = [float(np.mean(s < metrics.threshold95(i))) for i, s in zip(clean, shifted, strict=True)]
+        entries.append(
+            {
+                "detector": label_of(found.detector),
+                "name": name,
+                "n": shifted.shape[1],
+                "id_accuracy": accuracy,
+                "flagged": float(np.mean(flagged)),
+            }
+        )
+    return entries
