@@ -20,6 +20,7 @@ from .result import Result
 from .run import run
 
 ClickException: Any = typer.BadParameter.__mro__[2]  # typer carries click under a private name, or needs it beside
+INTERRUPTED = "interrupted; finished populations are kept, the same command goes on from there"
 DEFAULTS = RunConfig()
 FORMATS: dict[str, Callable[[Result], str]] = {
     "table": Result.to_table,
@@ -153,12 +154,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return fail(f"unknown command {arguments[0]!r}: expected one of {', '.join(sorted(commands))}", 2)
         arguments = ["run", *arguments]
     try:
-        code = app(arguments, standalone_mode=False, prog_name="roodbench")
-        return code if isinstance(code, int) else 0
+        code = app(arguments, standalone_mode=False, prog_name="roodbench") or 0
+        return code if code != 130 else fail(INTERRUPTED, 130)
     except typer.Exit as error:
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return fail("interrupted; finished populations are kept, the same command goes on from there", 130)
+    except (KeyboardInterrupt, typer.Abort):  # typer turns Ctrl-C into one of these or into the code 130
+        return fail(INTERRUPTED, 130)
     except ClickException as error:
         return fail(error.format_message(), 2)
     except ValueError as error:

@@ -107,14 +107,14 @@ def parse_eps(text: str) -> float:
 
 
 def parse_param(text: str) -> tuple[str, Any]:
-    """`key=value` with the value as a number, true, false or null where it reads as one."""
+    """`key=value`, the value a number, true, false, null or a list of them."""
     key, equals, value = text.partition("=")
     if not equals or not key or not value:
         raise ValueError(f"parameter {text!r}: expected key=value, such as sigma=0.05")
     try:
         return key, json.loads(value)
     except json.JSONDecodeError:
-        return key, value
+        raise ValueError(f"parameter {text!r}: expected a number, true, false, null or [a, b] after =") from None
 
 
 def plan_of(

@@ -1,0 +1,126 @@
+"""The suite: worst case over objectives, selection on noise of its own, honest accounting."""
+
+import hashlib
+
+import pytest
+import torch
+
+from attacks import STRENGTHS, Strength, ThreatModel, pgd, select, suite
+from detectors.detector import autograd
+from tests.attacks.analytic import Linear, Noisy
+
+
+def streams(name):
+    return torch.Generator().manual_seed(int(hashlib.sha256(name.encode()).hexdigest()[:12], 16))
+
+
+class TwoFaced(Linear):
+    """Objective `good` has the score's gradient, `bad` its opposite."""
+
+    objectives = ("bad", "good")
+
+    def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
+        value, grad = autograd(self, x)
+        return (value, grad) if objective == "good" else (-value, -grad)
+
+
+@pytest.fixture
+def x():
+    return torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def w():
+    return torch.randn(1, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_suite_is_the_worst_case_over_objectives(x, w, sign):
+    threat, detector = ThreatModel(0.1), TwoFaced(w)
+    found = suite(detector, x, threat, sign=sign, streams=streams)
+    assert found.components == ("clean", "pgd:bad", "pgd:good")
+    assert (found.winner == 2).all()
+    alone = pgd(detector, x, threat, sign=sign, objective="good", generator=streams("attack/pgd:good"))
+    assert torch.equal(found.images, alone.images)
+
+
+def test_clean_wins_where_no_attack_helps(x, w):
+    found = suite(TwoFaced(w), x, ThreatModel(0.1), sign=1, streams=streams, objective="bad")
+    assert (found.winner == 0).all()
+    assert torch.equal(found.images, x)
+
+
+def test_passes_add_up(x, w):
+    calls = [0, 0]
+
+    class Counting(TwoFaced):
+        def forward(self, x, *, generator=None):
+            calls[0] += 1
+            return super().forward(x)
+
+        def value_and_grad(self, x, **settings):
+            calls[1] += 1
+            return super().value_and_grad(x, **settings)
+
+    found = suite(Counting(w), x, ThreatModel(0.1), sign=1, streams=streams, strength=Strength(4, 2, 8))
+    assert calls[1] == found.passes[1] == 2 * (1 + 2 * 5)
+    assert calls[0] == found.passes[0] == calls[1] + 3  # every value_and_grad is a forward, plus three selections
+
+
+def test_selection_compares_by_rank_in_the_opposing_population():
+    """Scores of -10 and -20 are equally below all of the reference; 0.4 and 0.6 are told apart by it."""
+    base = Noisy(torch.ones(1, 1, 1), 1e-6)
+    reference = torch.linspace(0, 1, 101)
+    a, b = torch.tensor([-10.0, 0.4, 5.0]), torch.tensor([-20.0, 0.6, 4.0])
+    candidates = [a.view(3, 1, 1, 1), b.view(3, 1, 1, 1)]
+    low = select(base, candidates, sign=-1, reference=reference, stream=lambda: streams("select"))[1]
+    assert low.tolist() == [1, 0, 1]  # where ranks tie, the median score decides
+    high = select(base, candidates, sign=1, reference=reference, stream=lambda: streams("select"))[1]
+    assert high.tolist() == [0, 1, 0]
+
+
+def test_selection_averages_over_draws():
+    """Noise as large as the gap: single draws would often choose wrongly, the expected rank seldom does."""
+    base = Noisy(torch.ones(1, 1, 1), 0.5)
+    reference = torch.linspace(-3, 3, 201)
+    candidates = [torch.zeros(500, 1, 1, 1), torch.full((500, 1, 1, 1), 0.5)]
+    assert select(base, candidates, sign=1, reference=reference, stream=lambda: streams("s"))[1].float().mean() == 1.0
+
+
+def test_streams_of_attack_selection_and_nothing_else(x, w):
+    asked = []
+
+    def watched(name):
+        asked.append(name)
+        return streams(name)
+
+    suite(Noisy(w, 0.1), x, ThreatModel(0.1), sign=1, streams=watched, reference=torch.zeros(5))
+    assert set(asked) == {"attack/pgd:exact", "select"}
+
+
+def test_transfer_is_pgd_on_base_chosen_by_the_base_score(x, w):
+    class Wrapped(TwoFaced):
+        objectives = ("exact", "base")
+
+        def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
+            return TwoFaced.value_and_grad(self, x, objective="bad" if objective == "base" else "good")
+
+    found = suite(Wrapped(w), x, ThreatModel(0.1), sign=1, streams=streams, method="transfer")
+    alone = pgd(Wrapped(w), x, ThreatModel(0.1), sign=1, objective="base", generator=streams("attack/pgd:base"))
+    assert found.components == ("pgd:base",)
+    assert torch.equal(found.images, alone.images)
+    assert (Linear(w)(found.images) < Linear(w)(x)).all()  # it even hurts: transfer is not checked on the detector
+
+
+def test_epsilon_0_reproduces_clean(x, w):
+    for detector in (TwoFaced(w), Noisy(w, 0.1)):
+        assert torch.equal(suite(detector, x, ThreatModel(0.0), sign=1, streams=streams).images, x)
+
+
+def test_unknown_method(x, w):
+    with pytest.raises(ValueError, match="unknown attack method 'fgsm'"):
+        suite(Linear(w), x, ThreatModel(0.1), sign=1, streams=streams, method="fgsm")
+
+
+def test_quick_is_20_steps_and_8_copies():
+    assert STRENGTHS["quick"] == Strength(steps=20, restarts=1, draws=8)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import roodbench
+from detectors import Outputs
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Everything cached during the tests goes to a folder of their own."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def digits() -> roodbench.Benchmark:
+    return roodbench.load_benchmark("digits")
+
+
+@pytest.fixture(scope="session")
+def digits_net(private_cache: None) -> roodbench.Classifier:
+    return roodbench.load_model("digits-cnn")
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    root = Path(os.environ.get("ROODBENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (root / "benchmark_imglist" / "cifar10").is_dir():
+        pytest.skip(f"no CIFAR-10 data at '{root}': set ROODBENCH_DATA")
+    return root
+
+
+@pytest.fixture(scope="session")
+def resnet20(data_root: Path) -> roodbench.Classifier:
+    return roodbench.load_model("cifar-resnet20", checkpoint=data_root / "weights" / "cifar10_resnet20.safetensors")
+
+
+class SmoothNet(nn.Module):
+    """A small tanh network in float64: smooth, so finite differences are an oracle for its gradients."""
+
+    def __init__(self, seed: int = 0, classes: int = 5, scale: float = 3.0) -> None:
+        super().__init__()
+        g = torch.Generator().manual_seed(seed)
+        self.conv = nn.Conv2d(2, 6, 3, padding=1).double()
+        self.head = nn.Linear(6 * 16, classes).double()
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=g, dtype=torch.double)
+        self.conv.weight.data /= 2
+        self.head.weight.data *= scale / 10
+        self.requires_grad_(False)
+
+    def outputs(self, x: Tensor) -> Outputs:
+        h = torch.tanh(self.conv(x)).flatten(1)
+        return Outputs(self.head(h), h)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outputs(x).logits
+
+
+@pytest.fixture
+def smooth() -> SmoothNet:
+    return SmoothNet()
+
+
+@pytest.fixture
+def smooth_images() -> Tensor:
+    return torch.rand(6, 2, 4, 4, generator=torch.Generator().manual_seed(7), dtype=torch.double)
+
+
+class CountingNet(nn.Module):
+    """Counts the images that pass through a network, forward and backward."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.forwards, self.backwards = net, 0, 0
+
+    @property
+    def head(self) -> nn.Linear:
+        return self.net.head
+
+    def outputs(self, x: Tensor) -> Outputs:
+        self.forwards += len(x)
+        out = self.net.outputs(x)
+        if out.logits.requires_grad:
+            out.logits.register_hook(self._count)
+        return out
+
+    def _count(self, grad: Tensor) -> None:
+        self.backwards += len(grad)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outputs(x).logits
+
+
+@pytest.fixture
+def counting(smooth: SmoothNet) -> CountingNet:
+    return CountingNet(smooth)
+
+
+def finite_difference(f, x: Tensor, direction: Tensor, h: float = 1e-6) -> Tensor:
+    """Central difference of f (B,) along `direction`, per image."""
+    return (f(x + h * direction) - f(x - h * direction)) / (2 * h)

@@ -1,0 +1,197 @@
+"""Smoothing: the combinations, gradients in one pass and in chunks, memory, randomness."""
+
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import detectors
+from roodbench.models import Classifier
+from roodbench.models.resnet import ResNet
+
+NAMES = ["median", "mad", "cov", "ross"]
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def make(name, net, **params):
+    detector = detectors.create(name, net, base=params.pop("base", "gen"), sigma=params.pop("sigma", 0.1), **params)
+    if name == "ross":
+        detector.tau, detector.spread = -2.0, 0.7
+    return detector
+
+
+def combined_by_hand(name, s, tau=-2.0, gain=0.01, eta=1e-12):
+    """One image at a time, in numpy float64."""
+    out = []
+    for column in s.T:
+        m = np.sort(column)[(len(column) - 1) // 2]
+        d = np.mean([abs(v - m) for v in column])
+        out.append({"median": m, "mad": -d, "cov": -d / (m + 1e-12)}.get(name))
+        if name == "ross":
+            out[-1] = m if m <= tau else tau + (m - tau) * (1 + gain / (d + eta))
+    return np.array(out)
+
+
+@pytest.mark.parametrize("n", [1, 4, 25])
+@pytest.mark.parametrize("name", NAMES)
+def test_combination(name, n, smooth):
+    s = torch.randn(n, 40, generator=generator(), dtype=torch.double) - 2
+    np.testing.assert_allclose(make(name, smooth).combine(s).numpy(), combined_by_hand(name, s.numpy()), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_copies_stay_finite(name, smooth):
+    s = torch.full((5, 3), -1.0, requires_grad=True)
+    value = make(name, smooth).combine(s)
+    (grad,) = torch.autograd.grad(value.sum(), s)
+    assert value.isfinite().all()
+    assert grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_in_chunks_equals_gradient_in_one_pass(name, smooth, smooth_images):
+    whole, chunked = make(name, smooth, chunk=4096), make(name, smooth, chunk=18)
+    assert whole._one_pass(25)
+    assert not chunked._one_pass(25)
+    for objective in whole.objectives:
+        a = whole.value_and_grad(smooth_images, objective=objective, generator=generator())
+        b = chunked.value_and_grad(smooth_images, objective=objective, generator=generator())
+        torch.testing.assert_close(a[0], b[0], rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(a[1], b[1], rtol=1e-6, atol=1e-9 * a[1].abs().max().item())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exact_gradient_is_autograds_through_forward(name, smooth, smooth_images):
+    detector = make(name, smooth)
+    x = smooth_images.clone().requires_grad_()
+    value = detector(x, generator=generator())
+    (grad,) = torch.autograd.grad(value.sum(), x)
+    found = detector.value_and_grad(smooth_images, generator=generator())
+    torch.testing.assert_close(found[0], value.detach())
+    torch.testing.assert_close(found[1], grad, rtol=1e-7, atol=1e-12)
+
+
+def test_objectives_are_what_they_say(smooth, smooth_images):
+    ross = make("ross", smooth)
+    s = ross.matrix(smooth_images, generator=generator())
+
+    def value(objective):
+        return ross.value_and_grad(smooth_images, objective=objective, generator=generator())[0]
+
+    torch.testing.assert_close(value("mean"), s.mean(0))
+    torch.testing.assert_close(value("base"), ross.base(smooth_images))
+    torch.testing.assert_close(value("log-gain"), torch.asinh((ross.combine(s) + 2.0) / 0.7))
+    m = s.median(0).values
+    h = (s - m).abs().mean(0) / 2
+    weights = torch.exp(-((s - m) ** 2) / (2 * h**2))
+    torch.testing.assert_close(value("soft-median"), (weights * s).sum(0) / weights.sum(0))
+
+
+def test_noise_does_not_depend_on_the_chunk_and_follows_the_seed(smooth, smooth_images):
+    a, b = make("median", smooth, chunk=4096), make("median", smooth, chunk=1)
+    s = a.matrix(smooth_images, generator=generator(3))
+    torch.testing.assert_close(s, b.matrix(smooth_images, generator=generator(3)))
+    assert not torch.equal(s, a.matrix(smooth_images, generator=generator(4)))
+
+
+def test_noise_is_gaussian_of_the_given_size(smooth):
+    detector = make("median", smooth, sigma=0.3)
+    x = torch.full((4, 2, 4, 4), 0.5, dtype=torch.double)
+    noise = torch.cat(list(detector.copies_of(x, 500, generator()))) - x
+    assert noise.std().item() == pytest.approx(0.3, rel=0.01)
+    assert noise.abs().max() > 1.0  # never clipped to the pixel range
+
+
+def test_sigma_0_is_the_base_score(smooth, smooth_images):
+    detector = make("median", smooth, sigma=0.0)
+    torch.testing.assert_close(detector(smooth_images, generator=generator()), detector.base(smooth_images))
+
+
+def test_tau_is_the_5_percent_quantile_of_validation_medians(smooth):
+    x = torch.rand(200, 2, 4, 4, generator=generator(1), dtype=torch.double)
+    val = [(x[:150], torch.zeros(150)), (x[150:], torch.zeros(50))]
+    ross = detectors.create("ross", smooth, base="ebo", sigma=0.05, seed=11).fit([], val)
+    g = generator(11)
+    medians = torch.cat([ross.matrix(b, generator=g).median(0).values for b, _ in val])
+    assert ross.tau == pytest.approx(np.quantile(medians.numpy(), 0.05))
+    assert ross.spread == pytest.approx(np.subtract(*np.quantile(medians.numpy(), [0.75, 0.25])))
+
+
+def test_passes_are_counted_truly(counting, smooth_images):
+    for chunk in (4096, 18):
+        ross = make("ross", counting, chunk=chunk)
+        for objective in ross.objectives:
+            counting.forwards = counting.backwards = 0
+            ross.value_and_grad(smooth_images, objective=objective, draws=10, generator=generator())
+            forward, backward = ross.passes(objective, 10)
+            skipped = forward - counting.forwards / 6
+            assert skipped == backward - counting.backwards / 6
+            assert 0 <= skipped <= (0 if chunk == 4096 else 3)  # chunks whose copies all have weight 0
+    counting.forwards = 0
+    with torch.no_grad():
+        ross(smooth_images, generator=generator())
+    assert (counting.forwards / 6, 0) == ross.score_passes()
+
+
+def test_the_median_alone_needs_few_backward_passes(counting, smooth_images):
+    """Chunks in which no copy has weight are skipped."""
+    median = make("median", counting, chunk=6)
+    median.value_and_grad(smooth_images[:1], draws=25, generator=generator())
+    assert counting.backwards <= 6
+
+
+def test_calls_without_what_they_need_are_errors(smooth, smooth_images):
+    with pytest.raises(ValueError, match=r"median is randomised: give it a torch.Generator"):
+        make("median", smooth)(smooth_images)
+    with pytest.raises(ValueError, match="no tau yet"):
+        detectors.create("ross", smooth)(smooth_images, generator=generator())
+    with pytest.raises(ValueError, match="sigma -1: expected"):
+        detectors.create("ross", smooth, sigma=-1)
+    with pytest.raises(ValueError, match="copies 0: expected"):
+        detectors.create("ross", smooth, copies=0)
+    with pytest.raises(ValueError, match="unknown objective 'mode' of ross"):
+        make("ross", smooth).value_and_grad(smooth_images, objective="mode", generator=generator())
+
+
+class PeakMemory(TorchDispatchMode):
+    """The most bytes that tensors made inside the context hold at one time."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.peak = 0
+        self.alive = weakref.WeakValueDictionary()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self.alive:
+                storage = tensor.untyped_storage()
+                self.alive[storage._cdata] = storage
+                self.now += storage.nbytes()
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self.free, storage.nbytes())
+        return out
+
+    def free(self, size):
+        self.now -= size
+
+
+def test_peak_memory_does_not_grow_with_copies():
+    """ResNet-20, 16 images, at most 64 per pass: 4 copies fit one pass, 64 take two passes in 16 chunks."""
+    net = Classifier(ResNet(20), [0.5] * 3, [0.5] * 3, name="untrained")
+    x = torch.rand(16, 3, 32, 32, generator=generator())
+    peaks = {}
+    for copies in (4, 64):
+        ross = detectors.create("ross", net, copies=copies, chunk=64)
+        ross.tau = -3.0
+        with PeakMemory() as memory:
+            ross.value_and_grad(x, generator=generator())
+        peaks[copies] = memory.peak
+    assert peaks[4] > 50e6  # the activations of 64 images are what is measured
+    assert peaks[64] <= 1.1 * peaks[4]

@@ -1,0 +1,161 @@
+"""The published code's scores, combinations and metrics, reproduced."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import detectors
+from roodbench import metrics
+from tests.parity import reference as parity
+
+if not (parity.FOLDER / "scores.npz").is_file() or not parity.DATA.is_dir():
+    pytest.skip(f"no parity fixtures at '{parity.FOLDER}': set ROODBENCH_PARITY", allow_module_level=True)
+
+METRICS = json.loads((parity.FOLDER / "metrics.json").read_text())
+KEYS = np.load(parity.FOLDER / "scores.npz").files
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return parity.Reference()
+
+
+def test_images_are_the_ones_scored(reference):
+    for dataset, entry in reference.inputs["lists"].items():
+        if "block_uint8_nhwc_sha256" in entry:
+            block = np.ascontiguousarray(reference.block(dataset))
+            assert hashlib.sha256(block.tobytes()).hexdigest() == entry["block_uint8_nhwc_sha256"]
+
+
+def test_logits_and_features(reference):
+    for dataset in ("test_cifar10", "test_texture"):
+        z, h = reference.net.outputs(reference.images(dataset, "pixel"))
+        np.testing.assert_allclose(z, reference.arrays[f"logits__{dataset}"], atol=1e-4)
+        np.testing.assert_allclose(h, reference.arrays[f"features__{dataset}"], atol=1e-4)
+
+
+SCORES = sorted({key.split("__")[0] for key in KEYS if key.count("__") == 3})
+KNOWN = [s for s in SCORES if s in detectors.BASES or s.startswith("pro-")]
+
+
+@pytest.mark.parametrize("score", KNOWN)
+def test_scores(score, reference):
+    cases = [case for case in reference.cases if case.score == score]
+    assert cases
+    for case in cases:
+        try:
+            parity.check(reference, case)
+        except AssertionError as error:
+            raise AssertionError(f"{case.key}: {error}") from error
+
+
+def test_fitted_temperature(reference):
+    T = reference.detector(parity.Case.parse("msp-t__Tfit__normalized__test_texture")).temperature
+    assert pytest.approx(reference.arrays["fit__msp-t_T"][0], abs=1e-4) == T
+
+
+PARTS = ("median", "mad", "cov", "ross")
+
+
+def rule(part, tau, gain):
+    detector = detectors.create(part, None, **({"gain": gain} if part == "ross" else {}))
+    if part == "ross":
+        detector.tau = tau
+    return detector.combine
+
+
+def close(ours, theirs):
+    np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_ross_combination_on_synthetic_matrices(reference):
+    cases = [key for key in KEYS if key.startswith("combine-out__")]
+    assert len(cases) > 10
+    for key in cases:
+        _, case, numbers = key.split("__")
+        tau, gain = (float(part) for part in numbers.removeprefix("tau").split("-lambda"))
+        s = torch.from_numpy(reference.arrays[f"combine-matrix__{case}"])
+        for part, theirs in zip(PARTS, reference.arrays[key], strict=True):
+            close(rule(part, tau, gain)(s), theirs)
+
+
+def test_ross_combination_and_tau_on_real_matrices(reference):
+    matrices = [key for key in KEYS if key.startswith("ross-matrix__")]
+    assert len(matrices) > 20
+    for key in matrices:
+        _, params, space, dataset = key.split("__")
+        ross = detectors.create("ross", None, gain=float(params.rsplit("lambda", 1)[1]))
+        ross.fit_medians(torch.from_numpy(reference.arrays[f"ross-valmatrix__{params}__{space}"]).median(0).values)
+        tau = float(reference.arrays[f"ross-tau__{params}__{space}"])
+        assert ross.tau == pytest.approx(tau, rel=1e-6, abs=1e-6)
+        for part in PARTS:
+            close(
+                rule(part, tau, ross.gain)(torch.from_numpy(reference.arrays[key])),
+                reference.arrays[f"ross-{part}__{params}__{space}__{dataset}"],
+            )
+
+
+def test_ross_from_the_stored_noise(reference):
+    unit = torch.from_numpy(reference.arrays["noisecase-noise_unit"])
+    half = unit.shape[1] // 2
+    keys = [key for key in KEYS if key.startswith("noisecase-matrix__")]
+    for key in keys:
+        _, params, space = key.split("__")
+        base, copies, sigma, _ = params.split("-")
+        if base not in detectors.BASES:
+            continue
+        net, bench = reference.spaces[space]
+        settings = {"distance_to_mean": False} if base == "fdbd" else {}
+        score = detectors.create(base, net, **settings).fit(bench.id_train, bench.id_val)
+        x = torch.cat([reference.images(d, space)[:half] for d in ("test_cifar10", "test_texture")])
+        noisy = x + float(sigma.removeprefix("sigma")) * unit[: int(copies[1:])]
+        with torch.no_grad():
+            ours = score(noisy.flatten(0, 1)).view(noisy.shape[:2]).numpy()
+        theirs, atol = reference.arrays[key], {"gen": 1e-4, "msp": 1e-5, "ebo": 1e-4, "fdbd": 1e-5}[base]
+        if base == "gen":
+            with torch.no_grad():
+                saturated = (1 - net(noisy.flatten(0, 1)).softmax(1).amax(1) <= 1e-4).view(noisy.shape[:2]).numpy()
+            assert np.abs(ours - theirs)[saturated].max(initial=0) <= 0.25
+            ours, theirs = ours[~saturated], theirs[~saturated]
+        np.testing.assert_allclose(ours, theirs, atol=atol)
+
+
+def compare(found, expected, atol=1e-6):
+    for name, value in found.items():
+        assert value == pytest.approx(expected[name], abs=atol), name
+
+
+def all_metrics(ours_id, ours_ood):
+    return {
+        "AUROC": metrics.auroc(ours_id, ours_ood),
+        "FPR95": metrics.fpr95_ood(ours_id, ours_ood, published=True),
+        "AUPR_IN": metrics.aupr_in(ours_id, ours_ood),
+        "AUPR_OUT": metrics.aupr_out(ours_id, ours_ood),
+        "_FPR95_no_drop_intermediate": metrics.fpr95_ood(ours_id, ours_ood),
+    }
+
+
+@pytest.mark.parametrize("case", METRICS["cases"])
+def test_metrics_of_synthetic_cases(case):
+    arrays = np.load(parity.FOLDER / "metric_cases.npz")
+    score, label = arrays[f"{case}__conf"], arrays[f"{case}__label"]
+    expected, id_scores, ood = METRICS["cases"][case], score[label >= 0], score[label < 0]
+    if min(len(id_scores), len(ood)) < 2:
+        with pytest.raises(ValueError, match="expected at least 2"):
+            metrics.auroc(id_scores, ood)
+        return
+    compare(all_metrics(id_scores, ood), expected)
+
+
+def test_metrics_of_stored_scores(reference):
+    blocks, first = METRICS["scored_block"], next(iter(reference.inputs["lists"]))
+    compared = 0
+    for score, datasets in blocks.items():
+        for dataset, expected in datasets.items():
+            found = all_metrics(reference.arrays[f"{score}__{first}"], reference.arrays[f"{score}__{dataset}"])
+            compare({k: v for k, v in found.items() if k in expected}, expected, atol=1e-6)
+            compared += 1
+    assert compared > 100

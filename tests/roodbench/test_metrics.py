@@ -1,0 +1,132 @@
+"""Metrics against scikit-learn, brute force and simulation."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+from sklearn.metrics import auc, precision_recall_curve, roc_auc_score, roc_curve
+
+from roodbench import metrics
+
+
+def population(seed, ties):
+    rng = np.random.default_rng(seed)
+    id_scores, ood = rng.normal(0.7, 1, rng.integers(2, 60)), rng.normal(0, 1, rng.integers(2, 60))
+    return (np.round(id_scores), np.round(ood)) if ties else (id_scores, ood)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.booleans())
+def test_metrics_match_scikit_learn(seed, ties):
+    i, o = population(seed, ties)
+    y, s = np.repeat([1, 0], [len(i), len(o)]), np.concatenate([i, o])
+    assert metrics.auroc(i, o) == pytest.approx(roc_auc_score(y, s), abs=1e-12)
+    fpr, tpr, _ = roc_curve(1 - y, -s, drop_intermediate=False)
+    assert metrics.fpr95_ood(i, o) == pytest.approx(fpr[np.argmax(tpr >= 0.95)], abs=1e-12)
+    precision, recall, _ = precision_recall_curve(y, s)
+    assert metrics.aupr_in(i, o) == pytest.approx(auc(recall, precision), abs=1e-12)
+    precision, recall, _ = precision_recall_curve(1 - y, -s)
+    assert metrics.aupr_out(i, o) == pytest.approx(auc(recall, precision), abs=1e-12)
+
+
+def test_auroc_counts_pairs():
+    i, o = population(3, True)
+    wins = np.mean([(a > b) + (a == b) / 2 for a in i for b in o])
+    assert metrics.auroc(i, o) == pytest.approx(wins, abs=1e-12)
+
+
+def test_auroc_of_huge_and_tiny_scores_is_rank_based():
+    i, o = np.array([1e10, 1e10 + 1e-3, 2.0]), np.array([1e10, 1.0 - 1e-12, 1.0])
+    assert metrics.auroc(i, o) == pytest.approx(np.mean([[a > b or (a == b) / 2 for b in o] for a in i]))
+
+
+def test_auroc_of_draws_is_the_mean_of_aurocs():
+    rng = np.random.default_rng(0)
+    i, o = rng.normal(1, 1, (10, 30)), rng.normal(0, 1, (10, 40))
+    assert metrics.auroc(i, o) == pytest.approx(np.mean([metrics.auroc(a, b) for a, b in zip(i, o, strict=True)]))
+    assert metrics.auroc(i, o) != pytest.approx(metrics.auroc(i.mean(0), o.mean(0)), abs=1e-3)
+
+
+def test_thresholds():
+    i = np.arange(100.0)
+    assert metrics.threshold95(i) == 5.0
+    assert metrics.fpr95_id(i, np.array([4.9, 5.0, 6.0, -1.0])) == 0.5
+    assert metrics.fpr95_ood(i, np.arange(20.0)) == 0.19  # the threshold 18 flags 19 of 20 OOD and ID 0..18
+
+
+def test_delong_interval_covers_the_truth():
+    """Gaussian scores a standard deviation apart: AUROC = Phi(1 / sqrt 2)."""
+    rng, truth, hits, repeats = np.random.default_rng(0), norm.cdf(1 / 2**0.5), 0, 600
+    for _ in range(repeats):
+        e = metrics.components(rng.normal(1, 1, 60), rng.normal(0, 1, 80)).interval()
+        hits += e.low <= truth <= e.high
+    assert abs(hits / repeats - 0.95) < 3 * (0.95 * 0.05 / repeats) ** 0.5 + 0.01
+
+
+def test_delong_variance_matches_the_bootstrap():
+    rng = np.random.default_rng(1)
+    i, o = rng.normal(1, 1, 80), rng.normal(0, 1, 60)
+    again = [metrics.auroc(rng.choice(i, 80), rng.choice(o, 60)) for _ in range(1500)]
+    assert metrics.components(i, o).standard_error() == pytest.approx(np.std(again), rel=0.1)
+
+
+def test_paired_difference_is_tighter_than_unpaired():
+    rng = np.random.default_rng(2)
+    i, o = rng.normal(1, 1, 100), rng.normal(0, 1, 100)
+    a, b = metrics.components(i, o), metrics.components(i - 0.2, o + rng.normal(0, 0.05, 100))
+    gap, error, low = metrics.paired_gap(a, b)
+    assert gap == pytest.approx(a.value - b.value)
+    assert error < np.hypot(a.standard_error(), b.standard_error()) / 2
+    assert low == pytest.approx(gap - norm.ppf(0.95) * error)
+    assert metrics.paired_gap(a, a)[:2] == (0.0, 0.0)
+
+
+def test_spread_over_draws_enters_the_interval():
+    rng = np.random.default_rng(3)
+    i, o = rng.normal(1, 1, 50), rng.normal(0, 1, 50)
+    still = metrics.components(np.tile(i, (10, 1)), np.tile(o, (10, 1)))
+    shaken = metrics.components(np.tile(i, (10, 1)) + 2 * rng.normal(size=(10, 1)), np.tile(o, (10, 1)))
+    assert still.standard_error() == pytest.approx(metrics.components(i, o).standard_error())
+    draws = shaken.per_draw.std(ddof=1) / 10**0.5
+    images = np.sqrt(shaken.v_id.var(ddof=1) / 50 + shaken.v_ood[0].var(ddof=1) / 50)
+    assert shaken.standard_error() == pytest.approx(np.hypot(draws, images))
+
+
+@pytest.mark.parametrize("n", [10, 100])
+def test_perfect_separation_has_a_one_sided_binomial_bound(n):
+    perfect = metrics.components(np.arange(n) + 1000.0, np.arange(n + 5.0)).interval()
+    assert perfect.ci == [pytest.approx(0.05 ** (1 / n)), 1.0]
+    inverted = metrics.components(np.arange(n) - 1000.0, np.arange(n + 5.0)).interval()
+    assert inverted.ci == [0.0, pytest.approx(1 - 0.05 ** (1 / n))]
+
+
+def test_average_over_sets():
+    rng = np.random.default_rng(4)
+    i, a, b = rng.normal(1, 1, 50), rng.normal(0, 1, 60), rng.normal(-1, 1, 70)
+    mean = metrics.average([metrics.components(i, a), metrics.components(i, b)])
+    assert mean.value == pytest.approx((metrics.auroc(i, a) + metrics.auroc(i, b)) / 2)
+
+    def resampled():
+        j = rng.choice(i, 50)
+        return (metrics.auroc(j, rng.choice(a, 60)) + metrics.auroc(j, rng.choice(b, 70))) / 2
+
+    assert mean.standard_error() == pytest.approx(np.std([resampled() for _ in range(1500)]), rel=0.1)
+
+
+def test_bootstrap_covers_its_value():
+    rng = np.random.default_rng(5)
+    estimate = metrics.bootstrap(metrics.fpr95_id, rng.normal(2, 1, 200), rng.normal(0, 1, 200))
+    assert estimate.low < estimate.value < estimate.high
+    assert estimate.high - estimate.low < 0.4
+
+
+def test_bad_scores_are_errors():
+    with pytest.raises(ValueError, match="score of image 1 is nan"):
+        metrics.auroc(np.array([1.0, np.nan]), np.array([1.0, 2.0]))
+    with pytest.raises(ValueError, match="score of image 0 is inf"):
+        metrics.auroc(np.array([1.0, 2.0]), np.array([np.inf, 2.0]))
+    with pytest.raises(ValueError, match="1 images in a population: expected at least 2"):
+        metrics.auroc(np.array([1.0]), np.array([1.0, 2.0]))
+    with pytest.raises(ValueError, match="2 draws of ID scores but 1"):
+        metrics.auroc(np.zeros((2, 3)), np.zeros(3))
