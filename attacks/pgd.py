@@ -42,14 +42,16 @@ def pgd(
     draws: int | None = None,
     generator: torch.Generator | None = None,
     step_size: float | None = None,
+    momentum: float = 0.0,
     keep: str = "best",
     clean: bool = True,
 ) -> Attacked:
     """Move images x (B, C, H, W) to a lower (`sign=-1`) or higher (`sign=+1`) `objective` within `threat`.
 
-    x_{k+1} = P(x_k + sign a_k u(grad)), u the steepest direction of the norm (sign for linf, normalised for l2),
-    from a uniform random start, `restarts` times. `draws` is the number of noisy copies per gradient of a randomised
-    detector (EOT); every step draws new ones from `generator`.
+    x_{k+1} = P(x_k + sign a_k u(g_k)), u the steepest direction of the norm (sign for linf, normalised for l2), from a
+    uniform random start, `restarts` times; g_k is the gradient, with `momentum` mu the sum of
+    mu^(k-j) grad_j / norm2(grad_j) over the steps j so far. `draws` is the number of noisy copies per gradient of a
+    randomised detector (EOT); every step draws new ones from `generator`, and momentum averages over them.
 
     The default steps a_k fall geometrically (`step_sizes`); a given `step_size` is kept
     constant. Returned is, per image, the iterate with the best objective over all steps and restarts (`keep="best"`;
@@ -70,7 +72,7 @@ def pgd(
     best_value = look(x)[0] if clean else torch.full((len(x),), -sign * torch.inf, device=x.device, dtype=x.dtype)
     visited: list[Tensor] = []
     for _ in range(restarts):
-        x_k = threat.random(x, generator)
+        x_k, g_k = threat.random(x, generator), torch.zeros_like(x)
         for k in range(steps + 1):
             value, grad = look(x_k)
             if not visited:
@@ -78,7 +80,8 @@ def pgd(
             visited.append(value)
             best, best_value = better(sign, (best, best_value), (x_k, value))
             if k < steps:
-                x_k = threat.project(x_k + sign * sizes[k] * threat.ascent(grad), x)
+                g_k = momentum * g_k + threat.unit(grad) if momentum else grad
+                x_k = threat.project(x_k + sign * sizes[k] * threat.ascent(g_k), x)
     trace = Trace(torch.stack(visited), sum(sizes), zero_gradient)
     return Attacked(best, best_value, trace) if keep == "best" else Attacked(x_k, value, trace)
 

@@ -13,6 +13,8 @@ from .pgd import Attacked, Trace, pgd
 from .threat import Detector, ThreatModel, check_finite
 
 SELECTION_DRAWS = 8
+MOMENTUM = 0.75
+"""For gradients through noise: each step then rests on the copies of the last few. See benchmarks/RESULTS.md."""
 METHODS = ("suite", "pgd", "noise", "transfer")
 
 
@@ -88,6 +90,7 @@ def suite(
             restarts=strength.restarts,
             draws=draws,
             generator=streams(f"attack/pgd:{name}"),
+            momentum=MOMENTUM if detector.randomized and name != "base" else 0.0,
         )
         runs[f"pgd:{name}"] = run
         spend(1 + strength.restarts * (strength.steps + 1), detector.passes(name, draws))

@@ -84,8 +84,11 @@ class ThreatModel:
 
     def ascent(self, grad: Tensor) -> Tensor:
         """The direction of steepest ascent of length 1 in this norm: sign(g) for linf, g / norm2(g) for l2."""
-        if self.norm == "linf":
-            return grad.sign()
+        return grad.sign() if self.norm == "linf" else self.unit(grad)
+
+    @staticmethod
+    def unit(grad: Tensor) -> Tensor:
+        """g / norm2(g) per image, 0 for a zero gradient."""
         g = grad.flatten(1)
         g = g / g.abs().amax(1, keepdim=True).clamp_min(
             torch.finfo(g.dtype).tiny

@@ -10,40 +10,67 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from .detector import Batches, Classifier, Detector, Outputs, Score, collect, keywords
+from .activations import ASH, SCALE, ReAct
+from .detector import Batches, Classifier, Detector, Outputs, Plain, Score, collect, keywords
+from .features import FDBD, KNN, MDS, RMDS, VIM
+from .gradients import ODIN, GradNorm
 from .logits import EBO, ENT, GEN, MLS, MSP, MSPT
 from .pro import PRO
 from .smoothing import COV, MAD, ROSS, Median, Smoothed
 
-BASES: dict[str, type[Score]] = {cls.name: cls for cls in (MSP, MSPT, ENT, GEN, EBO, MLS)}
+BASES: dict[str, type[Score]] = {
+    cls.name: cls
+    for cls in (MSP, MSPT, ENT, GEN, EBO, MLS, FDBD, MDS, RMDS, KNN, VIM, ReAct, ASH, SCALE, ODIN, GradNorm)
+}
 """Scores of a network's outputs."""
 WRAPPERS: dict[str, type[Detector]] = {cls.name: cls for cls in (PRO, Median, MAD, COV, ROSS)}
 """Detectors over a base score."""
 
 __all__ = [
+    "ASH",
     "BASES",
     "COV",
     "EBO",
     "ENT",
+    "FDBD",
     "GEN",
+    "KNN",
     "MAD",
+    "MDS",
     "MLS",
     "MSP",
     "MSPT",
+    "ODIN",
     "PRO",
+    "RMDS",
     "ROSS",
+    "SCALE",
+    "VIM",
     "WRAPPERS",
     "Batches",
     "Classifier",
     "Detector",
+    "GradNorm",
     "Median",
     "Outputs",
+    "Plain",
+    "ReAct",
     "Score",
     "Smoothed",
+    "class_of",
     "collect",
     "create",
+    "keywords",
     "unknown",
 ]
+
+
+def class_of(name: str) -> type[Detector]:
+    """The class of a detector or base score; ValueError for an unknown name, naming the nearest one."""
+    everything: dict[str, type[Detector]] = {**BASES, **WRAPPERS}
+    if name not in everything:
+        raise ValueError(unknown("detector", name, everything))
+    return everything[name]
 
 
 def create(name: str, net: Classifier, *, base: str = "gen", **params: Any) -> Detector:
@@ -54,11 +81,10 @@ def create(name: str, net: Classifier, *, base: str = "gen", **params: Any) -> D
     """
     if name in BASES:
         return BASES[name](net, **_arguments(params, BASES[name]))
-    if name not in WRAPPERS:
-        raise ValueError(unknown("detector", name, [*BASES, *WRAPPERS]))
+    outer = class_of(name)
     if base not in BASES:
         raise ValueError(unknown("base score", base, BASES))
-    outer, inner = WRAPPERS[name], BASES[base]
+    inner = BASES[base]
     arguments = _arguments(params, outer, inner)
     own = {key: value for key, value in arguments.items() if key in keywords(outer)}
     rest = {key: value for key, value in arguments.items() if key not in own}

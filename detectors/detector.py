@@ -65,6 +65,10 @@ class Detector(nn.Module):
     name: ClassVar[str] = ""
     symbols: ClassVar[Mapping[str, str]] = {}
     """The paper's symbol of a hyper-parameter, where it differs from the argument's name."""
+    grid: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """The published search grid: values per hyper-parameter."""
+    reference: ClassVar[str] = ""
+    """The paper."""
     randomized: bool = False
     objectives: tuple[str, ...] = ("exact",)
 
@@ -111,6 +115,23 @@ class Detector(nn.Module):
             raise ValueError(f"unknown objective {objective!r} of {self.name}: expected one of {self.objectives}")
 
 
+class Plain(Detector):
+    """Any nn.Module that maps images (B, C, H, W) to scores (B,), attacked by autograd through its forward pass."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module.eval()
+        self.name = type(module).__name__  # type: ignore[misc]
+
+    def fit(self, train: Batches, val: Batches) -> Plain:
+        if hasattr(self.module, "fit"):
+            cast(Any, self.module).fit(train, val)
+        return self
+
+    def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        return self.module(x)
+
+
 def autograd(objective: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """Value (B,) and gradient of a batch-separable objective; the gradient is zero where none flows."""
     with torch.enable_grad():
@@ -138,6 +159,8 @@ class Score(Detector):
     score saturates; they are further objectives of the attack.
     """
 
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Beyond logits: `features`, and the splits `train` and `val` that `fit` reads."""
     surrogates: ClassVar[Mapping[str, Surrogate]] = {}
 
     def __init__(self, net: Classifier) -> None:
@@ -147,6 +170,18 @@ class Score(Detector):
 
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         raise NotImplementedError
+
+    def fit(self, train: Batches, val: Batches) -> Score:
+        """One pass of the network over each split that the score needs, then `fit_outputs`."""
+        if self.needs & {"train", "val"}:
+            self.fit_outputs(
+                collect(self.net, train) if "train" in self.needs else None,
+                collect(self.net, val) if "val" in self.needs else None,
+            )
+        return self
+
+    def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:
+        """Fit from the network's outputs on the splits that `needs` names; the other is None."""
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         return self.score(*self.net.outputs(x))

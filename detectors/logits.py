@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .detector import Batches, Classifier, Score, collect
+from .detector import Classifier, Fitting, Score
 
 
 def log_odds(score: Score, z: Tensor, h: Tensor | None = None) -> Tensor:
@@ -22,6 +22,7 @@ class MSP(Score):
     """max_c softmax(z)_c, in [1/K, 1] (Hendrycks & Gimpel 2017)."""
 
     name = "msp"
+    reference = "Hendrycks & Gimpel 2017"
     surrogates = {"log-odds": log_odds}
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
@@ -36,6 +37,8 @@ class MSPT(Score):
     """
 
     name = "msp-t"
+    reference = "Guo et al. 2017"
+    needs = frozenset({"val"})
     symbols = {"T": "temperature"}
     surrogates = {"log-odds": lambda self, z, h: log_odds(self, z / self._fitted_temperature())}
 
@@ -46,11 +49,9 @@ class MSPT(Score):
         self.temperature = temperature
         self._fit = temperature is None
 
-    def fit(self, train: Batches, val: Batches) -> MSPT:
-        if self._fit:
-            split = collect(self.net, val)
-            self.temperature = fit_temperature(split.logits, split.labels)
-        return self
+    def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:
+        if self._fit and val is not None:
+            self.temperature = fit_temperature(val.logits, val.labels)
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         return (z / self._fitted_temperature()).softmax(1).amax(1)
@@ -84,6 +85,7 @@ class ENT(Score):
     """sum_c p_c log p_c, the negative entropy, in [-log K, 0]; surrogate: cross-entropy to the uniform distribution."""
 
     name = "ent"
+    reference = "Chen et al. 2025"
     surrogates = {"uniform": lambda self, z, h: z.logsumexp(1) - z.mean(1)}
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
@@ -100,6 +102,8 @@ class GEN(Score):
     """
 
     name = "gen"
+    reference = "Liu et al. 2023"
+    grid = {"gamma": (0.01, 0.1, 0.5, 1, 2, 5, 10), "top": (10, 50, 100, 200, 500, 1000)}
     symbols = {"M": "top", "g": "gamma"}
 
     def __init__(self, net: Classifier, *, gamma: float = 0.1, top: int = 100) -> None:
@@ -128,6 +132,7 @@ class EBO(Score):
     """T logsumexp(z / T), the negative free energy (Liu et al. 2020)."""
 
     name = "ebo"
+    reference = "Liu et al. 2020"
     symbols = {"T": "temperature"}
 
     def __init__(self, net: Classifier, *, temperature: float = 1.0) -> None:
@@ -144,6 +149,7 @@ class MLS(Score):
     """max_c z_c, the maximum logit (Hendrycks et al. 2022)."""
 
     name = "mls"
+    reference = "Hendrycks et al. 2022"
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         return z.amax(1)

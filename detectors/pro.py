@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,10 @@ from .detector import Batches, Detector
 PUBLISHED = {"msp": (0.003, 1), "msp-t": (0.003, 1), "ent": (0.0014, 2), "gen": (1e-4, 3)}
 """Step size a and number of steps K per base score, as published; every other base takes OTHERS."""
 OTHERS = (0.0005, 3)
+BASE_GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "gen": {"step_size": (3e-4, 5e-4, 8e-4, 1e-3), "gamma": (0.01, 0.1, 0.3, 0.5), "top": (10, 50, 100)},
+    "msp-t": {"temperature": (0.01, 0.1, 10, 100, 1000)},
+}
 
 
 class PRO(Detector):
@@ -26,6 +32,8 @@ class PRO(Detector):
     """
 
     name = "pro"
+    reference = "Chen et al. 2025"
+    grid = {"step_size": (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3), "steps": (1, 2, 3, 5)}
     symbols = {"a": "step_size", "alpha": "step_size", "K": "steps"}
     objectives = ("exact", "sum", "soft-min", "base")
 
@@ -58,6 +66,11 @@ class PRO(Detector):
     def fitted(self) -> dict[str, float]:
         return self.base.fitted()
 
+    @classmethod
+    def grid_over(cls, base: str) -> dict[str, tuple[Any, ...]]:
+        """The published grid for a base score: PRO-GEN and PRO-MSP-T also search the base's own parameters."""
+        return {**cls.grid, **BASE_GRIDS.get(base, {})}
+
     def _step(self, x: Tensor, grad: Tensor) -> Tensor:
         x = x - self.step_size * grad.sign()
         return x if self.bounds is None else x.clamp(*self.bounds)
@@ -85,6 +98,12 @@ class PRO(Detector):
         self.check_objective(objective)
         if objective == "base":
             return self.base.value_and_grad(x)
+        scores, grads = self.path(x)
+        value, weights = self._reduce(scores, objective)
+        return value, sum_weighted(weights, grads)
+
+    def path(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (K+1, B) of the iterates, and their gradients with respect to x (K+1, B, ...), a.e. exact."""
         scores, grads, free = [], [], torch.ones_like(x)
         for k in range(self.steps + 1):
             value, grad = self.base.value_and_grad(x)
@@ -95,8 +114,7 @@ class PRO(Detector):
                     moved = x - self.step_size * grad.sign()
                     free = free * (moved == moved.clamp(*self.bounds))
                 x = self._step(x, grad)
-        value, weights = self._reduce(torch.stack(scores), objective)
-        return value, sum_weighted(weights, torch.stack(grads))
+        return torch.stack(scores), torch.stack(grads)
 
     def _reduce(self, s: Tensor, objective: str) -> tuple[Tensor, Tensor]:
         """The objective (B,) of the iterates' scores (K+1, B) and its derivative in each of them (K+1, B)."""

@@ -10,6 +10,10 @@ from torch import Tensor
 from .detector import Batches, Detector
 from .pro import sum_weighted
 
+SIGMAS = (0.00625, 0.0125, 0.025, 0.0625)
+"""The published grid in normalised space, {.025, .05, .1, .25}, times a standard deviation of 0.25."""
+COPIES = (5, 10, 25, 50, 100)
+
 
 class Smoothed(Detector):
     """combine(s_1, ..., s_N) with s_i = s(x + g_i), g_i ~ N(0, sigma^2 I), no clipping in between.
@@ -27,6 +31,7 @@ class Smoothed(Detector):
     randomized = True
     objectives: tuple[str, ...] = ("exact", "mean", "soft-median", "base")
     symbols = {"N": "copies"}
+    grid = {"sigma": SIGMAS, "copies": COPIES}
 
     def __init__(
         self, base: Detector, *, copies: int = 25, sigma: float = 0.0125, chunk: int = 256, seed: int = 0
@@ -49,6 +54,9 @@ class Smoothed(Detector):
     def fit(self, train: Batches, val: Batches) -> Smoothed:
         self.base.fit(train, val)
         return self
+
+    def fit_medians(self, m: Tensor) -> None:
+        """Estimate what the combination needs from the medians (n,) of the ID validation images."""
 
     def fitted(self) -> dict[str, float]:
         return self.base.fitted()
@@ -162,6 +170,7 @@ class Median(Smoothed):
     """m = median_i s_i, the lower middle for even N (Chiang et al. 2020)."""
 
     name = "median"
+    reference = "Chiang et al. 2020"
 
     def combine(self, s: Tensor) -> Tensor:
         return s.median(0).values
@@ -171,6 +180,7 @@ class MAD(Smoothed):
     """-D, D = mean_i |s_i - m|: the mean (not median) absolute deviation, as the ROSS code computes it."""
 
     name = "mad"
+    reference = "ROSS 2026"
 
     def combine(self, s: Tensor) -> Tensor:
         return -deviation(s, s.median(0).values)
@@ -180,6 +190,7 @@ class COV(Smoothed):
     """-D / (m + 1e-12), with the median's sign as published: for scores below 0 it points the other way."""
 
     name = "cov"
+    reference = "ROSS 2026"
 
     def combine(self, s: Tensor) -> Tensor:
         m = s.median(0).values
@@ -197,6 +208,8 @@ class ROSS(Smoothed):
     name = "ross"
     objectives = ("exact", "mean", "soft-median", "log-gain", "base")
     symbols = {"N": "copies", "lambda": "gain"}
+    reference = "ROSS 2026"
+    grid = {"sigma": SIGMAS, "copies": COPIES, "gain": (0.005, 0.01, 0.02, 0.05)}
 
     def __init__(
         self,

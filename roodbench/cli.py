@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ import typer
 from detectors import unknown
 
 from . import __version__
+from .catalogue import as_text, catalogue
 from .config import RunConfig, parse_eps, parse_param
 from .evaluate import EvaluationError, silent
 from .result import Result
@@ -43,9 +45,10 @@ def version(version: Annotated[bool, typer.Option("--version", help="Print the v
 
 @app.command("run")
 def run_command(
-    detector: Annotated[str, typer.Option(help="NAME[,NAME] or all.")] = ",".join(DEFAULTS.detector),
+    detector: Annotated[str, typer.Option(help="NAME[,NAME], all, or MODULE:ATTRIBUTE.")] = ",".join(DEFAULTS.detector),
     base: Annotated[str, typer.Option(help="Base score of pro, median, mad, cov, ross.")] = DEFAULTS.base,
     param: Annotated[list[str] | None, typer.Option(help="Hyper-parameter key=value (repeatable).")] = None,
+    search: Annotated[bool, typer.Option("--search", help="Choose parameters on ID val / OOD val first.")] = False,
     attack: Annotated[str, typer.Option(help="none, min (lower ID), max (raise OOD) or both.")] = DEFAULTS.attack,
     method: Annotated[str, typer.Option(help="suite, pgd, noise or transfer.")] = DEFAULTS.method,
     objective: Annotated[str | None, typer.Option(help="Attack this objective alone.")] = None,
@@ -76,6 +79,7 @@ def run_command(
         detector=names(detector, "detector"),
         base=base,
         params=dict(parse_param(text) for text in param or []),
+        search=search,
         attack=attack,
         method=method,
         objective=objective,
@@ -105,6 +109,17 @@ def run_command(
         log.warning("unreliable: %s", message)
     if strict and failed:
         raise typer.Exit(1)
+
+
+@app.command("list")
+def list_command(
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Detectors, attacks, models and benchmarks: what each is, needs and defaults to."""
+    if format not in ("table", "json"):
+        raise ValueError(unknown("format", format, ("table", "json")))
+    kinds = catalogue()
+    typer.echo(as_text(kinds) if format == "table" else json.dumps(kinds, indent=1))
 
 
 def names(text: str, kind: str) -> tuple[str, ...]:
@@ -148,7 +163,7 @@ def progress_bars(label: str, total: int) -> Iterator[Callable[[int], None]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"run"}
+    commands = {"run", "list"}
     if not arguments or (arguments[0] not in commands and arguments[0] not in ("--help", "--version")):
         if arguments and not arguments[0].startswith("-"):
             return fail(f"unknown command {arguments[0]!r}: expected one of {', '.join(sorted(commands))}", 2)

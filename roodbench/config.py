@@ -10,11 +10,12 @@ from typing import Any, Literal, cast
 import torch
 
 from attacks import METHODS, STRENGTHS, ThreatModel
-from detectors import BASES, WRAPPERS, keywords, unknown
+from detectors import BASES, WRAPPERS, unknown
 
 from .data import BENCHMARKS, Benchmark
 from .evaluate import DIRECTIONS, AttackPlan
 from .models import MODELS
+from .plugins import is_plugin, takes
 
 DETECTORS = {**BASES, **WRAPPERS}
 L2_EPS = 0.5
@@ -28,6 +29,7 @@ class RunConfig:
     detector: tuple[str, ...] = ("ross",)
     base: str = "gen"
     params: Mapping[str, Any] = field(default_factory=dict)
+    search: bool = False
     attack: str = "both"
     method: str = "suite"
     objective: str | None = None
@@ -51,7 +53,8 @@ class RunConfig:
         if self.detector == ("all",):
             object.__setattr__(self, "detector", tuple(DETECTORS))
         for name in self.detector:
-            one_of("detector", name, DETECTORS)
+            if not is_plugin(name):
+                one_of("detector", name, DETECTORS)
         one_of("base score", self.base, BASES)
         one_of("attack", self.attack, DIRECTIONS)
         one_of("method", self.method, METHODS)
@@ -76,13 +79,6 @@ class RunConfig:
             if not any(key in taken for taken in takers):
                 known = list(dict.fromkeys(k for taken in takers for k in taken))
                 raise ValueError(unknown(f"parameter of {', '.join(self.detector)}", key, known))
-
-
-def takes(detector: str, base: str) -> list[str]:
-    """The hyper-parameters of a detector over a base, argument names first, then the papers' symbols."""
-    classes = [DETECTORS[detector], *([BASES[base]] if detector in WRAPPERS else [])]
-    names = [name for cls in classes for name in keywords(cls) if name not in ("chunk", "seed")]
-    return names + [symbol for cls in classes for symbol in cls.symbols]
 
 
 def one_of(kind: str, value: str, choices: Any) -> None:

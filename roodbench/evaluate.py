@@ -76,6 +76,10 @@ class Evaluated:
     plan: AttackPlan | None
     id_accuracy: float | None
     shifted_accuracy: dict[str, float] = field(default_factory=dict)
+    search: dict[str, Any] = field(default_factory=dict)
+    """How the parameters were chosen; empty without a search."""
+    unrepeatable: float = 0.0
+    """Largest relative difference between two scorings of the first shard, for a detector that is not `randomized`."""
 
 
 def stream(seed: int, name: str, population: str, shard: int, device: torch.device) -> torch.Generator:
@@ -135,6 +139,7 @@ class Evaluator:
         if "max" in directions:
             for name, images in bench.ood.items():
                 done[name, "max"] = self.attacked(images, "max", plan, id_reference)  # type: ignore[arg-type]
+        unrepeatable = self.unrepeatable(bench.id_test)
         shifted = {name: self.accuracy(images) for name, images in bench.shifted.items()}
         return Evaluated(
             self.detector,
@@ -143,6 +148,7 @@ class Evaluator:
             plan if directions else None,
             self.accuracy(bench.id_test),
             {name: accuracy for name, accuracy in shifted.items() if accuracy is not None},
+            unrepeatable=unrepeatable,
         )
 
     def clean(self, images: ImageSet) -> Population:
@@ -202,6 +208,16 @@ class Evaluator:
             passes=(facts["passes"][0], facts["passes"][1]),
             excess=facts["excess"],
         )
+
+    @torch.no_grad()
+    def unrepeatable(self, images: ImageSet) -> float:
+        """How much scores differ when a detector that claims not to be random scores the same images five times."""
+        if self.detector.randomized:
+            return 0.0
+        x = images.shard(0, min(SHARD, len(images))).to(self.device)
+        scores = torch.stack([self.detector(x) for _ in range(5)]).double()
+        gap = (scores.amax(0) - scores.amin(0)) / scores.abs().amax(0).clamp_min(1e-12)
+        return float(gap.max())
 
     @torch.no_grad()
     def accuracy(self, images: ImageSet) -> float | None:

@@ -11,9 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .models.weights import save_atomically
+from .files import save_tensors, save_text
 from .report.table import table
-from .store import write_atomically
 
 SCHEMA_VERSION = 1
 
@@ -102,10 +101,10 @@ class Result:
 
     def save(self, folder: Path) -> None:
         """Write result.json, result.csv, table.txt and scores.safetensors (per-image scores and winners)."""
-        write_atomically(folder / "result.json", self.to_json() + "\n")
-        write_atomically(folder / "result.csv", self.to_csv())
-        write_atomically(folder / "table.txt", self.to_table() + "\n")
-        save_atomically(self.scores, folder / "scores.safetensors")
+        save_text(self.to_json() + "\n", folder / "result.json")
+        save_text(self.to_csv(), folder / "result.csv")
+        save_text(self.to_table() + "\n", folder / "table.txt")
+        save_tensors(self.scores, folder / "scores.safetensors")
 
     def __str__(self) -> str:
         return self.to_table()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,22 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 import detectors
-from detectors import Detector
+from detectors import WRAPPERS, Detector, Smoothed
 
-from . import summary
-from .config import RunConfig, device_of, plan_of, takes
+from . import plugins, summary
+from .config import RunConfig, device_of, plan_of
 from .data import Benchmark, load_benchmark
 from .environment import environment
 from .evaluate import DIRECTIONS, Evaluated, Evaluator, Progress, base_of, label_of, network_of, silent
+from .files import content_hash
 from .models import Classifier, load_model
 from .result import Result
-from .store import Store, code_version, content_hash
+from .search import search
+from .store import Store, code_version
 
 log = logging.getLogger("roodbench")
+
+SMOOTHED = [name for name, cls in WRAPPERS.items() if issubclass(cls, Smoothed)]
 
 
 def evaluate(
@@ -75,20 +80,8 @@ def evaluate(
 def run(config: RunConfig, *, out: Path | None = None, progress: Progress = silent) -> tuple[Result, Path]:
     """Do what `config` says, reusing populations finished under `out`. Returns the record and its folder."""
     start = time.perf_counter()
-    out = out or user_cache_path("roodbench") / "runs"
     device = device_of(config.device)
-    bench = load_benchmark(
-        config.benchmark,
-        root=config.data_root,
-        ood=None if config.ood is None else list(config.ood),
-        limit=config.limit or None,
-    )
-    model = config.model or ("digits-cnn" if config.benchmark == "digits" else None)
-    if model is None:
-        raise ValueError(f"benchmark {config.benchmark} needs a network: give --model NAME and --checkpoint FILE")
-    net = load_model(model, checkpoint=config.checkpoint, device=device)
-    if config.space == "normalized":
-        bench, net = bench.normalized(net.mean, net.std), net.normalized()
+    bench, net = load(config, device)
     plans = [
         plan_of(
             bench,
@@ -102,46 +95,70 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
         )
         for eps in config.eps or (None,)
     ]
-    fitted = [build(name, net, bench, config) for name in config.detector]
-    for detector in fitted:
+    for name in config.detector:  # mistakes show before anything is computed
+        detector = create(name, net, bench, config)
         if config.objective is not None and config.method in ("suite", "pgd"):
             detector.check_objective(config.objective)
         check_network(detector, bench, device)
-    loaded = time.perf_counter() - start
-    store, found, seconds = Store(out), [], {}
-    for detector in fitted:
+    store = Store(out or user_cache_path("roodbench") / "runs")
+    found: list[Evaluated] = []
+    seconds: dict[str, float] = {"load": time.perf_counter() - start}
+    for name in config.detector:
         begin = time.perf_counter()
-        detector.fit(bench.id_train, bench.id_val)
-        evaluator = Evaluator(
-            detector,
-            bench,
-            seed=config.seed,
-            device=device,
-            store=store,
-            key=identity(detector),
-            progress=progress,
-        )
-        found += [evaluator.run(config.attack, plan) for plan in plans]
+        detector, facts = chosen(name, net, bench, config)
+        detector.to(device).fit(bench.id_train, bench.id_val)
+        key = identity(detector)
+        evaluator = Evaluator(detector, bench, seed=config.seed, device=device, store=store, key=key, progress=progress)
+        found += [replace(evaluator.run(config.attack, plan), search=facts) for plan in plans]
         seconds[label_of(detector)] = time.perf_counter() - begin
-    settings = {**asdict(config), "params": dict(config.params), "model": model}
-    identity_of_run = [settings, net.fingerprint(), bench.description(), code_version()]
-    folder = out / f"{config.benchmark}-{'-'.join(config.detector[:3])}-{content_hash(identity_of_run)[:12]}"
-    timing = {"seconds": time.perf_counter() - start, "load": loaded, "detectors": seconds}
-    result = record(found, {**settings, "network_sha256": net.fingerprint()}, device, timing)
+    settings = {**asdict(config), "params": dict(config.params), "model": net.name}
+    network = net.fingerprint()
+    content = content_hash([settings, network, bench.description(), code_version()])
+    folder = store.folder / f"{config.benchmark}-{'-'.join(config.detector[:3]).replace(':', '.')}-{content[:12]}"
+    timing = {"seconds": time.perf_counter() - start, "parts": seconds}
+    result = record(found, {**settings, "network_sha256": network}, device, timing)
     result.save(folder)
     return result, folder
 
 
-def build(name: str, net: Classifier, bench: Benchmark, config: RunConfig) -> Detector:
-    """The unfitted detector with the run's parameters, those that it takes."""
-    known = takes(name, config.base)
-    params = {key: value for key, value in config.params.items() if key in known}
-    if "sigma" in known:
+def load(config: RunConfig, device: torch.device) -> tuple[Benchmark, Classifier]:
+    """The benchmark and the network of a run, in its input space."""
+    ood = None if config.ood is None else list(config.ood)
+    bench = load_benchmark(config.benchmark, root=config.data_root, ood=ood, limit=config.limit or None)
+    model = config.model or ("digits-cnn" if config.benchmark == "digits" else None)
+    if model is None:
+        raise ValueError(f"benchmark {config.benchmark} needs a network: give --model NAME and --checkpoint FILE")
+    net = load_model(model, checkpoint=config.checkpoint, device=device)
+    if config.space == "pixel":
+        return bench, net
+    return bench.normalized(net.mean, net.std), net.normalized()
+
+
+def create(
+    name: str, net: Classifier, bench: Benchmark, config: RunConfig, searched: Mapping[str, Any] | None = None
+) -> Detector:
+    """The unfitted detector with those of the run's parameters that it takes, over the search's, over the defaults."""
+    known = plugins.takes(name, config.base)
+    params = {**(searched or {}), **{key: value for key, value in config.params.items() if key in known}}
+    if name in SMOOTHED:
         params = {"sigma": bench.sigma / bench.std, "chunk": config.batch_size, "seed": config.seed} | params
     try:
-        return detectors.create(name, net, base=config.base, **params)
+        return plugins.create(name, net, base=config.base, **params)
     except TypeError as error:
         raise ValueError(f"parameters of {name}: {error}") from None
+
+
+def chosen(name: str, net: Classifier, bench: Benchmark, config: RunConfig) -> tuple[Detector, dict[str, Any]]:
+    """The unfitted detector and, with `search`, its best published parameters and what the record says of them."""
+    if not config.search or plugins.is_plugin(name):
+        return create(name, net, bench, config), {}
+    known = plugins.takes(name, config.base)
+    fixed = {key: value for key, value in config.params.items() if key in known}
+    if name in SMOOTHED:
+        fixed["chunk"] = config.batch_size
+    best, facts = search(name, net, bench, base=config.base, fixed=fixed, seed=config.seed)
+    log.info("%s: best of %d candidates on %s: %s", name, facts["candidates"], facts["ood_val"], best or "no grid")
+    return create(name, net, bench, config, best), facts
 
 
 def check_network(detector: Detector, bench: Benchmark, device: torch.device) -> None:
@@ -164,11 +181,20 @@ def identity(detector: Detector) -> dict[str, Any]:
     net, base = network_of(detector), base_of(detector)
     return {
         "detector": label_of(detector),
-        "class": f"{type(detector).__module__}.{type(detector).__qualname__}",
+        "class": f"{type(detector).__module__}.{type(detector).__qualname__} {plugins.source_hash(detector)}",
         "params": [d.hyperparameters() for d in (detector, base) if d is not None],
-        "fitted": detector.fitted(),
+        "fitted": hash_of_buffers(detector),
         "network": net.fingerprint() if isinstance(net, Classifier) else None,
     }
+
+
+def hash_of_buffers(detector: Detector) -> str:
+    """A hash of what `fit` left in a detector: its numbers and tensors, the network's own left out."""
+    digest = hashlib.sha256(repr(sorted(detector.fitted().items())).encode())
+    for key, value in sorted(detector.state_dict().items()):
+        if not key.startswith("net.") and ".net." not in key:
+            digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:24]
 
 
 def record(found: Iterable[Evaluated], config: dict[str, Any], device: torch.device, timing: dict[str, Any]) -> Result:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .models.weights import save_atomically
+from .files import content_hash, save_tensors
 
 log = logging.getLogger("roodbench")
 
@@ -48,15 +46,10 @@ class Store:
 
     def save(self, key: Mapping[str, Any], cell: Cell) -> None:
         tensors, meta = cell
-        save_atomically(tensors, self._file(key), {"meta": json.dumps(meta), "key": json.dumps(key, default=str)})
+        save_tensors(tensors, self._file(key), {"meta": json.dumps(meta), "key": json.dumps(key, default=str)})
 
     def _file(self, key: Mapping[str, Any]) -> Path:
         return self.folder / "cells" / f"{content_hash({**key, 'code': code_version()})}.safetensors"
-
-
-def content_hash(value: Any) -> str:
-    """A hash of a JSON-like value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
 @cache
@@ -67,12 +60,3 @@ def code_version() -> str:
         for file in sorted((root / package).rglob("*.py")):
             digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Write a text file that other processes see either whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".tmp")
-    with os.fdopen(handle, "w") as stream:
-        stream.write(text)
-    os.replace(temporary, file)

@@ -159,7 +159,9 @@ def attacked(found: Evaluated) -> dict[tuple[str, str], Population]:
 def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
     """Checks that the attack worked, each with number, threshold and verdict; none without an attack."""
     populations = attacked(found)
-    return [gradient(found, populations), feasibility(found, populations)] if populations else []
+    if not populations:
+        return []
+    return [gradient(found, populations), randomness(found), feasibility(found, populations)]
 
 
 def gradient(found: Evaluated, populations: dict[tuple[str, str], Population]) -> dict[str, Any]:
@@ -189,6 +191,15 @@ def gradient(found: Evaluated, populations: dict[tuple[str, str], Population]) -
         "is it detached or saturated? The attack is weaker than it should be",
         shares,
     )
+
+
+def randomness(found: Evaluated) -> dict[str, Any]:
+    """Relative difference between repeated scores of a detector that does not say it is randomised."""
+    label, number = label_of(found.detector), found.unrepeatable
+    message = (
+        f"{label} scores the same images differently ({number:.2g} relative): set `randomized` and use the generator"
+    )
+    return indicator(found, "randomness", number, 1e-4, message, {})
 
 
 def feasibility(found: Evaluated, populations: dict[tuple[str, str], Population]) -> dict[str, Any]:
@@ -242,7 +253,8 @@ def detector_of(found: Evaluated) -> dict[str, Any]:
         if condition == "clean" and population.instability is not None
     }
     entry: dict[str, Any] = {"detector": label_of(found.detector), "fitted": found.detector.fitted()}
-    return entry | ({"share_without_instability": collapsed} if collapsed else {})
+    entry |= {"share_without_instability": collapsed} if collapsed else {}
+    return entry | ({"search": found.search} if found.search else {})
 
 
 def shifted_of(found: Evaluated) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,9 +12,15 @@ from typing import Literal
 
 import numpy as np
 import torch
+from platformdirs import user_cache_path
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
-from detectors import unknown
+from detectors import Classifier, collect, unknown
+from detectors.detector import Fitting
+
+from ..files import content_hash, save_tensors
 
 Split = Literal["ID train", "ID val", "ID test", "OOD val", "OOD test"]
 SHARD = 64
@@ -54,6 +62,8 @@ class ImageSet:
         self.names = list(names) if names is not None else [f"image {i}" for i in range(len(self.labels))]
         self._read, self._guard = images, guard or SplitGuard()
         self.transform: Callable[[Tensor], Tensor] | None = None
+        self.space = "pixel"
+        self._outputs: dict[str, Fitting] = {}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,10 +104,32 @@ class ImageSet:
         for number, x in self.shards():
             yield x, self.labels[number * SHARD : number * SHARD + len(x)]
 
-    def in_space(self, transform: Callable[[Tensor], Tensor]) -> ImageSet:
-        """The same images, transformed as they are served."""
-        view = ImageSet.__new__(ImageSet)
-        view.__dict__.update(self.__dict__, transform=transform)
+    def outputs(self, net: Classifier) -> Fitting:
+        """What `net` says of the whole set, computed once per network and input space and kept on disk by content."""
+        if self.split.endswith("test"):
+            raise ValueError(f"{self.name} is a test set ({self.split}): no detector may be fitted on it")
+        fingerprint = getattr(net, "fingerprint", None)
+        if fingerprint is None:
+            return collect(net, iter(self))
+        key = content_hash([self.digest, self.space, fingerprint(), torch.__version__])
+        if key not in self._outputs:
+            file = user_cache_path("roodbench") / "features" / f"{key}.safetensors"
+            try:
+                found = load_file(file)
+            except (OSError, SafetensorError):
+                outputs = collect(net, iter(self))
+                found = {k: v for k, v in outputs._asdict().items() if v is not None}
+                with contextlib.suppress(OSError):
+                    save_tensors(found, file)
+            device = net.head.weight.device
+            found = {k: v.to(device) for k, v in found.items()}
+            self._outputs[key] = Fitting(found["logits"], found.get("features"), found["labels"])
+        return self._outputs[key]
+
+    def in_space(self, space: str, transform: Callable[[Tensor], Tensor]) -> ImageSet:
+        """The same images, transformed as they are served; `space` names the transformation."""
+        view = copy.copy(self)
+        view.transform, view.space = transform, space
         return view
 
 
@@ -141,7 +173,7 @@ class Benchmark:
         mean, std = mean.detach().cpu().view(shape), std.detach().cpu().view(shape)
 
         def view(images: ImageSet) -> ImageSet:
-            return images.in_space(lambda x: (x - mean) / std)
+            return images.in_space(f"normalized {mean.tolist()} {std.tolist()}", lambda x: (x - mean) / std)
 
         return replace(
             self,

@@ -9,12 +9,13 @@ import torch
 from detectors import unknown
 
 from .classifier import Classifier
-from .digits import digits_cnn
+from .digits import RECIPES, digits_cnn
 from .resnet import AT_RESNETS, RESNETS, ATResNet, ResNet
 from .weights import load_weights
 
 MODELS = {
     "digits-cnn": "small CNN on digits 0-5, trained on first use",
+    "digits-cnn-at": "digits-cnn trained adversarially (linf 0.125), on first use",
     **{name: f"CIFAR-10 ResNet-{depth}, option-A shortcuts" for name, depth in RESNETS.items()},
     **{name: f"CIFAR-10 ResNet of {blocks} blocks, adversarially trained" for name, blocks in AT_RESNETS.items()},
 }
@@ -25,15 +26,15 @@ __all__ = ["MODELS", "Classifier", "load_model"]
 def load_model(name: str, *, checkpoint: str | Path | None = None, device: str | torch.device = "cpu") -> Classifier:
     """The network `name` with the weights in `checkpoint` (safetensors, or a .th / .pt state dict), frozen.
 
-    `digits-cnn` needs no checkpoint: it is trained on first use and cached. Raises ValueError for an unknown name, a
-    missing checkpoint, and one that does not fit (naming the keys and shapes that differ).
+    `digits-cnn` and `digits-cnn-at` need no checkpoint: they are trained on first use and cached. Raises ValueError for
+    an unknown name, a missing checkpoint, and one that does not fit (naming the keys and shapes that differ).
     """
     if name not in MODELS:
         raise ValueError(unknown("model", name, MODELS))
-    if name == "digits-cnn":
+    if name in RECIPES:
         if checkpoint is not None:
-            raise ValueError("model digits-cnn trains its own weights: leave out --checkpoint")
-        return digits_cnn().to(device)
+            raise ValueError(f"model {name} trains its own weights: leave out --checkpoint")
+        return digits_cnn(name).to(device)
     if checkpoint is None:
         raise ValueError(f"model {name} needs weights: give --checkpoint FILE (.safetensors, .th or .pt)")
     backbone = ResNet(RESNETS[name]) if name in RESNETS else ATResNet(AT_RESNETS[name])

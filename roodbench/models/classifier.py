@@ -25,12 +25,15 @@ class Classifier(nn.Module):
 
     mean: Tensor
     std: Tensor
+    unit_std: Tensor
+    """(1, C, 1, 1): a pixel step of e is a step of e / unit_std in the network's input space."""
 
     def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float], *, name: str) -> None:
         super().__init__()
         self.backbone, self.name = backbone, name
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.register_buffer("unit_std", torch.ones(1, len(std), 1, 1), persistent=False)
         self.requires_grad_(False)
         self.eval()
 
@@ -55,6 +58,7 @@ class Classifier(nn.Module):
         """The same network for images that are already (x - mean) / std."""
         channels = self.mean.numel()
         net = Classifier(self.backbone, [0.0] * channels, [1.0] * channels, name=self.name)
+        net.unit_std = self.std.clone()
         return net.to(self.mean.device)
 
     def fingerprint(self) -> str:

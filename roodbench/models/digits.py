@@ -12,9 +12,13 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attacks import ThreatModel
+from detectors.detector import autograd
+
 from ..data.digits import ID_CLASSES, digits
+from ..files import save_tensors
 from .classifier import Classifier
-from .weights import load_weights, save_atomically
+from .weights import load_weights
 
 log = logging.getLogger("roodbench")
 
@@ -31,7 +35,13 @@ class Recipe:
     weight_decay: float = 0.05
     noise: float = 0.2
     """Standard deviation of the pixel noise added in training."""
+    eps: float = 0.0
+    """linf radius, in pixels, of the adversarial examples trained on; 0 for none."""
+    steps: int = 7
     seed: int = 0
+
+
+RECIPES = {"digits-cnn": Recipe(), "digits-cnn-at": Recipe(epochs=40, noise=0.0, eps=0.125)}
 
 
 class DigitsCNN(nn.Module):
@@ -53,26 +63,26 @@ class DigitsCNN(nn.Module):
         return self.head(self.features(x))
 
 
-def digits_cnn(recipe: Recipe | None = None, cache: Path | None = None) -> Classifier:
+def digits_cnn(name: str = "digits-cnn", recipe: Recipe | None = None, cache: Path | None = None) -> Classifier:
     """The trained network, from the user's cache where it lies there under its recipe's hash, else trained now."""
-    recipe = recipe or Recipe()
+    recipe = recipe or RECIPES[name]
     key = hashlib.sha256(repr(asdict(recipe)).encode()).hexdigest()[:16]
-    file = (cache or user_cache_path("roodbench") / "models") / f"digits-cnn-{key}.safetensors"
+    file = (cache or user_cache_path("roodbench") / "models") / f"{name}-{key}.safetensors"
     net = DigitsCNN(recipe)
     try:
         if not file.is_file():
-            log.info("training digits-cnn once (a few seconds); it is kept in %s", file.parent)
+            log.info("training %s once (seconds); it is kept in %s", name, file.parent)
             raise FileNotFoundError
-        load_weights(net, file, "digits-cnn")
+        load_weights(net, file, name)
     except (FileNotFoundError, ValueError) as error:
         if isinstance(error, ValueError):
-            log.warning("the cached digits-cnn is damaged (%s): training it again", error)
+            log.warning("the cached %s is damaged (%s): training it again", name, error)
         train(net, recipe)
         try:
-            save_atomically(net.state_dict(), file)
+            save_tensors(net.state_dict(), file)
         except OSError as reason:
-            log.warning("digits-cnn could not be cached in %s: %s", file.parent, reason)
-    return Classifier(net, [0.5], [0.5], name="digits-cnn")
+            log.warning("%s could not be cached in %s: %s", name, file.parent, reason)
+    return Classifier(net, [0.5], [0.5], name=name)
 
 
 def train(net: DigitsCNN, recipe: Recipe) -> None:
@@ -90,9 +100,21 @@ def train(net: DigitsCNN, recipe: Recipe) -> None:
     with torch.enable_grad():
         for _ in range(recipe.epochs):
             for index in torch.randperm(len(x), generator=generator).view(batches, -1):
-                noise = recipe.noise * torch.randn(x[index].shape, generator=generator)
-                loss = F.cross_entropy(net((x[index] + noise - 0.5) / 0.5), y[index])
+                batch = x[index] + recipe.noise * torch.randn(x[index].shape, generator=generator)
+                if recipe.eps:
+                    batch = adversarial(net, batch, y[index], recipe, generator)
+                loss = F.cross_entropy(net((batch - 0.5) / 0.5), y[index])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
+
+
+def adversarial(net: DigitsCNN, x: Tensor, y: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Images within linf radius eps of x with a higher cross-entropy (Madry et al. 2018)."""
+    threat = ThreatModel(recipe.eps)
+    x_adv = threat.random(x, generator)
+    for _ in range(recipe.steps):
+        _, grad = autograd(lambda z: F.cross_entropy(net((z - 0.5) / 0.5), y, reduction="none"), x_adv)
+        x_adv = threat.project(x_adv + 2.5 * recipe.eps / recipe.steps * grad.sign(), x)
+    return x_adv

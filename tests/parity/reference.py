@@ -54,7 +54,7 @@ class Case:
     @classmethod
     def parse(cls, key: str) -> Case:
         score, params, space, dataset = key.split("__")
-        pairs = re.findall(r"([A-Za-z]+?)(True|False|fit|net|cifar|[\d.e]+(?:-\d+)?)(?=-|$|[A-Z])", params)
+        pairs = re.findall(r"([A-Za-z]+?)(True|False|fit|net|cifar10|\d[\d.e]*(?:-\d+)?)(?=-|$|[A-Z])", params)
         return cls(key, score, dict(pairs), space, dataset)
 
 
@@ -100,7 +100,7 @@ class Reference:
         if params.get("temperature") == "fit":
             params["temperature"] = None if name == "msp-t" else float(self.arrays["fit__msp-t_T"][0])
         if name == "odin":
-            params["std"] = {"net": (0.229, 0.224, 0.225), "cifar": (0.2470, 0.2435, 0.2616)}.get(
+            params["std"] = {"net": (0.229, 0.224, 0.225), "cifar10": (0.2470, 0.2435, 0.2616)}.get(
                 case.params["std"], (1.0, 1.0, 1.0)
             )
         settings = {"base": base} if base else {}

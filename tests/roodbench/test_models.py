@@ -40,30 +40,30 @@ SHORT = Recipe(epochs=2)
 
 def test_training_is_reproducible_and_cached(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="roodbench")
-    first = digits_cnn(SHORT, tmp_path)
+    first = digits_cnn(recipe=SHORT, cache=tmp_path)
     assert "training digits-cnn once" in caplog.text
     caplog.clear()
-    assert digits_cnn(SHORT, tmp_path).fingerprint() == first.fingerprint()
+    assert digits_cnn(recipe=SHORT, cache=tmp_path).fingerprint() == first.fingerprint()
     assert not caplog.records
-    assert digits_cnn(SHORT, tmp_path / "elsewhere").fingerprint() == first.fingerprint()
-    assert digits_cnn(Recipe(epochs=2, seed=1), tmp_path).fingerprint() != first.fingerprint()
+    assert digits_cnn(recipe=SHORT, cache=tmp_path / "elsewhere").fingerprint() == first.fingerprint()
+    assert digits_cnn(recipe=Recipe(epochs=2, seed=1), cache=tmp_path).fingerprint() != first.fingerprint()
 
 
 def test_a_damaged_cache_is_trained_again_with_a_notice(tmp_path, caplog):
-    good = digits_cnn(SHORT, tmp_path).fingerprint()
+    good = digits_cnn(recipe=SHORT, cache=tmp_path).fingerprint()
     (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:100])
-    assert digits_cnn(SHORT, tmp_path).fingerprint() == good
+    assert digits_cnn(recipe=SHORT, cache=tmp_path).fingerprint() == good
     assert "damaged" in caplog.text
     save_file({"conv1.weight": torch.zeros(2)}, file)
-    assert digits_cnn(SHORT, tmp_path).fingerprint() == good
-    assert digits_cnn(SHORT, tmp_path).fingerprint() == good
+    assert digits_cnn(recipe=SHORT, cache=tmp_path).fingerprint() == good
+    assert digits_cnn(recipe=SHORT, cache=tmp_path).fingerprint() == good
 
 
 def test_two_processes_at_once_share_the_cache(tmp_path):
     code = (
         "import sys; from pathlib import Path; from roodbench.models.digits import Recipe, digits_cnn;"
-        "print(digits_cnn(Recipe(epochs=2), Path(sys.argv[1])).fingerprint())"
+        "print(digits_cnn(recipe=Recipe(epochs=2), cache=Path(sys.argv[1])).fingerprint())"
     )
     runs = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)

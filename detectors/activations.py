@@ -1,0 +1,106 @@
+"""Base scores that reshape the penultimate features and take the energy of the last layer: ReAct, ASH-B, SCALE."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from .detector import Classifier, Fitting, Score
+from .features import features
+
+
+class Shaped(Score):
+    """logsumexp(W shape(h) + b). `base` is the energy of the unshaped features, the transfer attack."""
+
+    needs = frozenset({"features"})
+    surrogates = {"base": lambda self, z, h: z.logsumexp(1)}
+
+    def __init__(self, net: Classifier, *, percentile: float) -> None:
+        super().__init__(net)
+        if not 0 <= percentile < 100:
+            raise ValueError(f"percentile {percentile}: expected a number from 0 to below 100")
+        self.percentile = percentile
+
+    def shape(self, h: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def score(self, z: Tensor, h: Tensor | None) -> Tensor:
+        return self.net.head(self.shape(features(self, h))).logsumexp(1)
+
+    def kept(self, D: int) -> int:
+        """k = D - round(D p / 100) features stay, at least one."""
+        return max(1, D - round(D * self.percentile / 100))
+
+
+class ReAct(Shaped):
+    """logsumexp(W min(h, c) + b), c the percentile of all ID validation activations (Sun et al. 2021)."""
+
+    name = "react"
+    reference = "Sun et al. 2021"
+    needs = frozenset({"features", "val"})
+    grid = {"percentile": (85, 90, 95, 99)}
+
+    def __init__(self, net: Classifier, *, percentile: float = 90) -> None:
+        super().__init__(net, percentile=percentile)
+        self.threshold: float | None = None
+
+    def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:
+        h = features(self, cast(Fitting, val).features).flatten().double().sort().values
+        if not h.isfinite().all():
+            raise ValueError("react: an ID validation feature is not finite")
+        place = (len(h) - 1) * self.percentile / 100  # numpy's linear percentile; torch.quantile takes 16M at most
+        low = int(place)
+        high = min(low + 1, len(h) - 1)
+        self.threshold = (h[low] + (place - low) * (h[high] - h[low])).item()
+
+    def shape(self, h: Tensor) -> Tensor:
+        if self.threshold is None:
+            raise ValueError("react has no threshold yet: call fit(train, val)")
+        return h.clamp_max(self.threshold)
+
+    def fitted(self) -> dict[str, float]:
+        return {} if self.threshold is None else {"threshold": self.threshold}
+
+
+class ASH(Shaped):
+    """ASH-B: the k largest features all become sum(h) / k, the rest 0 (Djurisic et al. 2023).
+
+    Its gradient sees only sum(h). Surrogate `straight-through`: the same value, with the gradient of the energy at the
+    shaped features passed to h as it is.
+    """
+
+    name = "ash"
+    reference = "Djurisic et al. 2023"
+    grid = {"percentile": (65, 70, 75, 80, 85, 90, 95)}
+
+    def __init__(self, net: Classifier, *, percentile: float = 90) -> None:
+        super().__init__(net, percentile=percentile)
+
+    def shape(self, h: Tensor) -> Tensor:
+        k = self.kept(h.shape[1])
+        mask = torch.zeros_like(h).scatter(1, h.topk(k, dim=1).indices, 1.0)
+        return mask * (h.sum(1, keepdim=True) / k)
+
+    def straight_through(self, z: Tensor, h: Tensor | None) -> Tensor:
+        h = features(self, h)
+        return self.net.head(h + (self.shape(h) - h).detach()).logsumexp(1)
+
+    surrogates = {"straight-through": straight_through, **Shaped.surrogates}
+
+
+class SCALE(Shaped):
+    """h exp(sum(h) / sum of the k largest h) (Xu et al. 2024); the scale is e where all features are 0."""
+
+    name = "scale"
+    reference = "Xu et al. 2024"
+    grid = {"percentile": (65, 70, 75, 80, 85, 90, 95)}
+
+    def __init__(self, net: Classifier, *, percentile: float = 85) -> None:
+        super().__init__(net, percentile=percentile)
+
+    def shape(self, h: Tensor) -> Tensor:
+        total, top = h.sum(1, keepdim=True), h.topk(self.kept(h.shape[1]), dim=1).values.sum(1, keepdim=True)
+        ratio = torch.where(top > 0, total / torch.where(top > 0, top, 1), 1)
+        return h * ratio.exp()

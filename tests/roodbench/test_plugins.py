@@ -1,0 +1,158 @@
+"""Users' detectors, the catalogue, and the adversarially trained network."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import roodbench
+from roodbench import cli
+
+DOCS = Path(__file__).parents[2] / "docs" / "custom-detector.md"
+README = Path(__file__).parents[2] / "README.md"
+QUICK = ["--limit", "8", "--steps", "2", "--ood", "unseen-digits"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    code = cli.main([*arguments, *QUICK, "--out", "runs", "--format", "json"])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out) if captured.out else None, captured.err
+
+
+def test_the_documented_example(folder, capsys):
+    (source,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    (folder / "mydetector.py").write_text(source)
+    code, record, _ = run(capsys, "--detector", "mydetector:Margin", "--param", "temperature=2", "--attack", "both")
+    assert code == 0
+    assert {(r["detector"], r["params"]["temperature"]) for r in record["rows"]} == {("margin", 2)}
+    assert {r["condition"] for r in record["rows"]} == {"clean", "min", "max", "both"}
+    assert all(r["reliable"] for r in record["rows"])
+    assert len(source.splitlines()) <= 20
+
+
+PLAIN = """
+import torch
+class Plain(torch.nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+    def forward(self, x):
+        return self.net(x).amax(1){more}
+class NotOne:
+    def __init__(self, net):
+        pass
+number = 3
+"""
+
+
+def test_plain_modules_are_attacked_by_autograd(folder, capsys):
+    (folder / "plainmodule.py").write_text(PLAIN.format(more=""))
+    code, record, _ = run(capsys, "--detector", "plainmodule:Plain,mls")
+    assert code == 0
+    areas = {(r["detector"], r["condition"]): r["auroc"] for r in record["rows"]}
+    for condition in ("clean", "min", "max", "both"):
+        assert areas["Plain", condition] == areas["mls", condition]
+
+
+def test_hidden_randomness_and_detached_gradients_are_noticed(folder, capsys):
+    (folder / "noisymodule.py").write_text(PLAIN.format(more=" + torch.rand(len(x))"))
+    (folder / "detachedmodule.py").write_text(PLAIN.format(more=".detach()"))
+    for name, check in (("noisymodule:Plain", "randomness"), ("detachedmodule:Plain", "gradient")):
+        code, record, err = run(capsys, "--detector", name)
+        assert code == 0
+        assert [i["name"] for i in record["indicators"] if not i["passed"]] == [check]
+        assert "unreliable" in err
+        assert not any(r["reliable"] for r in record["rows"] if r["condition"] != "clean")
+
+
+def test_detectors_that_cannot_be_loaded(folder, capsys):
+    (folder / "brokenmodule.py").write_text(PLAIN.format(more=""))
+    for name, message in {
+        "nomodule:X": "cannot import 'nomodule'",
+        "brokenmodule:Plan": "did you mean 'Plain'",
+        "brokenmodule:NotOne": "gave a NotOne: expected a Detector or nn.Module",
+        "brokenmodule:number": "is a int: expected a Detector or nn.Module",
+    }.items():
+        code, _, err = run(capsys, "--detector", name)
+        assert code == 2
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def test_list(capsys):
+    assert cli.main(["list"]) == 0
+    text = capsys.readouterr().out
+    assert cli.main(["list", "--format", "json"]) == 0
+    kinds = json.loads(capsys.readouterr().out)
+    names = {kind: [entry["name"] for entry in entries] for kind, entries in kinds.items()}
+    assert {"msp", "knn", "vim", "odin", "pro", "ross"} <= set(names["detectors"])
+    assert names["attacks"] == ["suite", "pgd", "noise", "transfer"]
+    assert {"digits-cnn", "digits-cnn-at", "cifar-resnet20"} <= set(names["models"])
+    assert names["benchmarks"] == ["digits", "cifar10"]
+    knn = next(e for e in kinds["detectors"] if e["name"] == "knn")
+    assert knn["needs"] == ["logits", "features", "train"]
+    assert knn["defaults"] == {"neighbours": 50}
+    assert knn["grid"] == {"neighbours": [50, 100, 200, 500, 1000]}
+    for entry in kinds["detectors"]:
+        assert entry["name"] in text
+        assert entry["reference"]
+        assert len(entry["about"]) > 10
+
+
+def test_search_from_the_command_line(folder, capsys):
+    code, record, err = run(capsys, "--detector", "gen", "--search", "--attack", "none")
+    assert code == 0
+    found = record["detectors"][0]["search"]
+    assert found["ood_val"] == "digits-ood-val"
+    assert found["candidates"] == 42
+    assert record["rows"][0]["params"] == {"gamma": found["params"]["gamma"], "top": found["params"]["top"]}
+    assert "best of 42 candidates" in err
+
+
+def test_adversarial_training_helps(digits):
+    """At the default radius the adversarially trained network keeps more of PRO's AUROC, at some clean accuracy."""
+    import detectors
+
+    bench = roodbench.load_benchmark("digits", ood=["unseen-digits"], limit=100)
+    found = {}
+    for name in ("digits-cnn", "digits-cnn-at"):
+        net = roodbench.load_model(name)
+        x, y = digits.id_test.shard(0, 333), digits.id_test.labels
+        assert (net(x).argmax(1) == y).double().mean() >= 0.95
+        pro = detectors.create("pro", net).fit(bench.id_train, bench.id_val)
+        result = roodbench.evaluate(pro, bench, attack="min")
+        found[name] = {row.condition: row.auroc for row in result.rows}
+    assert found["digits-cnn-at"]["min"] > found["digits-cnn"]["min"]
+
+
+def test_the_readmes_python(capsys):
+    (source,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    exec(compile(source, "README.md", "exec"), {})
+    assert "ross(gen)" in capsys.readouterr().out
+
+
+def test_the_readme_shows_two_commands_that_exist():
+    commands = re.findall(r"^python3 -m venv .*$", README.read_text(), re.MULTILINE)
+    assert len(commands) == 2
+    assert "-m roodbench --detector ross --attack both" in commands[0]
+    assert "-m pytest" in commands[1]
+
+
+def test_torch_is_not_seeded_globally(digits_net):
+    import detectors
+
+    bench = roodbench.load_benchmark("digits", ood=["noise"], limit=4)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    ross = detectors.create("ross", digits_net, sigma=0.05).fit(bench.id_train, bench.id_val)
+    roodbench.evaluate(ross, bench, steps=1)
+    assert torch.equal(torch.rand(3), expected)
