@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from typing import Any
 
 from rich import box
@@ -64,5 +63,9 @@ def as_text(kinds: dict[str, list[dict[str, Any]]]) -> str:
 
 def cell(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k}={json.dumps(v, default=str).strip('[]')}" for k, v in value.items())
+        return ", ".join(f"{k} {braces(v) if isinstance(v, tuple) else v}" for k, v in value.items())
     return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def braces(values: tuple[Any, ...]) -> str:
+    return "{" + ", ".join(map(str, values)) + "}"

@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -100,7 +102,7 @@ MISTAKES = {
     "--device cuda": "has no CUDA",
     "--device tpu": "device 'tpu'",
     "--atack both": "No such option: --atack",
-    "attack": "unknown command 'attack': expected one of run",
+    "attack": "unknown command 'attack': expected one of list, run",
     "--checkpoint x.pt": "digits-cnn trains its own weights",
     "--benchmark cifar10": "give --data-root DIR or set ROODBENCH_DATA",
     "--benchmark cifar10 --data-root /nowhere": "data root '/nowhere' is not a folder",
@@ -163,6 +165,23 @@ def test_interrupt_exits_130(command, monkeypatch):
     code, _, err = command(*QUICK)
     assert code == 130
     assert "the same command goes on" in err
+
+
+def test_ctrl_c_keeps_finished_populations(tmp_path):
+    """A real SIGINT in the middle of the attacks: one line, exit 130, and the clean populations on disk."""
+    run = [sys.executable, "-m", "roodbench", "--steps", "5000", "--limit", "8", "--out", str(tmp_path)]
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("cells/*.safetensors"))) < 4 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == f"roodbench: error: {cli.INTERRUPTED}"
+    assert "Traceback" not in err
+    assert len(list(tmp_path.glob("cells/*.safetensors"))) == 4
 
 
 def test_failed_runs_exit_1(command, monkeypatch):
