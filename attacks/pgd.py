@@ -55,7 +55,8 @@ def pgd(
 
     The default steps a_k fall geometrically (`step_sizes`); a given `step_size` is kept
     constant. Returned is, per image, the iterate with the best objective over all steps and restarts (`keep="best"`;
-    x itself counts, unless `clean=False`), or the last iterate of the last restart (`keep="last"`).
+    x itself counts, unless `clean=False`), or the last iterate of the last restart (`keep="last"`). The best of noisy
+    values is partly luck: score the images of a randomised detector again.
     """
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")

@@ -7,6 +7,8 @@ scores = ross(x, generator=torch.Generator().manual_seed(0))       # (B,), highe
 from __future__ import annotations
 
 import difflib
+import math
+import typing
 from collections.abc import Iterable
 from typing import Any
 
@@ -76,32 +78,67 @@ def class_of(name: str) -> type[Detector]:
 def create(name: str, net: Classifier, *, base: str = "gen", **params: Any) -> Detector:
     """The detector `name` on `net`, over the base score `base` where it wraps one.
 
-    `params` are hyper-parameters of the detector or of its base, under their names or the papers' symbols
-    (`copies` or N, `gain` or lambda). Raises ValueError for an unknown name, naming the nearest one.
+    `params` are hyper-parameters of the detector or of its base, under their names or the papers' symbols (`copies` or
+    N, `gain` or lambda); `base.NAME` is the base's where both have one. Raises ValueError for an unknown name, naming
+    the nearest one, and for a value of the wrong type.
     """
-    if name in BASES:
-        return BASES[name](net, **_arguments(params, BASES[name]))
     outer = class_of(name)
+    if name in BASES:
+        return outer(net, **arguments(params, outer))
     if base not in BASES:
         raise ValueError(unknown("base score", base, BASES))
     inner = BASES[base]
-    arguments = _arguments(params, outer, inner)
-    own = {key: value for key, value in arguments.items() if key in keywords(outer)}
-    rest = {key: value for key, value in arguments.items() if key not in own}
+    given = arguments(params, outer, inner)
+    own = {key: value for key, value in given.items() if not key.startswith("base.")}
+    rest = {key.removeprefix("base."): value for key, value in given.items() if key.startswith("base.")}
     if name == "pro" and base == "msp-t":
         rest.setdefault("temperature", 1.0)  # PRO-MSP-T as published: T = 1, not fitted
     return outer(inner(net, **rest), **own)
 
 
-def _arguments(params: dict[str, Any], *classes: type[Detector]) -> dict[str, Any]:
-    """`params` with symbols replaced by argument names; ValueError for one that no class takes."""
-    symbols = {symbol: name for cls in reversed(classes) for symbol, name in cls.symbols.items()}
-    known = [name for cls in classes for name in keywords(cls)]
-    arguments = {symbols.get(key, key): value for key, value in params.items()}
-    for key in arguments:
-        if key not in known:
-            raise ValueError(unknown(f"parameter of {classes[0].name}", key, known))
-    return arguments
+def arguments(params: dict[str, Any], outer: type[Detector], inner: type[Detector] | None = None) -> dict[str, Any]:
+    """`params` by the names of the constructors' arguments, those of `inner` as `base.NAME`, with checked types."""
+    names = {key: (outer, key) for key in keywords(outer)} | {k: (outer, v) for k, v in outer.symbols.items()}
+    if inner is not None:
+        inside = {key: (inner, key) for key in keywords(inner)} | {k: (inner, v) for k, v in inner.symbols.items()}
+        names = inside | names | {f"base.{key}": value for key, value in inside.items()}
+    found: dict[str, Any] = {}
+    for key, value in params.items():
+        if key not in names:
+            raise ValueError(unknown(f"parameter of {outer.name}", key, names))
+        cls, argument = names[key]
+        check_type(cls, argument, value)
+        place = argument if cls is outer else f"base.{argument}"
+        if place in found:
+            raise ValueError(f"parameter {argument} of {cls.name} is given twice")
+        found[place] = value
+    return found
+
+
+def check_type(cls: type[Detector], argument: str, value: Any) -> None:
+    """ValueError where a value is not of the type that the constructor declares, or not finite."""
+    hint = str(typing.get_type_hints(cls.__init__)[argument])
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {
+        "None": value is None,
+        "bool": isinstance(value, bool),
+        "int": number and not isinstance(value, float),
+        "float": number and math.isfinite(value),
+        "tuple": pair(value, 2),
+        "Sequence": pair(value, None),
+    }
+    wanted = [kind for kind in fits if kind.lower() in hint.replace("<class '", "").lower()]
+    if "tuple" in wanted or "Sequence" in wanted:
+        wanted = [kind for kind in wanted if kind != "float"]
+    if not any(fits[kind] for kind in wanted):
+        raise ValueError(f"{argument} {value!r} of {cls.name}: expected {' or '.join(wanted)}")
+
+
+def pair(value: Any, length: int | None) -> bool:
+    """Whether a value is a list of finite numbers (of that length)."""
+    if not isinstance(value, list | tuple) or (length is not None and len(value) != length) or not value:
+        return False
+    return all(isinstance(v, int | float) and math.isfinite(v) for v in value)
 
 
 def unknown(kind: str, value: str, choices: Iterable[str]) -> str:

@@ -73,7 +73,10 @@ class Detector(nn.Module):
     objectives: tuple[str, ...] = ("exact",)
 
     def fit(self, train: Batches, val: Batches) -> Detector:
-        """Estimate what the score needs from ID training and validation batches of (images, labels)."""
+        """Estimate what the score needs from ID training and validation batches of (images, labels).
+
+        Both may be read more than once: give a list or a data set, not an iterator.
+        """
         return self
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
@@ -92,11 +95,16 @@ class Detector(nn.Module):
         Every objective grows with the score. An image the objective does not depend on gets a zero gradient.
         """
         self.check_objective(objective)
-        return autograd(lambda x: self(x, generator=generator) if self.randomized else self(x), x)
+        if not self.randomized:
+            return autograd(self, x)
+        n = draws or 1
+        pairs = [autograd(lambda x: self(x, generator=generator), x) for _ in range(n)]
+        return sum(v for v, _ in pairs) / n, sum(g for _, g in pairs) / n  # type: ignore[return-value]
 
     def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
         """Network passes (forward, backward) that one `value_and_grad` spends on one image."""
-        return 1, 1
+        n = (draws or 1) if self.randomized else 1
+        return n, n
 
     def score_passes(self) -> tuple[int, int]:
         """Network passes (forward, backward) that one score costs."""
@@ -104,7 +112,8 @@ class Detector(nn.Module):
 
     def hyperparameters(self) -> dict[str, Any]:
         """The keyword-only arguments of the constructor with their values (a fitted one after `fit`)."""
-        return {name: getattr(self, name) for name in keywords(type(self)) if name not in ("chunk", "seed")}
+        names = [name for name in keywords(type(self)) if name not in ("chunk", "seed")]
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def fitted(self) -> dict[str, float]:
         """The numbers that `fit` estimated, for the record."""
@@ -118,10 +127,15 @@ class Detector(nn.Module):
 class Plain(Detector):
     """Any nn.Module that maps images (B, C, H, W) to scores (B,), attacked by autograd through its forward pass."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, params: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        self.module = module.eval()
+        self.module = module.eval().requires_grad_(False)
         self.name = type(module).__name__  # type: ignore[misc]
+        self.params = dict(params or {})
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """The parameters that the module was made with."""
+        return self.params
 
     def fit(self, train: Batches, val: Batches) -> Plain:
         if hasattr(self.module, "fit"):

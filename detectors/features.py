@@ -50,24 +50,26 @@ class FDBD(FeatureScore):
     grid = {"distance_to_mean": (True, False)}
 
     mean: Tensor | None
+    between: Tensor | None
+    """Distances between the classes' weight vectors, (K, K)."""
 
     def __init__(self, net: Classifier, *, distance_to_mean: bool = True) -> None:
         super().__init__(net)
         self.distance_to_mean = distance_to_mean
         self.register_buffer("mean", None)
+        self.register_buffer("between", None)
 
     def fit_features(self, h: Tensor, train: Fitting) -> None:
+        W = self.net.head.weight.double()
         self.mean = h.double().mean(0).to(h)
+        between = torch.cdist(W, W, compute_mode="donot_use_mm_for_euclid_dist")
+        self.between = torch.where(between > 0, between, torch.inf).to(h)
 
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         h = features(self, h)
-        W = self.net.head.weight
         y = z.argmax(1)
-        between = torch.cdist(W.double(), W.double(), compute_mode="donot_use_mm_for_euclid_dist").to(z)[y]  # (B, K)
-        gaps = (z - z.gather(1, y[:, None])).abs() / torch.where(between > 0, between, torch.inf)
-        length = h - self._fitted("mean") if self.distance_to_mean else h
-        norm = torch.linalg.vector_norm(length, dim=1).clamp_min(torch.finfo(h.dtype).tiny)
-        return gaps.sum(1) / norm
+        gaps = (z - z.gather(1, y[:, None])).abs() / self._fitted("between")[y]
+        return gaps.sum(1) / norm(h - self._fitted("mean") if self.distance_to_mean else h)
 
 
 class MDS(FeatureScore):
@@ -90,7 +92,7 @@ class MDS(FeatureScore):
     def fit_features(self, h: Tensor, train: Fitting) -> None:
         means = class_means(self.name, h, train)
         self.means = means
-        self.whitening = whitening(h.double() - means[train.labels], h.dtype)
+        self.whitening = whitening(h, means[train.labels])
 
     def class_distances(self, h: Tensor) -> Tensor:
         """Squared Mahalanobis distances to the class means, (B, K) float64."""
@@ -119,7 +121,7 @@ class RMDS(MDS):
     def fit_features(self, h: Tensor, train: Fitting) -> None:
         super().fit_features(h, train)
         self.mean = h.double().mean(0)
-        self.whole_whitening = whitening(h.double() - self.mean, h.dtype)
+        self.whole_whitening = whitening(h, self.mean)
 
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         h = features(self, h)
@@ -139,10 +141,12 @@ def class_means(name: str, h: Tensor, train: Fitting) -> Tensor:
     return sums / counts[:, None]
 
 
-def whitening(centred: Tensor, dtype: torch.dtype) -> Tensor:
-    """L (D, D) with L L' the pseudo-inverse of the covariance of `centred` (n, D) float64 features kept in `dtype`."""
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
-    floor = values[-1] * len(values) * torch.finfo(dtype).eps ** (2 if dtype != torch.double else 1)
+def whitening(h: Tensor, mean: Tensor) -> Tensor:
+    """L (D, D) float64 with L L' the pseudo-inverse of the covariance of the features h (n, D) around `mean`."""
+    centred = h.double() - mean
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(h))
+    rounding = h.double().square().sum(1).mean() * torch.finfo(h.dtype).eps ** 2  # what h's dtype cannot tell from 0
+    floor = h.shape[1] * torch.maximum(rounding, values[-1] * torch.finfo(torch.double).eps)
     return vectors * torch.where(values > floor, values, torch.inf).rsqrt()
 
 
@@ -158,6 +162,7 @@ class KNN(FeatureScore):
     symbols = {"K": "neighbours"}
     grid = {"neighbours": (50, 100, 200, 500, 1000)}
     bank: Tensor | None
+    squares: Tensor | None
 
     def __init__(self, net: Classifier, *, neighbours: int = 50, chunk: int = 16384) -> None:
         super().__init__(net)
@@ -165,21 +170,23 @@ class KNN(FeatureScore):
             raise ValueError(f"neighbours {neighbours}: expected at least 1")
         self.neighbours, self.chunk = neighbours, chunk
         self.register_buffer("bank", None)
+        self.register_buffer("squares", None)
 
     def fit_features(self, h: Tensor, train: Fitting) -> None:
         if len(h) < self.neighbours:
             raise ValueError(f"knn with {self.neighbours} neighbours: ID train has only {len(h)} images")
         self.bank = unit(h)
+        self.squares = self.bank.double().square().sum(1)
 
     def nearest(self, h: Tensor) -> Tensor:
-        """Indices (B, K) of the K nearest train features of unit features h, nearest first."""
-        bank = self._fitted("bank")
+        """Indices (B, K) of the K nearest train features of unit features h, nearest first; searched in float64."""
+        bank, squares = self._fitted("bank"), self._fitted("squares")
         with torch.no_grad():
-            squares = bank.square().sum(1)
+            h = h.double()
             best, index = h.new_empty(len(h), 0), torch.empty(len(h), 0, dtype=torch.long, device=h.device)
             for start in range(0, len(bank), self.chunk):
                 part = bank[start : start + self.chunk]
-                distance = squares[start : start + self.chunk] - 2 * h @ part.T
+                distance = squares[start : start + self.chunk] - 2 * h @ part.double().T
                 places = torch.arange(start, start + len(part), device=h.device).expand(len(h), -1)
                 both, where = torch.cat([best, distance], 1), torch.cat([index, places], 1)
                 best, order = both.topk(min(self.neighbours, both.shape[1]), largest=False)
@@ -193,16 +200,20 @@ class KNN(FeatureScore):
     def mean_distance(self, z: Tensor, h: Tensor | None) -> Tensor:
         h = unit(features(self, h))
         index, bank = self.nearest(h), self._fitted("bank")
-        centre = F.embedding_bag(index, bank, mode="mean")
-        spread = bank.square().sum(1)[index].mean(1) - centre.square().sum(1)
-        return -(h - centre).square().sum(1) - spread
+        centre = F.embedding_bag(index, bank.double(), mode="mean")
+        spread = self._fitted("squares")[index].mean(1) - centre.square().sum(1)
+        return -((h - centre).square().sum(1) + spread).to(h.dtype)
 
     surrogates = {"mean": mean_distance}
 
 
 def unit(h: Tensor) -> Tensor:
-    norm = torch.linalg.vector_norm(h, dim=1, keepdim=True)
-    return h / norm.clamp_min(torch.finfo(h.dtype).tiny) + 1e-10
+    return h / norm(h)[:, None] + 1e-10
+
+
+def norm(h: Tensor) -> Tensor:
+    """norm2(h) per image, at least the root of the smallest float: features that vanish stay finite."""
+    return torch.linalg.vector_norm(h, dim=1).clamp_min(torch.finfo(h.dtype).tiny ** 0.5)
 
 
 class VIM(FeatureScore):

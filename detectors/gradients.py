@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .detector import Classifier, Score, autograd
 from .features import features
+from .logits import log_odds, max_softmax
 
 
 class ODIN(Score):
@@ -16,7 +18,7 @@ class ODIN(Score):
 
     e is in pixels: in normalised space the step is e / `std`, where `std` defaults to the network's own. (OpenOOD
     takes the data set's, which differs.) The sign's derivative is 0 almost everywhere, so the exact gradient at x is
-    that of the softmax at x'. `base` is the score without the step.
+    that of the softmax at x'. `log-odds` is the surrogate of MSP there, `base` the score without the step.
     """
 
     name = "odin"
@@ -36,15 +38,15 @@ class ODIN(Score):
         if not temperature > 0:
             raise ValueError(f"temperature {temperature}: expected a number above 0")
         self.temperature, self.step_size, self.std = temperature, step_size, std
-        self.objectives = ("exact", "base")
+        self.objectives = ("exact", "log-odds", "base")
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         """The softmax part, without the step."""
-        return (z / self.temperature).softmax(1).amax(1)
+        return max_softmax(z / self.temperature)
 
     def confidence(self, x: Tensor) -> Tensor:
         """-CE(f(x) / T, argmax)."""
-        return (self.net(x) / self.temperature).log_softmax(1).amax(1)
+        return -F.softplus(-log_odds(None, self.net(x) / self.temperature))
 
     def _step(self, x: Tensor) -> Tensor:
         _, grad = autograd(self.confidence, x)
@@ -64,7 +66,8 @@ class ODIN(Score):
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         self.check_objective(objective)
-        return autograd(lambda x: self.score(self.net(x)), x if objective == "base" else self._step(x))
+        reduce = (lambda z: log_odds(None, z / self.temperature)) if objective == "log-odds" else self.score
+        return autograd(lambda x: reduce(self.net(x)), x if objective == "base" else self._step(x))
 
     def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
         return (1, 1) if objective == "base" else (2, 2)

@@ -9,13 +9,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .detector import Classifier, Fitting, Score
+from .detector import Batches, Classifier, Fitting, Score
 
 
-def log_odds(score: Score, z: Tensor, h: Tensor | None = None) -> Tensor:
+def log_odds(score: object, z: Tensor, h: Tensor | None = None) -> Tensor:
     """log p - log(1 - p) of the top class: increasing in the maximum softmax probability, never saturated."""
+    z = z - z.amax(1, keepdim=True).detach()  # a shift changes nothing but the rounding
     top, rest = z.sort(dim=1, descending=True).values.split([1, z.shape[1] - 1], dim=1)
     return top.squeeze(1) - rest.logsumexp(1)
+
+
+def max_softmax(z: Tensor) -> Tensor:
+    """max softmax(z) from its log-odds: the gradient keeps the top class's part where float32 rounds p to 1."""
+    return (-F.softplus(-log_odds(None, z))).exp()
+
+
+def sorted_log_p(z: Tensor) -> tuple[Tensor, Tensor]:
+    """log p and log(1 - p) of the classes, the most probable first, both (B, K), free of cancellation."""
+    z = z.sort(dim=1, descending=True).values
+    z = z - z[:, :1].detach()
+    rest, whole = z[:, 1:].logsumexp(1, keepdim=True), z.logsumexp(1, keepdim=True)
+    log_1p = rest - whole  # of the top class
+    log_p_top = -F.softplus(rest - z[:, :1])
+    log_p = torch.cat([log_p_top, z[:, 1:] - whole], dim=1)
+    return log_p, torch.cat([log_1p, torch.log1p(-log_p[:, 1:].exp())], dim=1)
 
 
 class MSP(Score):
@@ -26,7 +43,7 @@ class MSP(Score):
     surrogates = {"log-odds": log_odds}
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
-        return z.softmax(1).amax(1)
+        return max_softmax(z)
 
 
 class MSPT(Score):
@@ -49,12 +66,15 @@ class MSPT(Score):
         self.temperature = temperature
         self._fit = temperature is None
 
+    def fit(self, train: Batches, val: Batches) -> Score:
+        return super().fit(train, val) if self._fit else self
+
     def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:
-        if self._fit and val is not None:
+        if val is not None:
             self.temperature = fit_temperature(val.logits, val.labels)
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
-        return (z / self._fitted_temperature()).softmax(1).amax(1)
+        return max_softmax(z / self._fitted_temperature())
 
     def _fitted_temperature(self) -> float:
         if self.temperature is None:
@@ -89,7 +109,7 @@ class ENT(Score):
     surrogates = {"uniform": lambda self, z, h: z.logsumexp(1) - z.mean(1)}
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
-        log_p = z.log_softmax(1)
+        log_p, _ = sorted_log_p(z)
         return (log_p.exp() * log_p).sum(1)
 
 
@@ -116,10 +136,7 @@ class GEN(Score):
 
     def log_terms(self, z: Tensor) -> Tensor:
         """gamma log(p_c (1 - p_c)) for the top M classes, the most probable first: (B, min(M, K))."""
-        z = z.sort(dim=1, descending=True).values
-        log_p = z.log_softmax(1)
-        log_1p_top = z[:, 1:].logsumexp(1, keepdim=True) - z.logsumexp(1, keepdim=True)
-        log_1p = torch.cat([log_1p_top, torch.log1p(-log_p[:, 1:].exp())], dim=1)
+        log_p, log_1p = sorted_log_p(z)
         return self.gamma * (log_p + log_1p)[:, : self.top]
 
     surrogates = {"log": lambda self, z, h: -self.log_terms(z).logsumexp(1)}

@@ -28,14 +28,14 @@ class PRO(Detector):
     `value_and_grad` takes K+1 forward and backward passes. It ignores the jumps where that iterate or a sign
     changes, so attack the other objectives too: `sum` (of the iterates' scores), `soft-min` (weights
     proportional to exp(-(s_k - min s) / h), h the iterates' mean excess over their minimum, held constant) and
-    `base` (s itself).
+    `base` (s itself), and `base:NAME` for every surrogate NAME of s.
     """
 
     name = "pro"
     reference = "Chen et al. 2025"
     grid = {"step_size": (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3), "steps": (1, 2, 3, 5)}
     symbols = {"a": "step_size", "alpha": "step_size", "K": "steps"}
-    objectives = ("exact", "sum", "soft-min", "base")
+    objectives: tuple[str, ...] = ("exact", "sum", "soft-min", "base")
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class PRO(Detector):
         self.step_size = published_size if step_size is None else step_size
         self.steps = published_steps if steps is None else steps
         self.last, self.bounds = last, bounds
+        self.objectives = (*type(self).objectives, *surrogates_of(base))
         if self.step_size < 0:
             raise ValueError(f"step_size {self.step_size}: expected a number of at least 0")
         if self.steps < 0:
@@ -96,8 +97,8 @@ class PRO(Detector):
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         self.check_objective(objective)
-        if objective == "base":
-            return self.base.value_and_grad(x)
+        if objective.startswith("base"):
+            return self.base.value_and_grad(x, objective=objective.partition(":")[2] or "exact")
         scores, grads = self.path(x)
         value, weights = self._reduce(scores, objective)
         return value, sum_weighted(weights, grads)
@@ -131,13 +132,19 @@ class PRO(Detector):
         return s.gather(0, k[None])[0], weights
 
     def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
-        n = 1 if objective == "base" else self.steps + 1
-        forward, backward = self.base.passes()
+        if objective.startswith("base"):
+            return self.base.passes(objective.partition(":")[2] or "exact")
+        n, (forward, backward) = self.steps + 1, self.base.passes()
         return n * forward, n * backward
 
     def score_passes(self) -> tuple[int, int]:
         (forward, backward), (last, _) = self.base.passes(), self.base.score_passes()
         return self.steps * forward + last, self.steps * backward
+
+
+def surrogates_of(base: Detector) -> tuple[str, ...]:
+    """A wrapper's objectives `base:NAME`, one for every surrogate of its base score."""
+    return tuple(f"base:{name}" for name in base.objectives if name not in ("exact", "base"))
 
 
 def sum_weighted(weights: Tensor, grads: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .detector import Batches, Detector
-from .pro import sum_weighted
+from .pro import sum_weighted, surrogates_of
 
 SIGMAS = (0.00625, 0.0125, 0.025, 0.0625)
 """The published grid in normalised space, {.025, .05, .1, .25}, times a standard deviation of 0.25."""
@@ -19,13 +19,13 @@ class Smoothed(Detector):
     """combine(s_1, ..., s_N) with s_i = s(x + g_i), g_i ~ N(0, sigma^2 I), no clipping in between.
 
     sigma is in units of the network's input space (default 0.0125: the published 0.05 in normalised space times a
-    standard deviation of about 0.25). The network never sees more than `chunk` images at once.
+    standard deviation of about 0.25). The network sees at most `chunk` images at once, or one copy of the batch.
 
     `value_and_grad` draws `draws` copies (default N). Objectives: `exact` (the combination); `mean` (of the s_i);
     `soft-median` (weights proportional to exp(-(s_i - m)^2 / (2 h^2)), h = D / 2, held constant); `base` (s of the
-    clean image, no noise: the transfer attack). All copies together take one forward and backward pass each; when
-    their gradients would take more room than eight chunks of images, the scores come first, without gradients, and a
-    second pass with the same noise adds up w_i grad s_i, w = d combine / d s. So peak memory does not grow with N.
+    clean image, no noise: the transfer attack) and `base:NAME` for every surrogate NAME of s. A few copies, and `mean`,
+    take one forward and backward pass each; for more than chunk / 32 copies the scores come first, without gradients,
+    and a second pass with the same noise adds up w_i grad s_i, w = d combine / d s: peak memory does not grow with N.
     """
 
     randomized = True
@@ -46,6 +46,7 @@ class Smoothed(Detector):
         if chunk < 1:
             raise ValueError(f"chunk {chunk}: expected at least 1 image")
         self.base, self.copies, self.sigma, self.chunk, self.seed = base, copies, sigma, chunk, seed
+        self.objectives = (*type(self).objectives, *surrogates_of(base))
 
     def combine(self, s: Tensor) -> Tensor:
         """The score (B,) of the matrix of copies' scores s (N, B)."""
@@ -99,9 +100,15 @@ class Smoothed(Detector):
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         self.check_objective(objective)
-        if objective == "base":
-            return self.base.value_and_grad(x)
+        if objective.startswith("base"):
+            return self.base.value_and_grad(x, objective=objective.partition(":")[2] or "exact")
         n = draws or self.copies
+        if objective == "mean":
+            value, grad = x.new_zeros(len(x)), torch.zeros_like(x)
+            for copies in self.copies_of(x, n, generator):
+                s, grads = self._scores_and_grads(copies)
+                value, grad = value + s.sum(0) / n, grad + grads.sum(0) / n
+            return value, grad
         if self._one_pass(n):
             parts = [self._scores_and_grads(c) for c in self.copies_of(x, n, generator)]
             s, grads = (torch.cat(p) for p in zip(*parts, strict=True))
@@ -127,8 +134,6 @@ class Smoothed(Detector):
 
     def _reduce(self, s: Tensor, objective: str) -> tuple[Tensor, Tensor]:
         """The objective (B,) of the copies' scores (N, B) and its derivative in each of them (N, B)."""
-        if objective == "mean":
-            return s.mean(0), torch.full_like(s, 1 / len(s))
         if objective == "soft-median":
             m = s.median(0).values
             h = (deviation(s, m) / 2).clamp_min(torch.finfo(s.dtype).tiny ** 0.5)
@@ -144,14 +149,13 @@ class Smoothed(Detector):
         return self.combine(s)
 
     def _one_pass(self, n: int) -> bool:
-        return 8 * n <= self.chunk  # the gradients of n copies of a shard of 64 images fill at most 8 chunks
+        return 32 * n <= self.chunk  # the gradients of n copies of a shard of 64 images fill at most 2 chunks
 
     def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
-        forward, backward = self.base.passes()
-        if objective == "base":
-            return forward, backward
-        n = draws or self.copies
-        if not self._one_pass(n):
+        if objective.startswith("base"):
+            return self.base.passes(objective.partition(":")[2] or "exact")
+        n, (forward, backward) = draws or self.copies, self.base.passes()
+        if objective != "mean" and not self._one_pass(n):
             first_forward, first_backward = self.base.score_passes()
             forward, backward = forward + first_forward, backward + first_backward
         return n * forward, n * backward
@@ -159,6 +163,11 @@ class Smoothed(Detector):
     def score_passes(self) -> tuple[int, int]:
         forward, backward = self.base.score_passes()
         return self.copies * forward, self.copies * backward
+
+
+def device_of(module: torch.nn.Module) -> torch.device | None:
+    """Where a module's tensors are, None where it has none."""
+    return next((t.device for t in [*module.parameters(), *module.buffers()]), None)
 
 
 def deviation(s: Tensor, m: Tensor) -> Tensor:
@@ -232,10 +241,13 @@ class ROSS(Smoothed):
         self.spread = 1.0
 
     def fit(self, train: Batches, val: Batches) -> ROSS:
+        if iter(val) is val:
+            raise ValueError("ross reads the validation batches twice: give a list or a data set, not an iterator")
         self.base.fit(train, val)
-        m, generator = [], None
+        m, generator, device = [], None, device_of(self)
         with torch.no_grad():
             for x, _ in val:
+                x = x if device is None else x.to(device)
                 if generator is None:
                     generator = torch.Generator(x.device).manual_seed(self.seed)
                 m.append(self.matrix(x, generator=generator).median(0).values)
@@ -246,9 +258,11 @@ class ROSS(Smoothed):
 
     def fit_medians(self, m: Tensor) -> None:
         """tau and the scale of `log-gain` from the medians of the ID validation images (n,)."""
+        bad = ~m.isfinite()
+        if bad.any():
+            index = int(bad.nonzero()[0])
+            raise ValueError(f"ross({self.base.name}): the score of ID validation image {index} is {m[index].item()}")
         tau, low, high = torch.quantile(m.double(), m.new_tensor([0.05, 0.25, 0.75], dtype=torch.double)).tolist()
-        if not all(map(torch.isfinite, m)):
-            raise ValueError("ross: the base score of an ID validation image is not finite")
         self.tau = tau
         self.spread = high - low if high > low else 1.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -181,6 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(str(error), 2)
     except (EvaluationError, OSError) as error:
         return fail(str(error), 1)
+    except Exception as error:
+        if os.environ.get("ROODBENCH_TRACEBACK"):
+            raise
+        return fail(f"{type(error).__name__}: {error} (ROODBENCH_TRACEBACK=1 shows where)", 1)
 
 
 def fail(message: str, code: int) -> int:

@@ -72,6 +72,8 @@ class RunConfig:
             raise ValueError(f"limit {self.limit}: expected at least 2 images per population, or 0 for all")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed {self.seed}: expected a whole number of at least 0")
+        if self.objective is not None and self.method in ("noise", "transfer"):
+            raise ValueError(f"method {self.method} takes no objective: leave out --objective {self.objective}")
         for eps in self.eps or ():
             check_eps(eps, self.norm, self.space)
         for key in self.params:

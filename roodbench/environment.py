@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .store import code_version
+from .files import code_version
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -25,6 +25,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device_type": device.type,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "tf32": torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32,
         "revision": revision(),
         "code": code_version(),
     }

@@ -200,7 +200,11 @@ class Evaluator:
             facts = {"components": found.components, "passes": found.passes, "excess": excess}
             return {"scores": scores, "winner": winner[0], "zero_gradient": zero}, facts
 
-        what = {"condition": direction, "plan": asdict(plan), "reference": hash_of(reference)}
+        what = {
+            "condition": direction,
+            "plan": asdict(plan),
+            "reference": hash_of(reference) if self.detector.randomized else None,
+        }
         tensors, facts = self._cell(images, what, compute)
         return Population(
             **tensors,
@@ -241,7 +245,7 @@ class Evaluator:
     def _cell(self, images: ImageSet, what: dict[str, Any], compute: Callable[[], Cell]) -> Cell:
         if self.store is None:
             return compute()
-        key = {**self.key, "images": images.name, "content": images.digest, "space": self.bench.space, **what}
+        key = {**self.key, "images": images.name, "content": images.digest, "space": images.space, **what}
         kept = self.store.load(key)
         if kept is None:
             kept = compute()

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,13 @@ def save_text(text: str, file: Path) -> None:
 def content_hash(value: Any) -> str:
     """A hash of a JSON-like value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+@cache
+def code_version() -> str:
+    """A hash of the sources of the three packages: results of other code are never reused."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for package in ("attacks", "detectors", "roodbench"):
+        for file in sorted((root / package).rglob("*.py")):
+            digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:16]

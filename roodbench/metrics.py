@@ -14,7 +14,7 @@ from scipy.stats import norm, rankdata
 from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 LEVEL = 0.95
-BOOTSTRAPS = 400
+BOOTSTRAPS = 200
 
 
 @dataclass(frozen=True)
@@ -68,52 +68,58 @@ def placement_values(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.
 
 @dataclass(frozen=True)
 class Components:
-    """An AUROC as a two-sample U-statistic: components of each image, averaged over draws, and the draws' AUROCs."""
+    """An AUROC as a two-sample U-statistic: components of each image, averaged over draws.
 
+    Draws are independent per image, so their noise is part of the components' variance between images; `shared` is the
+    variance of the mean over draws beyond that, of randomness that all images of a draw have in common.
+    """
+
+    value: float
     v_id: np.ndarray
     v_ood: Sequence[np.ndarray]
     """One array per OOD set: several when AUROCs over sets are averaged."""
-    per_draw: np.ndarray
-
-    @property
-    def value(self) -> float:
-        return float(self.per_draw.mean())
+    shared: float = 0.0
 
     def minus(self, other: Components) -> Components:
         """The paired difference of two AUROCs on the same images (DeLong et al. 1988)."""
         v_ood = [a - b for a, b in zip(self.v_ood, other.v_ood, strict=True)]
-        return Components(self.v_id - other.v_id, v_ood, self.per_draw - other.per_draw)
+        return Components(self.value - other.value, self.v_id - other.v_id, v_ood, self.shared + other.shared)
 
     def standard_error(self) -> float:
         """Over images (DeLong) and over draws."""
-        variance = self.v_id.var(ddof=1) / len(self.v_id)
+        variance = self.shared + self.v_id.var(ddof=1) / len(self.v_id)
         variance += sum(v.var(ddof=1) / len(v) for v in self.v_ood) / len(self.v_ood) ** 2
-        if len(self.per_draw) > 1:
-            variance += self.per_draw.var(ddof=1) / len(self.per_draw)
         return float(np.sqrt(variance))
 
-    def interval(self) -> Estimate:
-        """The normal interval, cut to [0, 1]; where the variance is 0, a one-sided binomial bound at the same level."""
+    def interval(self, lowest: float = 0.0) -> Estimate:
+        """The normal interval, cut to [lowest, 1]; a one-sided binomial bound where the variance is 0 at an end.
+
+        `lowest` is -1 for a difference.
+        """
         value, error = self.value, self.standard_error()
-        if error == 0 and value in (0.0, 1.0):
-            least = (1 - LEVEL) ** (1 / min(len(self.v_id), *(len(v) for v in self.v_ood)))
-            return Estimate(value, least if value else 0.0, 1.0 if value else 1 - least)
+        if error == 0 and value in (-1.0, 0.0, 1.0):
+            miss = 1 - (1 - LEVEL) ** (1 / min(len(self.v_id), *(len(v) for v in self.v_ood)))
+            return Estimate(value, max(lowest, value - miss), min(1.0, value + miss))
         half = norm.ppf(0.5 + LEVEL / 2) * error
-        return Estimate(value, max(0.0, value - half), min(1.0, value + half))
+        return Estimate(value, max(lowest, value - half), min(1.0, value + half))
 
 
 def components(id_scores: np.ndarray, ood_scores: np.ndarray) -> Components:
     """The AUROC of one ID and one OOD population, ready for intervals, averages and differences."""
     pairs = [placement_values(i, o) for i, o in zip(*same_draws(id_scores, ood_scores), strict=True)]
-    v_id = np.mean([v for v, _ in pairs], axis=0)
-    v_ood = np.mean([v for _, v in pairs], axis=0)
-    return Components(v_id, [v_ood], np.array([v.mean() for v, _ in pairs]))
+    v_id, v_ood = (np.stack(part) for part in zip(*pairs, strict=True))  # (R, n), (R, m)
+    R, shared = len(v_id), 0.0
+    if R > 1:
+        own = sum(v.var(axis=0, ddof=1).mean() / v.shape[1] for v in (v_id, v_ood))
+        shared = max(0.0, float(v_id.mean(1).var(ddof=1) - own) / R)
+    return Components(float(v_id.mean()), v_id.mean(0), [v_ood.mean(0)], shared)
 
 
 def average(parts: Sequence[Components]) -> Components:
     """The mean AUROC over OOD sets that share the ID population."""
     v_ood = [v for part in parts for v in part.v_ood]
-    return Components(np.mean([p.v_id for p in parts], axis=0), v_ood, np.mean([p.per_draw for p in parts], axis=0))
+    value, shared = (float(np.mean([getattr(p, name) for p in parts])) for name in ("value", "shared"))
+    return Components(value, np.mean([p.v_id for p in parts], axis=0), v_ood, shared)
 
 
 def paired_gap(first: Components, second: Components) -> tuple[float, float, float]:
@@ -165,11 +171,18 @@ def over_draws(metric: Callable[..., float], *scores: np.ndarray) -> float:
 
 
 def bootstrap(metric: Callable[..., float], *scores: np.ndarray) -> Estimate:
-    """`metric` with a percentile interval: each population's images are resampled, its draws taken in turn."""
+    """`metric`, averaged over draws, with a percentile interval from resampling each population's images.
+
+    At a share of 0 or 1 resampling shows no spread: there the one-sided binomial bound on the smallest population.
+    """
     arrays, rng = [draws(s) for s in scores], np.random.default_rng(0)
+    value = over_draws(metric, *arrays)
+    if value in (0.0, 1.0):
+        miss = 1 - (1 - LEVEL) ** (1 / min(a.shape[1] for a in arrays))
+        return Estimate(value, max(0.0, value - miss), min(1.0, value + miss))
     values = []
-    for b in range(BOOTSTRAPS):
-        rows = [a[b % len(a)] for a in arrays]
-        values.append(metric(*(row[rng.integers(0, len(row), len(row))] for row in rows)))
+    for _ in range(BOOTSTRAPS):
+        resampled = [a[:, rng.integers(0, a.shape[1], a.shape[1])] for a in arrays]
+        values.append(over_draws(metric, *resampled))
     low, high = np.quantile(values, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    return Estimate(over_draws(metric, *scores), float(low), float(high))
+    return Estimate(value, float(low), float(high))

@@ -24,10 +24,12 @@ def load(name: str) -> Any:
     module_name, _, attribute = name.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")
+    if not module_name or module_name.startswith("."):
+        raise ValueError(f"detector {name!r}: expected MODULE:ATTRIBUTE")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ValueError(f"detector {name!r}: cannot import {module_name!r} ({error})") from None
+    except Exception as error:  # whatever a user's module raises
+        raise ValueError(f"detector {name!r}: cannot import {module_name!r} ({describe(error)})") from None
     if not hasattr(module, attribute):
         public = [key for key in vars(module) if not key.startswith("_")]
         raise ValueError(detectors.unknown(f"attribute of {module_name}", attribute, public))
@@ -41,7 +43,8 @@ def takes(name: str, base: str) -> list[str]:
         return list(detectors.keywords(found)) if isinstance(found, type) else []
     classes = [detectors.class_of(name), *([BASES[base]] if name in WRAPPERS else [])]
     names = [key for cls in classes for key in detectors.keywords(cls) if key not in ("chunk", "seed")]
-    return names + [symbol for cls in classes for symbol in cls.symbols]
+    inner = [f"base.{key}" for cls in classes[1:] for key in (*detectors.keywords(cls), *cls.symbols)]
+    return names + [symbol for cls in classes for symbol in cls.symbols] + inner
 
 
 def create(name: str, net: Classifier, *, base: str, **params: Any) -> Detector:
@@ -52,20 +55,34 @@ def create(name: str, net: Classifier, *, base: str, **params: Any) -> Detector:
     if not isinstance(found, nn.Module):
         if not callable(found):
             raise ValueError(f"detector {name!r} is a {type(found).__name__}: expected a Detector or nn.Module")
-        found = found(net, **params)
+        try:
+            found = found(net, **params)
+        except Exception as error:  # whatever a user's constructor raises
+            raise ValueError(f"detector {name!r}: cannot be made ({describe(error)})") from None
     if not isinstance(found, nn.Module):
         raise ValueError(f"detector {name!r} gave a {type(found).__name__}: expected a Detector or nn.Module")
     if not isinstance(found, Detector):
-        found = Plain(found)
+        found = Plain(found, params)
     found.name = found.name or name.partition(":")[2]
     return found
 
 
+def describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def source_hash(detector: Detector) -> str:
-    """A hash of the file that defines a detector's class: results of other code are never reused."""
-    target = type(detector.module) if isinstance(detector, Plain) else type(detector)
-    try:
-        file = inspect.getsourcefile(target)
-    except TypeError:
-        file = None
-    return "" if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    """A hash of the files that define the classes of a user's detector and of all modules in it; "" for our own."""
+    own = Path(__file__).parents[1]
+    files = set()
+    for cls in {base for module in detector.modules() for base in type(module).__mro__}:
+        try:
+            file = Path(inspect.getsourcefile(cls) or "")
+        except TypeError:
+            continue
+        ours = any(own / package in file.parents for package in ("attacks", "detectors", "roodbench"))
+        if file.is_file() and not ours and "site-packages" not in file.parts:
+            files.add(file)
+    if not files:
+        return ""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:16]

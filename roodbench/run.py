@@ -22,11 +22,11 @@ from .config import RunConfig, device_of, plan_of
 from .data import Benchmark, load_benchmark
 from .environment import environment
 from .evaluate import DIRECTIONS, Evaluated, Evaluator, Progress, base_of, label_of, network_of, silent
-from .files import content_hash
+from .files import code_version, content_hash
 from .models import Classifier, load_model
 from .result import Result
 from .search import search
-from .store import Store, code_version
+from .store import Store
 
 log = logging.getLogger("roodbench")
 
@@ -55,6 +55,8 @@ def evaluate(
     input space, pixels by default. Give a `Store` to keep and reuse finished populations. Raises ValueError for
     settings that do not exist and EvaluationError, naming the image, for scores or gradients that are not finite.
     """
+    if objective is not None and method in ("noise", "transfer"):
+        raise ValueError(f"method {method} takes no objective: leave out {objective!r}")
     if attack not in DIRECTIONS:
         raise ValueError(detectors.unknown("attack", attack, DIRECTIONS))
     plan = plan_of(
@@ -81,6 +83,7 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
     """Do what `config` says, reusing populations finished under `out`. Returns the record and its folder."""
     start = time.perf_counter()
     device = device_of(config.device)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # scores are float32
     bench, net = load(config, device)
     plans = [
         plan_of(
@@ -93,14 +96,19 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
             steps=config.steps,
             restarts=config.restarts,
         )
-        for eps in config.eps or (None,)
+        for eps in (config.eps if config.eps and config.attack != "none" else (None,))
     ]
+    labels: list[str] = []
     for name in config.detector:  # mistakes show before anything is computed
         detector = create(name, net, bench, config)
         if config.objective is not None and config.method in ("suite", "pgd"):
             detector.check_objective(config.objective)
         check_network(detector, bench, device)
+        if label_of(detector) in labels:
+            raise ValueError(f"two detectors named {label_of(detector)}: scores could not be told apart")
+        labels.append(label_of(detector))
     store = Store(out or user_cache_path("roodbench") / "runs")
+    identities: list[dict[str, Any]] = []
     found: list[Evaluated] = []
     seconds: dict[str, float] = {"load": time.perf_counter() - start}
     for name in config.detector:
@@ -113,7 +121,7 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
         seconds[label_of(detector)] = time.perf_counter() - begin
     settings = {**asdict(config), "params": dict(config.params), "model": net.name}
     network = net.fingerprint()
-    content = content_hash([settings, network, bench.description(), code_version()])
+    content = content_hash([settings, network, bench.description(), identities, code_version()])
     folder = store.folder / f"{config.benchmark}-{'-'.join(config.detector[:3]).replace(':', '.')}-{content[:12]}"
     timing = {"seconds": time.perf_counter() - start, "parts": seconds}
     result = record(found, {**settings, "network_sha256": network}, device, timing)
@@ -142,15 +150,15 @@ def create(
     params = {**(searched or {}), **{key: value for key, value in config.params.items() if key in known}}
     if name in SMOOTHED:
         params = {"sigma": bench.sigma / bench.std, "chunk": config.batch_size, "seed": config.seed} | params
-    try:
-        return plugins.create(name, net, base=config.base, **params)
-    except TypeError as error:
-        raise ValueError(f"parameters of {name}: {error}") from None
+    return plugins.create(name, net, base=config.base, **params)
 
 
 def chosen(name: str, net: Classifier, bench: Benchmark, config: RunConfig) -> tuple[Detector, dict[str, Any]]:
     """The unfitted detector and, with `search`, its best published parameters and what the record says of them."""
-    if not config.search or plugins.is_plugin(name):
+    if not config.search:
+        return create(name, net, bench, config), {}
+    if plugins.is_plugin(name):
+        log.warning("--search: %s has no published grid, its parameters stay as they are", name)
         return create(name, net, bench, config), {}
     known = plugins.takes(name, config.base)
     fixed = {key: value for key, value in config.params.items() if key in known}
@@ -166,8 +174,16 @@ def check_network(detector: Detector, bench: Benchmark, device: torch.device) ->
     net = network_of(detector)
     if net is None:
         return
-    with torch.no_grad():
-        logits = net(bench.id_test.shard(0, 2).to(device))
+    x = bench.id_test.shard(0, 2).to(device)
+    if isinstance(net, Classifier) and net.mean.numel() != x.shape[1]:
+        raise ValueError(f"network {net.name} takes {net.mean.numel()} channels: {bench.name} has {x.shape[1]}")
+    try:
+        with torch.no_grad():
+            logits = net(x)
+    except RuntimeError as error:
+        raise ValueError(
+            f"network {getattr(net, 'name', '')} cannot take {tuple(x.shape[1:])} images: {error}"
+        ) from None
     classes = int(bench.id_test.labels.max()) + 1
     if logits.ndim != 2 or len(logits) != 2 or logits.shape[1] < max(2, classes):
         raise ValueError(
@@ -177,30 +193,33 @@ def check_network(detector: Detector, bench: Benchmark, device: torch.device) ->
 
 
 def identity(detector: Detector) -> dict[str, Any]:
-    """What besides data and plan decides a fitted detector's scores."""
-    net, base = network_of(detector), base_of(detector)
+    """What besides data and plan decides a fitted detector's scores: settings, tensors, plain attributes, code."""
+    digest = hashlib.sha256()
+    for key, value in sorted(detector.state_dict().items()):
+        digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    for name, module in detector.named_modules():
+        kinds = int | float | str | tuple | list | None
+        plain = {k: v for k, v in vars(module).items() if k != "chunk" and isinstance(v, kinds)}
+        digest.update(repr((name, type(module).__qualname__, sorted((k, repr(v)) for k, v in plain.items()))).encode())
     return {
         "detector": label_of(detector),
-        "class": f"{type(detector).__module__}.{type(detector).__qualname__} {plugins.source_hash(detector)}",
-        "params": [d.hyperparameters() for d in (detector, base) if d is not None],
-        "fitted": hash_of_buffers(detector),
-        "network": net.fingerprint() if isinstance(net, Classifier) else None,
+        "params": [d.hyperparameters() for d in (detector, base_of(detector)) if d is not None],
+        "fitted": detector.fitted(),
+        "state": digest.hexdigest(),
+        "sources": plugins.source_hash(detector),
     }
-
-
-def hash_of_buffers(detector: Detector) -> str:
-    """A hash of what `fit` left in a detector: its numbers and tensors, the network's own left out."""
-    digest = hashlib.sha256(repr(sorted(detector.fitted().items())).encode())
-    for key, value in sorted(detector.state_dict().items()):
-        if not key.startswith("net.") and ".net." not in key:
-            digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:24]
 
 
 def record(found: Iterable[Evaluated], config: dict[str, Any], device: torch.device, timing: dict[str, Any]) -> Result:
     """The result record of everything that was evaluated."""
     found = list(found)
-    tables = [summary.rows_of(f) for f in found]
+    tables, seen = [], set()
+    for f in found:
+        rows, averages = summary.rows_of(f)
+        if id(f.detector) in seen:  # at a further radius: its clean rows are there already
+            rows, averages = ([r for r in part if r.condition != "clean"] for part in (rows, averages))
+        seen.add(id(f.detector))
+        tables.append((rows, averages))
     return Result(
         config=config,
         environment=environment(device),

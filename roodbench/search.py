@@ -36,7 +36,7 @@ def search(
         if auroc > best_auroc:
             best, best_auroc = params, auroc
     facts = {"id_val": bench.id_val.name, "ood_val": bench.ood_val.name, "candidates": tried}
-    return best, {**facts, "params": best, "auroc": best_auroc if tried else None}
+    return best, {**facts, "params": best, "auroc": best_auroc}
 
 
 def grid_of(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .files import content_hash, save_tensors
+from .files import code_version, content_hash, save_tensors
 
 log = logging.getLogger("roodbench")
 
@@ -50,13 +48,3 @@ class Store:
 
     def _file(self, key: Mapping[str, Any]) -> Path:
         return self.folder / "cells" / f"{content_hash({**key, 'code': code_version()})}.safetensors"
-
-
-@cache
-def code_version() -> str:
-    """A hash of the sources of the three packages: results of other code are never reused."""
-    root, digest = Path(__file__).parents[1], hashlib.sha256()
-    for package in ("attacks", "detectors", "roodbench"):
-        for file in sorted((root / package).rglob("*.py")):
-            digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
-    return digest.hexdigest()[:16]

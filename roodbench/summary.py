@@ -14,6 +14,8 @@ from .result import Row
 
 CONDITIONS = {"clean": ("clean", "clean"), "min": ("min", "clean"), "max": ("clean", "max"), "both": ("min", "max")}
 """What a condition did to the ID and to the OOD population."""
+REPEATABLE = 1e-4
+"""Largest relative difference between repeated scores of a detector without randomness."""
 
 
 def rows_of(found: Evaluated) -> tuple[list[Row], list[Row]]:
@@ -50,8 +52,7 @@ def rows_of(found: Evaluated) -> tuple[list[Row], list[Row]]:
             )
             parts[name] = (row, area)
         rows += [row for row, _ in parts.values()]
-        if len(parts) > 1:
-            averages += averages_of(found, condition, failures, parts, clean)
+        averages += averages_of(found, condition, failures, parts, clean)
     return rows, averages
 
 
@@ -111,11 +112,11 @@ def common(found: Evaluated, condition: str, failures: list[str]) -> dict[str, A
         if plan.objective is None
         else f"{plan.method}:{plan.objective}",
         "norm": None if threat is None else threat.norm,
-        "eps": found.plan.threat.eps if found.plan is not None else None,
-        "eps_pixel": found.plan.threat.eps * found.bench.std if found.plan is not None else None,
+        "eps": None if threat is None else threat.eps,
+        "eps_pixel": None if threat is None else threat.eps * found.bench.std,
         "space": found.bench.space,
         "n_id": len(found.bench.id_test),
-        "reliable": condition == "clean" or not failures,
+        "reliable": not failures if condition != "clean" else found.unrepeatable <= REPEATABLE,
     }
 
 
@@ -125,12 +126,11 @@ def scores(found: Evaluated, name: str, state: str) -> np.ndarray:
 
 def areas(area: Components, clean: Components) -> dict[str, Any]:
     drop = clean.minus(area)
-    low, high = drop.value - 1.96 * drop.standard_error(), drop.value + 1.96 * drop.standard_error()
     return {
         "auroc": area.value,
         "auroc_ci": area.interval().ci,
         "auroc_drop": drop.value,
-        "auroc_drop_ci": [low, high],
+        "auroc_drop_ci": drop.interval(lowest=-1.0).ci,
     }
 
 
@@ -160,7 +160,7 @@ def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
     """Checks that the attack worked, each with number, threshold and verdict; none without an attack."""
     populations = attacked(found)
     if not populations:
-        return []
+        return [randomness(found)]
     return [gradient(found, populations), randomness(found), feasibility(found, populations)]
 
 
@@ -199,7 +199,7 @@ def randomness(found: Evaluated) -> dict[str, Any]:
     message = (
         f"{label} scores the same images differently ({number:.2g} relative): set `randomized` and use the generator"
     )
-    return indicator(found, "randomness", number, 1e-4, message, {})
+    return indicator(found, "randomness", number, REPEATABLE, message, {})
 
 
 def feasibility(found: Evaluated, populations: dict[tuple[str, str], Population]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from detectors import Classifier, collect, unknown
 from detectors.detector import Fitting
 
-from ..files import content_hash, save_tensors
+from ..files import code_version, content_hash, save_tensors
 
 Split = Literal["ID train", "ID val", "ID test", "OOD val", "OOD test"]
 SHARD = 64
@@ -111,7 +111,8 @@ class ImageSet:
         fingerprint = getattr(net, "fingerprint", None)
         if fingerprint is None:
             return collect(net, iter(self))
-        key = content_hash([self.digest, self.space, fingerprint(), torch.__version__])
+        device = net.head.weight.device
+        key = content_hash([self.digest, self.space, fingerprint(), torch.__version__, device.type, code_version()])
         if key not in self._outputs:
             file = user_cache_path("roodbench") / "features" / f"{key}.safetensors"
             try:
@@ -121,7 +122,6 @@ class ImageSet:
                 found = {k: v for k, v in outputs._asdict().items() if v is not None}
                 with contextlib.suppress(OSError):
                     save_tensors(found, file)
-            device = net.head.weight.device
             found = {k: v.to(device) for k, v in found.items()}
             self._outputs[key] = Fitting(found["logits"], found.get("features"), found["labels"])
         return self._outputs[key]
@@ -188,9 +188,9 @@ class Benchmark:
         )
 
     def description(self) -> dict[str, object]:
-        """Counts and content hashes of the splits, for the record."""
-        sets = [self.id_val, self.id_test, *self.ood.values(), *self.shifted.values()]
-        return {s.name: {"split": s.split, "images": len(s), "sha256": s.digest} for s in sets}
+        """Counts and content hashes of all splits, for the record; reads (and so checks) every one of them."""
+        sets = [self.id_train, self.id_val, self.id_test, self.ood_val, *self.ood.values(), *self.shifted.values()]
+        return {f"{s.split}: {s.name}": {"images": len(s), "sha256": s.digest} for s in sets}
 
 
 def subset(n: int, limit: int | None) -> np.ndarray:

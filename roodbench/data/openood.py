@@ -31,6 +31,10 @@ def cifar10(root: Path, limit: int | None = None) -> Benchmark:
 
     def read(file: Path, split: Split) -> ImageSet:
         entries = entries_of(file)
+        for _, label, line in entries:
+            if (label < 0) is not split.startswith("OOD") or label < -1:
+                wanted = "-1" if split.startswith("OOD") else "a class label of at least 0"
+                raise ValueError(f"list '{file}', line {line}: label {label} in {split}, expected {wanted}")
         kept = [entries[i] for i in subset(len(entries), limit)] if split.endswith("test") else entries
         images = root / "images_classic"
         return ImageSet(
@@ -60,12 +64,15 @@ def cifar10(root: Path, limit: int | None = None) -> Benchmark:
         raise ValueError(f"'{lists}' has no OOD list: expected a test_*.txt whose labels are all -1")
     if not val:
         raise ValueError(f"'{lists}' has no OOD validation list: expected val_tin.txt")
+    tin = [file for file in val if file.name == "val_tin.txt"]
+    if len(val) > 1 and not tin:
+        raise ValueError(f"'{lists}' has several OOD validation lists and no val_tin.txt: keep one of them")
     return Benchmark(
         name=name,
         id_train=read(required["train"], "ID train"),
         id_val=read(required["val"], "ID val"),
         id_test=read(required["test"], "ID test"),
-        ood_val=read(val[0], "OOD val"),
+        ood_val=read((tin or val)[0], "OOD val"),
         ood=ood,
         groups={key: "near" if key in NEAR[name] else "far" for key in ood},
         shifted=shifted,
@@ -75,7 +82,11 @@ def cifar10(root: Path, limit: int | None = None) -> Benchmark:
 def entries_of(file: Path) -> list[tuple[str, int, int]]:
     """(path, label, line number) of every line of an image list."""
     entries = []
-    for number, line in enumerate(file.read_text().splitlines(), 1):
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"list '{file}' cannot be read: {error}") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         path, _, label = line.strip().rpartition(" ")

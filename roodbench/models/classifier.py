@@ -33,7 +33,7 @@ class Classifier(nn.Module):
         self.backbone, self.name = backbone, name
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
-        self.register_buffer("unit_std", torch.ones(1, len(std), 1, 1), persistent=False)
+        self.register_buffer("unit_std", torch.ones(1, len(std), 1, 1))
         self.requires_grad_(False)
         self.eval()
 

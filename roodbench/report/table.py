@@ -47,7 +47,8 @@ def grid(result: Result) -> Table:
         grid.add_column(column)
     for column in ("n", *conditions, "FPR95", *([f"FPR95 {worst}"] if worst != "clean" else [])):
         grid.add_column(column, justify="right")
-    for line in by_line([*result.rows, *result.averages]):
+    several = len({row.ood for row in result.rows}) > 1
+    for line in by_line([*result.rows, *(result.averages if several else [])]):
         row, last = line["clean"], line[worst]
         where = f"mean of {row.group}" if row.ood == "average" else f"{row.ood} ({row.group})"
         cells = [row.detector + (f"({row.base})" if row.base else ""), as_fraction(last.eps), where, str(row.n_ood)]
@@ -81,9 +82,17 @@ def as_fraction(eps: float | None) -> str:
 
 
 def by_line(rows: Iterable[Row]) -> Iterable[dict[str, Row]]:
-    """Rows that differ in their condition alone, by condition."""
+    """Rows that differ in their condition alone, by condition; the clean row stands in the line of every radius."""
     detectors: dict[Any, dict[Any, dict[str, Row]]] = {}
+    clean: dict[Any, Row] = {}
     for row in rows:
-        lines = detectors.setdefault((row.detector, row.base, json.dumps(row.params), row.eps), {})
-        lines.setdefault((row.ood, row.group), {})[row.condition] = row
-    return [line for lines in detectors.values() for line in lines.values()]
+        detector = (row.detector, row.base, json.dumps(row.params))
+        if row.condition == "clean":
+            clean[detector, row.ood, row.group] = row
+        lines = detectors.setdefault(detector, {})
+        lines.setdefault((row.eps, row.ood, row.group), {})[row.condition] = row
+    for detector, lines in detectors.items():
+        attacked = [line for (eps, _, _), line in lines.items() if eps is not None]
+        for line in attacked or lines.values():
+            first = next(iter(line.values()))
+            yield {"clean": clean[detector, first.ood, first.group], **line}

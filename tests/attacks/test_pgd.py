@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from attacks import ThreatModel, noise, pgd, step_sizes
+from detectors import Detector
 from tests.attacks.analytic import Linear, Noisy, Quadratic, linear_optimum
 
 SHAPE = (5, 3, 6, 6)
@@ -75,17 +76,42 @@ def test_epsilon_0_changes_nothing(x, w):
         assert torch.equal(found.values, Linear(w)(x))
 
 
-def test_copies_are_passed_on_and_noise_averages_out(x, w):
-    class Counting(Noisy):
-        def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
-            asked.append(draws)
-            return super().value_and_grad(x, objective=objective, draws=draws, generator=generator)
+class NoisyGradient(Detector):
+    """s(x) = <w + noise, x>: every copy has a gradient of its own; their mean is w."""
 
-    asked = []
-    found = pgd(Counting(w, 0.01), x, ThreatModel(0.05), sign=1, steps=10, draws=3, generator=generator())
-    assert asked == [3] * 12
+    name, randomized = "noisy-gradient", True
+
+    def __init__(self, w, sigma):
+        super().__init__()
+        self.w, self.sigma = w, sigma
+
+    def forward(self, x, *, generator=None):
+        noise = self.sigma * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        return (x * (self.w + noise)).flatten(1).sum(1)
+
+
+def test_more_copies_and_momentum_come_closer_to_the_optimum(x, w):
+    threat = ThreatModel(0.05)
     best = linear_optimum(x, w, 0.05, "linf", 0, 1)
-    torch.testing.assert_close(Linear(w)(found.images), best, rtol=0, atol=1e-2)
+
+    def shortfall(**settings):
+        found = pgd(NoisyGradient(w, 3.0), x, threat, sign=1, steps=20, generator=generator(), keep="last", **settings)
+        return (best - Linear(w)(found.images)).mean().item()
+
+    assert shortfall(draws=16) < 0.6 * shortfall(draws=1)
+    assert shortfall(draws=4, momentum=0.75) < 0.8 * shortfall(draws=4)
+
+
+def test_momentum_by_hand(x, w):
+    """Two l2 steps on a quadratic: x_2 = x_1 + a u(mu u(g_0) + u(g_1))."""
+    target, threat = Quadratic(x + 0.4), ThreatModel(9.0, "l2", (-99.0, 99.0))
+    found = pgd(target, x, threat, sign=1, steps=2, step_size=0.3, momentum=0.5, keep="last", generator=generator())
+    x_0 = threat.random(x, generator())
+    norm = lambda g: g / g.flatten(1).norm(dim=1).view(-1, 1, 1, 1)  # noqa: E731
+    g_0 = norm(x + 0.4 - x_0)
+    x_1 = x_0 + 0.3 * g_0
+    g_1 = 0.5 * g_0 + norm(x + 0.4 - x_1)
+    torch.testing.assert_close(found.images, x_1 + 0.3 * norm(g_1))
 
 
 def test_same_seed_same_images(x, w):

@@ -1,11 +1,13 @@
 """The suite: worst case over objectives, selection on noise of its own, honest accounting."""
 
 import hashlib
+import sys
 
 import pytest
 import torch
 
 from attacks import STRENGTHS, Strength, ThreatModel, pgd, select, suite
+from detectors import Detector
 from detectors.detector import autograd
 from tests.attacks.analytic import Linear, Noisy
 
@@ -79,12 +81,42 @@ def test_selection_compares_by_rank_in_the_opposing_population():
     assert high.tolist() == [0, 1, 0]
 
 
-def test_selection_averages_over_draws():
-    """Noise as large as the gap: single draws would often choose wrongly, the expected rank seldom does."""
-    base = Noisy(torch.ones(1, 1, 1), 0.5)
-    reference = torch.linspace(-3, 3, 201)
-    candidates = [torch.zeros(500, 1, 1, 1), torch.full((500, 1, 1, 1), 0.5)]
-    assert select(base, candidates, sign=1, reference=reference, stream=lambda: streams("s"))[1].float().mean() == 1.0
+class Spread(Detector):
+    """s(x) = x_0 + x_1 * noise: each candidate has its own location and its own scale."""
+
+    name, randomized = "spread", True
+
+    def forward(self, x, *, generator=None):
+        return x[:, 0, 0, 0] + x[:, 0, 0, 1] * torch.randn(len(x), generator=generator)
+
+
+def candidate(location, scale, n=400):
+    return torch.tensor([location, scale]).expand(n, 1, 1, 2)
+
+
+def test_selection_goes_by_expected_rank_not_by_the_median():
+    """All of the reference lies in [1, 1.1]: wide noise around 0.5 passes it often, no noise at 0.9 never."""
+    still, wide = candidate(0.9, 0.0), candidate(0.5, 2.0)
+    reference = torch.linspace(1.0, 1.1, 50)
+    chosen = select(Spread(), [still, wide], sign=1, reference=reference, stream=lambda: streams("rank"))[1]
+    assert chosen.float().mean() > 0.95
+    by_median = select(Spread(), [still, wide], sign=1, stream=lambda: streams("rank"))[1]
+    assert by_median.float().mean() < 0.5
+
+
+def test_selection_averages_over_draws(monkeypatch):
+    """One noisy draw is often misled; eight are misled less."""
+    still, noisy = candidate(0.7, 0.0), candidate(0.3, 0.5)
+    reference = torch.linspace(-1, 2, 200)
+
+    def wrong():
+        found = select(Spread(), [still, noisy], sign=1, reference=reference, stream=lambda: streams("mean"))[1]
+        return found.float().mean().item()
+
+    eight = wrong()
+    monkeypatch.setattr(sys.modules["attacks.suite"], "SELECTION_DRAWS", 1)
+    assert wrong() > 0.1
+    assert eight < 0.05
 
 
 def test_streams_of_attack_selection_and_nothing_else(x, w):

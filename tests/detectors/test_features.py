@@ -91,14 +91,15 @@ def test_mahalanobis_scores(table, train, h):
 
 @pytest.mark.parametrize("name", ["mds", "rmds"])
 @pytest.mark.parametrize("case", ["constant", "dependent", "few images"])
+@pytest.mark.parametrize("offset", [0.0, 10.0, 100.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.double])
-def test_singular_covariances_are_pseudo_inverted(name, case, dtype, table, train, h):
-    train, h = train.clone(), h.clone()
+def test_singular_covariances_are_pseudo_inverted(name, case, dtype, offset, table, train, h):
+    train, h = train + offset, h + offset
     if case == "constant":
         train[:, 3] = 0.7
         h[:, 3] = 0.9  # off the training subspace: must not explode
     if case == "dependent":
-        train[:, 3], h[:, 3] = train[:, 4] + train[:, 5], h[:, 4] + h[:, 5]
+        train[:, 3], h[:, 3] = train[:, 4] + train[:, 5], h[:, 4] + h[:, 5] + 0.1  # off the subspace
     if case == "few images":
         train = train[:8]
     net = table.to(dtype)
@@ -107,11 +108,11 @@ def test_singular_covariances_are_pseudo_inverted(name, case, dtype, table, trai
     t = train.to(dtype).double().numpy()
     y = np.arange(len(t)) % 4
     means = np.stack([t[y == c].mean(0) for c in range(4)])
-    precision = np.linalg.pinv(np.cov((t - means[y]).T, ddof=0), rcond=1e-9, hermitian=True)
+    precision = np.linalg.pinv(np.cov((t - means[y]).T, ddof=0), rcond=1e-7, hermitian=True)
     x = h.to(dtype).double().numpy()
     d = np.stack([np.einsum("nd,de,ne->n", x - m, precision, x - m) for m in means], 1).min(1)
     if name == "mds":
-        np.testing.assert_allclose(-score.numpy(), d, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(-score.numpy(), d, rtol=1e-3, atol=1e-3)
     assert score.abs().max() < 1e5
 
 
@@ -125,6 +126,16 @@ def test_knn_is_exact_and_chunked(table, train, h):
         np.testing.assert_allclose(knn(h).numpy(), -(distance[:, -1] ** 2), atol=1e-8)
         mean = knn.value_and_grad(h, objective="mean")[0].numpy()
         np.testing.assert_allclose(mean, -(distance**2).mean(1), atol=1e-8)
+
+
+def test_knn_finds_true_neighbours_among_clustered_float32_features(table):
+    g = torch.Generator().manual_seed(4)
+    train = 1 + 1e-3 * torch.randn(200, 12, generator=g)
+    h = 1 + 1e-3 * torch.randn(20, 12, generator=g)
+    ours = fitted("knn", table.float(), train, neighbours=9)(h)
+    a, b = (torch.nn.functional.normalize(v.double()) for v in (h, train))
+    exact = -(torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").kthvalue(9).values ** 2)
+    torch.testing.assert_close(ours.double(), exact, rtol=1e-2, atol=0)
 
 
 def test_vim(table, train, h):
@@ -162,11 +173,15 @@ def test_activation_scores(table, train, h):
     np.testing.assert_allclose(fitted("scale", table, train, percentile=65)(h), energy(scale), rtol=1e-10)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-38, 1e-20])
 @pytest.mark.parametrize("name", ["ash", "scale", "react", "knn", "gradnorm", "fdbd"])
-def test_features_that_are_all_zero_stay_finite(name, table, train):
-    detector = fitted(name, table, train, **PARAMS.get(name, {}))
+def test_features_that_vanish_stay_finite_in_float32(name, size, train):
+    net = Table()
+    net.head.bias.data *= 10
+    params = {"fdbd": {"distance_to_mean": False}} | PARAMS
+    detector = fitted(name, net.float(), train.float(), **params.get(name, {}))
     for objective in detector.objectives:
-        value, grad = detector.value_and_grad(torch.zeros(3, 12, dtype=torch.double), objective=objective)
+        value, grad = detector.value_and_grad(torch.full((3, 12), size), objective=objective)
         assert value.isfinite().all()
         assert grad.isfinite().all()
 
@@ -227,7 +242,7 @@ def test_straight_through_keeps_the_value_and_passes_the_gradient(table, train, 
 @pytest.mark.parametrize("name", NAMES)
 def test_inside_pro_and_ross(name, outer, smooth, smooth_images):
     split = smooth_fit(smooth)
-    inner = {} if name == "odin" else PARAMS.get(name, {})
+    inner = {f"base.{key}": value for key, value in PARAMS.get(name, {}).items()}
     settings = {"step_size": 1e-3, "steps": 2} if outer == "pro" else {"sigma": 0.02, "copies": 5}
     detector = detectors.create(outer, smooth, base=name, **inner, **settings).fit(split, split)
     kwargs = {"generator": torch.Generator().manual_seed(0)} if outer == "ross" else {}
@@ -238,18 +253,38 @@ def test_inside_pro_and_ross(name, outer, smooth, smooth_images):
     assert value.isfinite().all()
     assert (grad.flatten(1).abs().amax(1) > 0).all()
     torch.testing.assert_close(grad, through_forward, rtol=1e-6, atol=1e-9 * grad.abs().max().item())
+    direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(3), dtype=torch.double)
+
+    def value_at(z):
+        same = {"generator": torch.Generator().manual_seed(0)} if outer == "ross" else {}
+        return detector.value_and_grad(z, **same)[0]
+
+    slope = finite_difference(value_at, smooth_images, direction)
+    torch.testing.assert_close((grad * direction).flatten(1).sum(1), slope, rtol=1e-3, atol=1e-6)
+
+
+def test_wrappers_attack_the_surrogates_of_their_base(smooth, smooth_images):
+    for outer, base in (("pro", "msp"), ("ross", "ash"), ("median", "knn")):
+        split = smooth_fit(smooth)
+        detector = detectors.create(outer, smooth, base=base, **PARAMS.get(base, {})).fit(split, split)
+        (name,) = [o for o in detector.objectives if o.startswith("base:")]
+        value, grad = detector.value_and_grad(smooth_images, objective=name)
+        expected = detector.base.value_and_grad(smooth_images, objective=name.removeprefix("base:"))
+        assert torch.equal(value, expected[0])
+        assert torch.equal(grad, expected[1])
+        assert detector.passes(name) == (1, 1)
 
 
 def test_fits_that_cannot_work_say_why(table, train):
     cases = {
         "knn with 300 neighbours: ID train has only 200 images": ("knn", {"neighbours": 300}, train, None),
-        "mds: class 2 has no image": ("mds", {}, train, torch.arange(200) % 2 * 3 - (torch.arange(200) % 4 == 2) * 0),
+        "mds: class 2 has no image": ("mds", {}, train, torch.tensor([0, 1, 3, 3]).repeat(50)),
         "vim with dim 12: 12 features leave no null space": ("vim", {"dim": 12}, train, None),
         "vim with dim 300: 12 features leave no null space": ("vim", {"dim": 300}, train, None),
         "rmds: ID train has label 7, but the network has 4 classes": ("rmds", {}, train, torch.arange(200) % 8),
     }
     for message, (name, params, h, y) in cases.items():
-        with pytest.raises(ValueError, match=message.split("2 has")[0]):
+        with pytest.raises(ValueError, match=message):
             detectors.create(name, table, **params).fit(batches(h, y), batches(h, y))
     bad = train.clone()
     bad[7, 0] = torch.nan

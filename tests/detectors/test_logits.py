@@ -81,6 +81,24 @@ def test_value_and_gradient_are_finite_up_to_1e4(name, size):
         assert grad.isfinite().all()
 
 
+@pytest.mark.parametrize("margin", [5.0, 17.5, 25.0, 60.0])
+@pytest.mark.parametrize("name", ["msp", "ent", "gen", "msp-t"])
+def test_float32_gradients_stay_true_where_softmax_saturates(name, margin):
+    """Also the top class's part, which rounding p to 1 would drop."""
+    z = torch.tensor([[margin, 0.0, 1.0, -1.0, 0.5]])
+    z = torch.cat([z, z.flip(1) + 3])
+    a = score(name).value_and_grad(z)[1].double()
+    b = score(name).value_and_grad(z.double())[1]
+    torch.testing.assert_close(a, b, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("name", ["msp", "ent", "gen", "msp-t"])
+def test_a_shift_of_all_logits_changes_nothing(name):
+    z = torch.randint(-40, 40, (50, 6), generator=torch.Generator().manual_seed(0)) / 4
+    detector = score(name, **({"gamma": 2.0} if name == "gen" else {}))
+    torch.testing.assert_close(detector(z + 8192), detector(z), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_match_finite_differences(name, smooth, smooth_images):
     detector = detectors.create(name, smooth, **({"temperature": 2.0} if name == "msp-t" else {}))

@@ -48,12 +48,14 @@ def test_json_and_csv(command):
     code, out, _ = command("--detector", "gen,pro", "--eps", "4/255,8/255", "--format", "json", *QUICK)
     record = json.loads(out)
     assert code == 0
-    assert {(r["detector"], r["eps"]) for r in record["rows"]} == {(d, e / 255) for d in ("gen", "pro") for e in (4, 8)}
+    attacked = {(r["detector"], r["eps"]) for r in record["rows"] if r["condition"] != "clean"}
+    assert attacked == {(d, e / 255) for d in ("gen", "pro") for e in (4, 8)}
+    assert [r["eps"] for r in record["rows"] if r["condition"] == "clean"] == [None, None]
     assert record["config"]["limit"] == 8
     assert record["config"]["network_sha256"]
-    assert record["data"]["digits"]["images"] == 8
+    assert record["data"]["ID test: digits"]["images"] == 8
     code, out, _ = command("--detector", "gen", "--attack", "none", "--format", "csv", *QUICK)
-    (line,) = csv.DictReader(io.StringIO(out))
+    (line,) = (entry for entry in csv.DictReader(io.StringIO(out)) if entry["ood"] != "average")
     assert 0.5 < float(line["auroc"]) <= 1
     assert line["condition"] == "clean"
 
@@ -77,6 +79,15 @@ MISTAKES = {
     "--attack bth": "unknown attack 'bth': did you mean 'both'?",
     "--method pdg": "unknown method 'pdg': did you mean 'pgd'?",
     "--objective men": "unknown objective 'men' of ross",
+    "--method transfer --objective mean": "method transfer takes no objective",
+    "--param copies=2.5": "copies 2.5 of ross: expected int",
+    "--param copies=true": "copies True of ross: expected int",
+    "--param eta=Infinity": "eta inf of ross: expected float",
+    "--param N=5 --param copies=7": "parameter copies of ross is given twice",
+    '--detector odin --param std=[1,"a"]': "std [1, 'a'] of odin: expected",
+    "--detector pro --param bounds=3": "bounds 3 of pro: expected",
+    "--detector :X": "expected MODULE:ATTRIBUTE",
+    "--model cifar-resnet20 --checkpoint x.pt": "checkpoint 'x.pt' not found",
     "--strength quik": "unknown strength 'quik': did you mean 'quick'?",
     "--norm l3": "unknown norm 'l3': expected one of linf, l2",
     "--space pixels": "unknown space 'pixels': did you mean 'pixel'?",
@@ -132,6 +143,17 @@ def test_cifar10_needs_a_network_and_its_weights(command, data_root, tmp_path):
     code, _, err = command(*root, "--model", "cifar-resnet20", "--checkpoint", str(wrong))
     assert code == 2
     assert "does not fit cifar-resnet20: unexpected layer1.3" in err
+
+
+def test_networks_for_other_images(command, data_root):
+    root = ["--data-root", str(data_root), "--ood", "texture", "--limit", "4"]
+    code, _, err = command("--benchmark", "cifar10", *root, "--model", "digits-cnn")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "network digits-cnn takes 1 channels: cifar10 has 3" in err
+    weights = data_root / "weights" / "cifar10_resnet20.safetensors"
+    code, _, err = command("--model", "cifar-resnet20", "--checkpoint", str(weights), *QUICK)
+    assert code == 2
+    assert "network cifar-resnet20 takes 3 channels: digits has 1" in err
 
 
 def test_real_cifar10_runs(command, data_root):

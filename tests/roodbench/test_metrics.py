@@ -82,15 +82,18 @@ def test_paired_difference_is_tighter_than_unpaired():
     assert metrics.paired_gap(a, a)[:2] == (0.0, 0.0)
 
 
-def test_spread_over_draws_enters_the_interval():
+@pytest.mark.parametrize("shared", [0.0, 1.0])
+def test_noise_of_draws_enters_the_standard_error_once(shared):
+    """Noise of each image, and noise that all ID images of a draw share, against the spread over repetitions."""
     rng = np.random.default_rng(3)
-    i, o = rng.normal(1, 1, 50), rng.normal(0, 1, 50)
-    still = metrics.components(np.tile(i, (10, 1)), np.tile(o, (10, 1)))
-    shaken = metrics.components(np.tile(i, (10, 1)) + 2 * rng.normal(size=(10, 1)), np.tile(o, (10, 1)))
-    assert still.standard_error() == pytest.approx(metrics.components(i, o).standard_error())
-    draws = shaken.per_draw.std(ddof=1) / 10**0.5
-    images = np.sqrt(shaken.v_id.var(ddof=1) / 50 + shaken.v_ood[0].var(ddof=1) / 50)
-    assert shaken.standard_error() == pytest.approx(np.hypot(draws, images))
+
+    def once():
+        i, o = rng.normal(1, 1, 50), rng.normal(0, 1, 50)
+        together = shared * rng.normal(size=(10, 1))
+        return metrics.components(i + rng.normal(0, 2, (10, 50)) + together, o + rng.normal(0, 2, (10, 50)))
+
+    found = [once() for _ in range(800)]
+    assert np.mean([c.standard_error() for c in found]) == pytest.approx(np.std([c.value for c in found]), rel=0.1)
 
 
 @pytest.mark.parametrize("n", [10, 100])
@@ -114,11 +117,27 @@ def test_average_over_sets():
     assert mean.standard_error() == pytest.approx(np.std([resampled() for _ in range(1500)]), rel=0.1)
 
 
-def test_bootstrap_covers_its_value():
+def test_bootstrap_is_as_wide_as_the_value_varies():
+    """Ten draws: the interval belongs to their mean, not to one of them."""
     rng = np.random.default_rng(5)
-    estimate = metrics.bootstrap(metrics.fpr95_id, rng.normal(2, 1, 200), rng.normal(0, 1, 200))
-    assert estimate.low < estimate.value < estimate.high
-    assert estimate.high - estimate.low < 0.4
+
+    def once():
+        return rng.normal(1, 0.5, (1, 150)) + rng.normal(0, 2, (10, 150)), rng.normal(0, 2.1, (10, 150))
+
+    values = [metrics.over_draws(metrics.fpr95_id, *once()) for _ in range(300)]
+    widths = [np.ptp([e.low, e.high]) for e in (metrics.bootstrap(metrics.fpr95_id, *once()) for _ in range(20))]
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(values), rel=0.25)
+
+
+def test_bootstrap_of_a_certain_share_has_a_binomial_bound():
+    estimate = metrics.bootstrap(metrics.fpr95_id, np.arange(50) + 100.0, np.arange(40.0))
+    assert (estimate.value, estimate.low) == (0.0, 0.0)
+    assert estimate.high == pytest.approx(1 - 0.05 ** (1 / 40))
+
+
+def test_a_total_collapse_has_an_interval_too():
+    clean, fallen = (metrics.components(np.arange(20) + shift, np.arange(20.0)) for shift in (100.0, -100.0))
+    assert clean.minus(fallen).interval(-1.0).ci == [pytest.approx(0.05 ** (1 / 20)), 1.0]
 
 
 def test_bad_scores_are_errors():
