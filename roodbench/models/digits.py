@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -77,12 +79,24 @@ def digits_cnn(name: str = "digits-cnn", recipe: Recipe | None = None, cache: Pa
     except (FileNotFoundError, ValueError) as error:
         if isinstance(error, ValueError):
             log.warning("the cached %s is damaged (%s): training it again", name, error)
-        train(net, recipe)
+        with one_thread():
+            train(net, recipe)
         try:
             save_tensors(net.state_dict(), file)
         except OSError as reason:
             log.warning("%s could not be cached in %s: %s", name, file.parent, reason)
     return Classifier(net, [0.5], [0.5], name=name)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums in one order, so that machines with other core counts train the same network."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def train(net: DigitsCNN, recipe: Recipe) -> None:

@@ -23,7 +23,6 @@ from roodbench.data.openood import entries_of, load_images
 
 DATA = Path(os.environ.get("ROODBENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FOLDER = Path(os.environ.get("ROODBENCH_PARITY", DATA.parent / "parity"))
-BLOCK = 128
 
 ARGUMENTS = {
     "msp-t": {"T": "temperature"},
@@ -64,20 +63,30 @@ class Reference:
     def __init__(self) -> None:
         self.arrays = np.load(FOLDER / "scores.npz")
         self.inputs = json.loads((FOLDER / "inputs.json").read_text())
-        self.net = roodbench.load_model("cifar-resnet20", checkpoint=DATA / self.inputs["weights_file"])
-        self.bench = roodbench.load_benchmark("cifar10", root=DATA, ood=["texture"])
+        self.model = self.inputs["network"].replace("cifar10_", "cifar-")
+        self.net = roodbench.load_model(self.model, checkpoint=DATA / self.inputs["weights_file"])
+        self.bench = roodbench.load_benchmark("cifar10", root=DATA)
+        self.blocks = {
+            name: entry["index_range"] for name, entry in self.inputs["lists"].items() if name in self.scored
+        }
         self._scores: dict[str, np.ndarray] = {}
+
+    @cached_property
+    def scored(self) -> list[str]:
+        """The scored image lists, ID first."""
+        return [name for name in self.inputs["lists"] if f"logits__{name}" in self.arrays.files]
 
     @property
     def cases(self) -> list[Case]:
-        datasets = tuple(self.inputs["lists"])
+        datasets = tuple(self.scored)
         skipped = ("logits", "features", "labels", "ross", "noisecase", "combine", "fit")
         return [Case.parse(k) for k in self.arrays.files if k.endswith(datasets) and not k.startswith(skipped)]
 
     def block(self, dataset: str) -> np.ndarray:
         """The scored images, uint8 NHWC."""
         file = DATA / "benchmark_imglist" / "cifar10" / f"{dataset}.txt"
-        entries = [(path, line) for path, _, line in entries_of(file)][:BLOCK]
+        first, last = self.blocks[dataset]
+        entries = [(path, line) for path, _, line in entries_of(file)][first:last]
         return load_images(DATA / "images_classic", file, entries, 32)
 
     def images(self, dataset: str, space: str) -> torch.Tensor:

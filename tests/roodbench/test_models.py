@@ -49,6 +49,22 @@ def test_training_is_reproducible_and_cached(tmp_path, caplog):
     assert digits_cnn(recipe=Recipe(epochs=2, seed=1), cache=tmp_path).fingerprint() != first.fingerprint()
 
 
+def test_training_does_not_depend_on_the_number_of_threads(tmp_path):
+    code = (
+        "import sys, torch; from pathlib import Path; from roodbench.models.digits import Recipe, digits_cnn;"
+        "torch.set_num_threads(int(sys.argv[1]));"
+        "print(digits_cnn(recipe=Recipe(epochs=2), cache=Path(sys.argv[2])).fingerprint(), torch.get_num_threads())"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code, str(n), str(tmp_path / str(n))], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for n in (1, 2)
+    ]
+    assert found[0][0] == found[1][0]
+    assert [threads for _, threads in found] == ["1", "2"]
+
+
 def test_a_damaged_cache_is_trained_again_with_a_notice(tmp_path, caplog):
     good = digits_cnn(recipe=SHORT, cache=tmp_path).fingerprint()
     (file,) = tmp_path.glob("*.safetensors")
