@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,16 +49,22 @@ def version(version: Annotated[bool, typer.Option("--version", help="Print the v
 def run_command(
     detector: Annotated[str, typer.Option(help="NAME[,NAME], all, or MODULE:ATTRIBUTE.")] = ",".join(DEFAULTS.detector),
     base: Annotated[str, typer.Option(help="Base score of pro, median, mad, cov, ross.")] = DEFAULTS.base,
-    param: Annotated[list[str] | None, typer.Option(help="Hyper-parameter key=value (repeatable).")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(help="Hyper-parameter key=value, repeatable; `list` names them.")
+    ] = None,
     search: Annotated[bool, typer.Option("--search", help="Choose parameters on ID val / OOD val first.")] = False,
     attack: Annotated[str, typer.Option(help="none, min (lower ID), max (raise OOD) or both.")] = DEFAULTS.attack,
     method: Annotated[str, typer.Option(help="suite, pgd, noise or transfer.")] = DEFAULTS.method,
-    objective: Annotated[str | None, typer.Option(help="Attack this objective alone.")] = None,
-    strength: Annotated[str, typer.Option(help="quick.")] = DEFAULTS.strength,
+    objective: Annotated[
+        str | None, typer.Option(help="Attack this objective alone, such as exact, mean or base.")
+    ] = None,
+    strength: Annotated[
+        str, typer.Option(help="How much the attack spends; so far quick: 20 steps, 8 copies a gradient.")
+    ] = DEFAULTS.strength,
     eps: Annotated[str | None, typer.Option(help="Radius [,radius], such as 8/255; default per benchmark.")] = None,
     norm: Annotated[str, typer.Option(help="linf or l2.")] = DEFAULTS.norm,
-    steps: Annotated[int | None, typer.Option(help="Attack steps; default by strength.")] = None,
-    restarts: Annotated[int | None, typer.Option(help="Random starts; default by strength.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Attack steps; default by strength (quick: 20).")] = None,
+    restarts: Annotated[int | None, typer.Option(help="Random starts; default by strength (quick: 1).")] = None,
     space: Annotated[str, typer.Option(help="pixel, or normalized: units after (x - mean) / std.")] = DEFAULTS.space,
     benchmark: Annotated[str, typer.Option(help="digits or cifar10.")] = DEFAULTS.benchmark,
     data_root: Annotated[str | None, typer.Option(envvar="ROODBENCH_DATA", help="OpenOOD-style folder.")] = None,
@@ -101,7 +108,7 @@ def run_command(
         seed=seed,
     )
     log = start_logging(quiet)
-    bars = silent if quiet or not sys.stderr.isatty() else progress_bars
+    bars = silent if quiet else progress_bars if sys.stderr.isatty() else progress_lines
     result, folder = run(config, out=None if out is None else Path(out), progress=bars)
     typer.echo(FORMATS[format](result))
     log.info("kept in %s (%.0f s)", folder, result.timing["seconds"])
@@ -116,7 +123,7 @@ def run_command(
 def list_command(
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
-    """Detectors, attacks, models and benchmarks: what each is, needs and defaults to."""
+    """Show detectors, attacks, models and benchmarks: needs, default parameters, search grids, papers."""
     if format not in ("table", "json"):
         raise ValueError(unknown("format", format, ("table", "json")))
     kinds = catalogue()
@@ -159,6 +166,14 @@ def progress_bars(label: str, total: int) -> Iterator[Callable[[int], None]]:
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(label, total=total)
         yield lambda n: bars.advance(task, n)
+
+
+@contextmanager
+def progress_lines(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """One line per finished population, for logs."""
+    start = time.perf_counter()
+    yield lambda n: None
+    logging.getLogger("roodbench").info("%s: %d images in %.0f s", label, total, time.perf_counter() - start)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

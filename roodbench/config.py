@@ -80,6 +80,8 @@ class RunConfig:
             takers = [takes(name, self.base) for name in self.detector]
             if not any(key in taken for taken in takers):
                 known = list(dict.fromkeys(k for taken in takers for k in taken))
+                if not known:
+                    raise ValueError(f"parameter {key!r}: {', '.join(self.detector)} has no keyword-only argument")
                 raise ValueError(unknown(f"parameter of {', '.join(self.detector)}", key, known))
 
 

@@ -254,7 +254,7 @@ class Evaluator:
 
     def _shards(self, images: ImageSet, what: str) -> Iterator[tuple[int, Tensor]]:
         label = label_of(self.detector)
-        with self.progress(f"{label} {what} {images.name}", len(images)) as advance:
+        with self.progress(f"{label}, {images.name} {what}", len(images)) as advance:
             for shard, x in images.shards():
                 yield shard, x.to(self.device)
                 advance(len(x))

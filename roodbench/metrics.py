@@ -100,7 +100,7 @@ class Components:
         if error == 0 and value in (-1.0, 0.0, 1.0):
             miss = 1 - (1 - LEVEL) ** (1 / min(len(self.v_id), *(len(v) for v in self.v_ood)))
             return Estimate(value, max(lowest, value - miss), min(1.0, value + miss))
-        half = norm.ppf(0.5 + LEVEL / 2) * error
+        half = float(norm.ppf(0.5 + LEVEL / 2)) * error
         return Estimate(value, max(lowest, value - half), min(1.0, value + half))
 
 

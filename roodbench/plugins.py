@@ -31,7 +31,7 @@ def load(name: str) -> Any:
     except Exception as error:  # whatever a user's module raises
         raise ValueError(f"detector {name!r}: cannot import {module_name!r} ({describe(error)})") from None
     if not hasattr(module, attribute):
-        public = [key for key in vars(module) if not key.startswith("_")]
+        public = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module_name]
         raise ValueError(detectors.unknown(f"attribute of {module_name}", attribute, public))
     return getattr(module, attribute)
 
@@ -63,6 +63,7 @@ def create(name: str, net: Classifier, *, base: str, **params: Any) -> Detector:
         raise ValueError(f"detector {name!r} gave a {type(found).__name__}: expected a Detector or nn.Module")
     if not isinstance(found, Detector):
         found = Plain(found, params)
+        found.net = net  # type: ignore[assignment]
     found.name = found.name or name.partition(":")[2]
     return found
 

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from .files import save_tensors, save_text
-from .report.table import table
+from .report.table import markdown, table
 
 SCHEMA_VERSION = 1
 
@@ -39,9 +39,9 @@ class Row:
     n_ood: int
     auroc: float
     auroc_ci: list[float]
-    auroc_drop: float
-    """Clean AUROC minus this row's, on the same images."""
-    auroc_drop_ci: list[float]
+    auroc_drop: float | None
+    """Clean AUROC minus this row's, on the same images; None in a clean row."""
+    auroc_drop_ci: list[float] | None
     fpr95_id: float
     """OOD that reaches the threshold 95% of clean ID reach."""
     fpr95_id_ci: list[float] | None
@@ -99,11 +99,25 @@ class Result:
         """AUROC in percent, with 95% intervals, and FPR95, per OOD set and condition."""
         return table(self)
 
+    def to_markdown(self) -> str:
+        """The same table in Markdown."""
+        return markdown(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        """The result that `to_json` wrote, without the per-image scores."""
+        record = json.loads(text)
+        if record.get("schema_version") != SCHEMA_VERSION:
+            raise ValueError(f"schema version {record.get('schema_version')}: expected {SCHEMA_VERSION}")
+        rows, averages = ([Row(**row) for row in record[name]] for name in ("rows", "averages"))
+        return cls(**{**record, "rows": rows, "averages": averages})
+
     def save(self, folder: Path) -> None:
-        """Write result.json, result.csv, table.txt and scores.safetensors (per-image scores and winners)."""
+        """Write result.json, result.csv, table.txt, table.md and scores.safetensors (per-image scores and winners)."""
         save_text(self.to_json() + "\n", folder / "result.json")
         save_text(self.to_csv(), folder / "result.csv")
         save_text(self.to_table() + "\n", folder / "table.txt")
+        save_text(self.to_markdown() + "\n", folder / "table.md")
         save_tensors(self.scores, folder / "scores.safetensors")
 
     def __str__(self) -> str:

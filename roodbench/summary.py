@@ -81,7 +81,7 @@ def averages_of(
                 ood="average",
                 group=group,
                 n_ood=sum(row.n_ood for row in members),
-                **areas(area, metrics.average([clean[name] for name in names])),
+                **areas(area, area if condition == "clean" else metrics.average([clean[name] for name in names])),
                 **mean,
                 fpr95_id_ci=None,
                 fpr95_id_refit_ci=None,
@@ -125,12 +125,12 @@ def scores(found: Evaluated, name: str, state: str) -> np.ndarray:
 
 
 def areas(area: Components, clean: Components) -> dict[str, Any]:
-    drop = clean.minus(area)
+    drop = clean.minus(area) if area is not clean else None
     return {
         "auroc": area.value,
         "auroc_ci": area.interval().ci,
-        "auroc_drop": drop.value,
-        "auroc_drop_ci": drop.interval(lowest=-1.0).ci,
+        "auroc_drop": None if drop is None else drop.value,
+        "auroc_drop_ci": None if drop is None else drop.interval(lowest=-1.0).ci,
     }
 
 
@@ -196,9 +196,7 @@ def gradient(found: Evaluated, populations: dict[tuple[str, str], Population]) -
 def randomness(found: Evaluated) -> dict[str, Any]:
     """Relative difference between repeated scores of a detector that does not say it is randomised."""
     label, number = label_of(found.detector), found.unrepeatable
-    message = (
-        f"{label} scores the same images differently ({number:.2g} relative): set `randomized` and use the generator"
-    )
+    message = f"{label} scores the same images differently ({number:.2g} relative): make it a Detector with `randomized`"
     return indicator(found, "randomness", number, REPEATABLE, message, {})
 
 

@@ -16,17 +16,34 @@ if TYPE_CHECKING:
     from ..result import Result, Row
 
 ORDER = ("clean", "min", "max", "both")
+LABELS = 3
+"""How many columns, from the left, are text."""
 
 
 def table(result: Result) -> str:
     """The whole result as text: a heading, one line per detector, radius and OOD set, and what to beware of."""
     console = Console(file=io.StringIO(), width=300)  # as wide as the content, never cut
+    columns, lines = cells_of(result)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        grid.add_column(column, justify="left" if i < LABELS else "right")
+    for line in lines:
+        grid.add_row(*line)
     console.print(heading(result.rows), highlight=False, markup=False)
-    console.print(grid(result))
-    for line in footnotes(result):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+    console.print(grid)
+    for note in footnotes(result):
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    text = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text if line.strip())
+
+
+def markdown(result: Result) -> str:
+    """The same as a Markdown table."""
+    columns, lines = cells_of(result)
+    rule = ["---"] * LABELS + ["---:"] * (len(columns) - LABELS)
+    rows = [f"| {' | '.join(cells)} |" for cells in (columns, rule, *lines)]
+    notes = [f"- {note}" for note in footnotes(result)]
+    return "\n".join([heading(result.rows).replace("\n", ". ") + ".", "", *rows, *([""] if notes else []), *notes])
 
 
 def heading(rows: list[Row]) -> str:
@@ -39,23 +56,29 @@ def heading(rows: list[Row]) -> str:
     return f"{text}\nAUROC % [95% interval], higher is better; FPR95 % of OOD above the threshold of clean ID"
 
 
-def grid(result: Result) -> Table:
+def cells_of(result: Result) -> tuple[list[str], list[list[str]]]:
+    """The table's column names and lines; averages only where there are several OOD sets."""
     conditions = [c for c in ORDER if any(row.condition == c for row in result.rows)]
     worst = conditions[-1]
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("detector", "eps", "OOD set"):
-        grid.add_column(column)
-    for column in ("n", *conditions, "FPR95", *([f"FPR95 {worst}"] if worst != "clean" else [])):
-        grid.add_column(column, justify="right")
+    columns = [
+        "detector",
+        "eps",
+        "OOD set",
+        "n",
+        *conditions,
+        "FPR95",
+        *([f"FPR95 {worst}"] if worst != "clean" else []),
+    ]
     several = len({row.ood for row in result.rows}) > 1
+    lines = []
     for line in by_line([*result.rows, *(result.averages if several else [])]):
         row, last = line["clean"], line[worst]
         where = f"mean of {row.group}" if row.ood == "average" else f"{row.ood} ({row.group})"
         cells = [row.detector + (f"({row.base})" if row.base else ""), as_fraction(last.eps), where, str(row.n_ood)]
         cells += [cell(line[c]) for c in conditions]
         cells += [f"{100 * r.fpr95_id:.1f}" for r in ([row, last] if worst != "clean" else [row])]
-        grid.add_row(*cells)
-    return grid
+        lines.append(cells)
+    return columns, lines
 
 
 def footnotes(result: Result) -> list[str]:

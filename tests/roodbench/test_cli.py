@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import roodbench
 from roodbench import cli
 
 
@@ -34,8 +35,18 @@ def test_main_job_prints_one_table(command, tmp_path):
     assert "AUROC" in out
     assert "kept in" in err
     (folder,) = (tmp_path / "runs").glob("digits-ross-*")
-    assert {f.name for f in folder.iterdir()} == {"result.json", "result.csv", "table.txt", "scores.safetensors"}
+    assert {f.name for f in folder.iterdir()} == {
+        "result.json",
+        "result.csv",
+        "table.txt",
+        "table.md",
+        "scores.safetensors",
+    }
     assert (folder / "table.txt").read_text() == out
+    again = roodbench.Result.from_json((folder / "result.json").read_text())
+    assert again.to_table() + "\n" == out
+    assert again.to_json() + "\n" == (folder / "result.json").read_text()
+    assert (folder / "table.md").read_text().splitlines()[3] == "| --- | --- | --- " + "| ---: " * 7 + "|"
 
 
 def test_run_may_be_written_out_and_runs_are_keyed_by_content(command, tmp_path):
