@@ -196,7 +196,7 @@ def gradient(found: Evaluated, populations: dict[tuple[str, str], Population]) -
 def randomness(found: Evaluated) -> dict[str, Any]:
     """Relative difference between repeated scores of a detector that does not say it is randomised."""
     label, number = label_of(found.detector), found.unrepeatable
-    message = f"{label} scores the same images differently ({number:.2g} relative): make it a Detector with `randomized`"
+    message = f"{label} scores the same images differently ({number:.2g} relative): set `randomized` in a Detector"
     return indicator(found, "randomness", number, REPEATABLE, message, {})
 
 
