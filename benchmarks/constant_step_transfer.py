@@ -1,4 +1,4 @@
-"""The transfer attack with the constant step 2.5 eps / steps, against the suite's runs that adaptive_gap.py kept in OUT.
+"""The transfer attack with the constant step 2.5 eps / steps, against the suite runs that adaptive_gap.py left in OUT.
 
 python benchmarks/constant_step_transfer.py --data-root DATA --checkpoint cifar10_resnet20.safetensors --out OUT
 """

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .detector import Classifier, Score, autograd
 from .features import features
-from .logits import log_odds, max_softmax
+from .logits import log_odds
 
 
 class ODIN(Score):
@@ -42,11 +41,11 @@ class ODIN(Score):
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         """The softmax part, without the step."""
-        return max_softmax(z / self.temperature)
+        return (z / self.temperature).softmax(1).amax(1)
 
     def confidence(self, x: Tensor) -> Tensor:
         """-CE(f(x) / T, argmax)."""
-        return -F.softplus(-log_odds(None, self.net(x) / self.temperature))
+        return (self.net(x) / self.temperature).log_softmax(1).amax(1)
 
     def _step(self, x: Tensor) -> Tensor:
         _, grad = autograd(self.confidence, x)

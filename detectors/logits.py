@@ -19,11 +19,6 @@ def log_odds(score: object, z: Tensor, h: Tensor | None = None) -> Tensor:
     return top.squeeze(1) - rest.logsumexp(1)
 
 
-def max_softmax(z: Tensor) -> Tensor:
-    """max softmax(z) from its log-odds: the gradient keeps the top class's part where float32 rounds p to 1."""
-    return (-F.softplus(-log_odds(None, z))).exp()
-
-
 def sorted_log_p(z: Tensor) -> tuple[Tensor, Tensor]:
     """log p and log(1 - p) of the classes, the most probable first, both (B, K), free of cancellation."""
     z = z.sort(dim=1, descending=True).values
@@ -36,14 +31,18 @@ def sorted_log_p(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class MSP(Score):
-    """max_c softmax(z)_c, in [1/K, 1] (Hendrycks & Gimpel 2017)."""
+    """max_c softmax(z)_c, in [1/K, 1] (Hendrycks & Gimpel 2017).
+
+    Where float32 rounds it to 1 its gradient, as in the published code, lacks the top class's part; PRO-MSP's published
+    values depend on that. The surrogate `log-odds`, log p - log(1 - p), has the true direction everywhere.
+    """
 
     name = "msp"
     reference = "Hendrycks & Gimpel 2017"
     surrogates = {"log-odds": log_odds}
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
-        return max_softmax(z)
+        return z.softmax(1).amax(1)
 
 
 class MSPT(Score):
@@ -74,7 +73,7 @@ class MSPT(Score):
             self.temperature = fit_temperature(val.logits, val.labels)
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
-        return max_softmax(z / self._fitted_temperature())
+        return (z / self._fitted_temperature()).softmax(1).amax(1)
 
     def _fitted_temperature(self) -> float:
         if self.temperature is None:
@@ -109,7 +108,7 @@ class ENT(Score):
     surrogates = {"uniform": lambda self, z, h: z.logsumexp(1) - z.mean(1)}
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
-        log_p, _ = sorted_log_p(z)
+        log_p = z.log_softmax(1)
         return (log_p.exp() * log_p).sum(1)
 
 
