@@ -184,7 +184,7 @@ class PeakMemory(TorchDispatchMode):
 
 @pytest.mark.parametrize(("images", "few"), [(16, 4), (64, 2)])
 def test_peak_memory_does_not_grow_with_copies(images, few):
-    """ResNet-20, 64 images per pass: 64 copies need what the few need that fill a chunk, in two passes or in one (2)."""
+    """ResNet-20, 64 images per pass: 64 copies need what the few that fill a chunk need, in two passes or one (2)."""
     net = Classifier(ResNet(20), [0.5] * 3, [0.5] * 3, name="untrained")
     x = torch.rand(images, 3, 32, 32, generator=generator())
     peaks = {}
