@@ -6,13 +6,15 @@ lower = attacks.pgd(detector, x, threat, sign=-1, generator=torch.Generator().ma
 
 from .noise import noise
 from .pgd import Attacked, Trace, pgd, step_sizes
-from .suite import METHODS, STRENGTHS, Strength, Suite, select, suite
+from .suite import METHODS, MOMENTUM, STRENGTHS, Best, Strength, Suite, cost, select, suite
 from .threat import Detector, NonFiniteError, ThreatModel, check_finite
 
 __all__ = [
     "METHODS",
+    "MOMENTUM",
     "STRENGTHS",
     "Attacked",
+    "Best",
     "Detector",
     "NonFiniteError",
     "Strength",
@@ -20,6 +22,7 @@ __all__ = [
     "ThreatModel",
     "Trace",
     "check_finite",
+    "cost",
     "noise",
     "pgd",
     "select",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .threat import Detector, ThreatModel, check_finite
+from .threat import Detector, ThreatModel, check_visited, finite
 
 
 @dataclass(frozen=True)
@@ -63,27 +63,31 @@ def pgd(
     if keep not in ("best", "last"):
         raise ValueError(f"keep {keep!r}: expected 'best' or 'last'")
     sizes = step_sizes(threat.eps, steps) if step_size is None else [step_size] * steps
+    values: list[Tensor] = []
+    good: list[Tensor] = []
 
     def look(z: Tensor) -> tuple[Tensor, Tensor]:
         value, grad = detector.value_and_grad(z, objective=objective, draws=draws, generator=generator)
-        check_finite(value, grad)
+        values.append(value)
+        good.append(finite(value, grad))
         return value, grad
 
-    best = x
-    best_value = look(x)[0] if clean else torch.full((len(x),), -sign * torch.inf, device=x.device, dtype=x.dtype)
-    visited: list[Tensor] = []
-    for _ in range(restarts):
+    best, best_value = x, torch.full((len(x),), -sign * torch.inf, device=x.device, dtype=x.dtype)
+    if clean and keep == "best":
+        best_value = look(x)[0]
+    start = len(values)
+    for restart in range(restarts):
         x_k, g_k = threat.random(x, generator), torch.zeros_like(x)
         for k in range(steps + 1):
             value, grad = look(x_k)
-            if not visited:
+            if restart == k == 0:
                 zero_gradient = (grad.flatten(1) == 0).all(1)
-            visited.append(value)
             best, best_value = better(sign, (best, best_value), (x_k, value))
             if k < steps:
                 g_k = momentum * g_k + threat.unit(grad) if momentum else grad
                 x_k = threat.project(x_k + sign * sizes[k] * threat.ascent(g_k), x)
-    trace = Trace(torch.stack(visited), sum(sizes), zero_gradient)
+    check_visited(torch.stack(values), torch.stack(good))  # once, at the end: a GPU need not wait in every step
+    trace = Trace(torch.stack(values[start:]), sum(sizes), zero_gradient)
     return Attacked(best, best_value, trace) if keep == "best" else Attacked(x_k, value, trace)
 
 

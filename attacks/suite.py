@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from .noise import noise
 from .pgd import Attacked, Trace, pgd
-from .threat import Detector, ThreatModel, check_finite
+from .threat import Detector, NonFiniteError, ThreatModel, check_finite
 
 SELECTION_DRAWS = 8
 MOMENTUM = 0.75
@@ -41,8 +42,11 @@ class Suite:
     components: tuple[str, ...]
     """`clean` first, then one name per attack, such as `pgd:exact`."""
     traces: Mapping[str, Trace]
-    passes: tuple[int, int]
+    """Of images decided before a component ran, the objective is NaN."""
+    passes: tuple[float, float]
     """Network passes (forward, backward) per image, selection included."""
+    scores: Tensor | None = None
+    """(B,) of the images, where the detector is deterministic and selected them."""
 
 
 Streams = Callable[[str], torch.Generator]
@@ -66,48 +70,99 @@ def suite(
     Scores are pushed down (`sign=-1`) or up (+1). `suite` runs pgd on every objective of the detector (or on the one
     named), `pgd` on one (default `exact`), `noise` draws at random. `transfer` is the published evaluation: pgd on
     `base`, its best iterate by the base score, not compared by the full detector. Uses the streams `attack/...` and
-    `select`: report on another one. `reference` are clean scores of the opposing population, see `select`.
+    `select`: report on another one. `reference` are clean scores of the opposing population, see `Best`: an image
+    past all of them is decided, and later components leave it alone.
     """
     if method not in METHODS:
         raise ValueError(f"unknown attack method {method!r}: expected one of {METHODS}")
-    runs: dict[str, Attacked] = {}
     draws = strength.draws if detector.randomized else None
-    cost = [0, 0]
+    spent = [0, 0]
 
-    def spend(times: int, passes: tuple[int, int]) -> None:
-        cost[0] += times * passes[0]
-        cost[1] += times * passes[1]
+    def spend(images: int, passes: tuple[int, int]) -> None:
+        spent[0] += images * passes[0]
+        spent[1] += images * passes[1]
 
-    if method == "noise":
-        runs["noise"] = noise(detector, x, threat, sign=sign, n=NOISE_DRAWS, generator=streams("attack/noise"))
-        spend(NOISE_DRAWS + 1, detector.score_passes())
-    for name in objectives_of(detector, method, objective):
-        noisy = detector.randomized and not name.startswith("base")
-        run = pgd(
+    def run(name: str, x: Tensor) -> Attacked:
+        generator = streams(f"attack/{name}")
+        if name == "noise":
+            spend(len(x) * (NOISE_DRAWS + 1), detector.score_passes())
+            return noise(detector, x, threat, sign=sign, n=NOISE_DRAWS, generator=generator)
+        target = name.removeprefix("pgd:")
+        noisy = detector.randomized and not target.startswith("base")
+        spend(len(x) * looks(method, strength), detector.passes(target, draws))
+        return pgd(
             detector,
             x,
             threat,
             sign=sign,
-            objective=name,
+            objective=target,
             steps=strength.steps,
             restarts=strength.restarts,
             draws=draws,
-            generator=streams(f"attack/pgd:{name}"),
+            generator=generator,
             momentum=MOMENTUM if noisy else 0.0,
             keep="last" if noisy else "best",
+            clean=method == "transfer",  # elsewhere the selection compares with the clean image
         )
-        runs[f"pgd:{name}"] = run
-        spend(1 + strength.restarts * (strength.steps + 1), detector.passes(name, draws))
-    traces = {name: run.trace for name, run in runs.items()}
+
+    def per_image() -> tuple[float, float]:
+        return spent[0] / len(x), spent[1] / len(x)
+
+    names = ["noise"] if method == "noise" else [f"pgd:{name}" for name in objectives_of(detector, method, objective)]
     if method == "transfer":
-        (run,) = runs.values()
-        return Suite(
-            run.images, torch.zeros_like(run.values, dtype=torch.long), tuple(runs), traces, (cost[0], cost[1])
-        )
-    candidates = [x, *(run.images for run in runs.values())]
-    images, winner = select(detector, candidates, sign=sign, reference=reference, stream=lambda: streams("select"))
-    spend(len(candidates) * (SELECTION_DRAWS if detector.randomized else 1), detector.score_passes())
-    return Suite(images, winner, ("clean", *runs), traces, (cost[0], cost[1]))
+        found = run(names[0], x)
+        winner = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        return Suite(found.images, winner, tuple(names), {names[0]: found.trace}, per_image())
+    best = Best(detector, x, sign=sign, stream=lambda: streams("select"), reference=reference)
+    traces = {}
+    for name in names:
+        alive = (~best.decided).nonzero().flatten()
+        if not len(alive):
+            nothing = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+            traces[name] = Trace(torch.empty(0, len(x), device=x.device), 0.0, nothing)
+            continue
+        with indexed(alive):
+            found = run(name, x[alive])
+        traces[name] = spread(found.trace, alive, len(x))
+        best.offer(found.images, alive)
+    spend(best.scored, detector.score_passes())
+    scores = None if detector.randomized else best.scores[0]
+    return Suite(best.images, best.winner, ("clean", *names), traces, per_image(), scores)
+
+
+@contextmanager
+def indexed(index: Tensor) -> Iterator[None]:
+    """Let a NonFiniteError about a subset of a batch name the image's place in the batch."""
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteError(error.what, int(index[error.index])) from None
+
+
+def spread(trace: Trace, index: Tensor, size: int) -> Trace:
+    """The trace of a subset of a batch as one of the batch: NaN, and a gradient, for the others."""
+    values = trace.values.new_full((len(trace.values), size), torch.nan)
+    values[:, index] = trace.values
+    zero_gradient = torch.zeros(size, dtype=torch.bool, device=values.device)
+    zero_gradient[index] = trace.zero_gradient
+    return Trace(values, trace.travel, zero_gradient)
+
+
+def looks(method: str, strength: Strength) -> int:
+    """How often one pgd run evaluates its objective; `transfer` also at the clean image."""
+    return strength.restarts * (strength.steps + 1) + (method == "transfer")
+
+
+def cost(detector: Detector, method: str, objective: str | None, strength: Strength) -> tuple[int, int]:
+    """Network passes (forward, backward) that `suite` spends on an image that is never decided."""
+    draws = strength.draws if detector.randomized else None
+    names = objectives_of(detector, method, objective)
+    parts = [(looks(method, strength), detector.passes(name, draws)) for name in names]
+    scorings = (NOISE_DRAWS + 1) * (method == "noise")
+    if method != "transfer":
+        scorings += (1 + max(1, len(names))) * (SELECTION_DRAWS if detector.randomized else 1)
+    parts.append((scorings, detector.score_passes()))
+    return sum(n * f for n, (f, _) in parts), sum(n * b for n, (_, b) in parts)
 
 
 def objectives_of(detector: Detector, method: str, objective: str | None) -> tuple[str, ...]:
@@ -121,7 +176,81 @@ def objectives_of(detector: Detector, method: str, objective: str | None) -> tup
     return tuple(detector.objectives) if method == "suite" else ("exact",)
 
 
-@torch.no_grad()
+class Best:
+    """Per image of a batch x, the candidate offered so far that the detector misjudges most; x itself is the first.
+
+    A deterministic detector's candidates are compared by score. A randomised one's by their expected rank: the mean,
+    over 8 draws that all candidates share, of the score's empirical distribution function (ties half) in `reference`;
+    where that saturates, by the median score. An image is decided when all its scores are past all of `reference`:
+    no AUROC can tell a further candidate from it.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        x: Tensor,
+        *,
+        sign: int,
+        stream: Callable[[], torch.Generator],
+        reference: Tensor | None = None,
+    ) -> None:
+        self.detector, self.sign, self.stream = detector, sign, stream
+        self.ranks = None if reference is None else reference.flatten().sort().values
+        self.images = x
+        self.winner = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        self.offers, self.scored = 0, 0
+        """Candidates so far, and images scored for them."""
+        self.scores = self._score(x)
+        self.key = self._key(self.scores)
+
+    def offer(self, candidates: Tensor, index: Tensor | None = None) -> None:
+        """Compare the candidates of the images at `index`, default all, with the best so far; ties keep the old."""
+        index = torch.arange(len(self.images), device=self.images.device) if index is None else index
+        self.offers += 1
+        if self.detector.randomized:  # noise is drawn for the whole batch, so that all candidates share it
+            batch = self.images.clone()
+            batch[index] = candidates
+            scores = self._score(batch)[:, index]
+        else:
+            with indexed(index):
+                scores = self._score(candidates)
+        key = self._key(scores)
+        old = self.key[:, index]
+        wins = (key[0] > old[0]) | ((key[0] == old[0]) & (key[1] > old[1]))
+        won = index[wins]
+        self.images = self.images.index_copy(0, won, candidates[wins])
+        self.scores[:, won], self.key[:, won], self.winner[won] = scores[:, wins], key[:, wins], self.offers
+
+    @property
+    def decided(self) -> Tensor:
+        """(B,) bool."""
+        if self.ranks is None:
+            return torch.zeros_like(self.winner, dtype=torch.bool)
+        return (self.scores < self.ranks[0] if self.sign < 0 else self.scores > self.ranks[-1]).all(0)
+
+    @torch.no_grad()
+    def _score(self, x: Tensor) -> Tensor:
+        """(8, B) of a randomised detector, else (1, B)."""
+        if self.detector.randomized:
+            generator = self.stream()
+            scores = torch.stack([self.detector(x, generator=generator) for _ in range(SELECTION_DRAWS)])
+        else:
+            scores = self.detector(x)[None]
+        self.scored += scores.numel()
+        for draw in scores:
+            check_finite(draw)
+        return scores
+
+    def _key(self, scores: Tensor) -> Tensor:
+        """(2, B), compared in this order, larger is better for the attacker."""
+        median = scores.median(0).values
+        rank = torch.zeros_like(median)
+        if self.ranks is not None and self.detector.randomized:
+            below = torch.searchsorted(self.ranks, scores) + torch.searchsorted(self.ranks, scores, right=True)
+            rank = below.double().mean(0) / (2 * len(self.ranks))
+        return self.sign * torch.stack([rank.double(), median.double()])
+
+
 def select(
     detector: Detector,
     candidates: Sequence[Tensor],
@@ -130,34 +259,8 @@ def select(
     stream: Callable[[], torch.Generator],
     reference: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Per image the best candidate (B, C, H, W) and its index (B,); the earlier one on a tie.
-
-    A deterministic detector's candidates are compared by score. A randomised one's by their expected rank: the mean,
-    over 8 draws that all candidates share, of the score's empirical distribution function (ties half) in `reference`;
-    where that saturates, by the median score.
-    """
-    best, best_key = candidates[0], None
-    winner = torch.zeros(len(best), dtype=torch.long, device=best.device)
-    ranks = None if reference is None else reference.flatten().sort().values
-    for i, candidate in enumerate(candidates):
-        if detector.randomized:
-            generator = stream()
-            scores = torch.stack([detector(candidate, generator=generator) for _ in range(SELECTION_DRAWS)])
-        else:
-            scores = detector(candidate)[None]
-        for draw in scores:
-            check_finite(draw)
-        median = scores.median(0).values
-        rank = torch.zeros_like(median)
-        if ranks is not None and detector.randomized:
-            below = torch.searchsorted(ranks, scores) + torch.searchsorted(ranks, scores, right=True)
-            rank = below.double().mean(0) / (2 * len(ranks))
-        key = (sign * rank, sign * median)
-        if best_key is None:
-            best_key = key
-            continue
-        wins = (key[0] > best_key[0]) | ((key[0] == best_key[0]) & (key[1] > best_key[1]))
-        best = torch.where(wins.view(-1, *[1] * (best.ndim - 1)), candidate, best)
-        winner = torch.where(wins, i, winner)
-        best_key = (torch.where(wins, key[0], best_key[0]), torch.where(wins, key[1], best_key[1]))
-    return best, winner
+    """Per image the best of the candidates (B, C, H, W) and its index (B,), compared as `Best` does."""
+    best = Best(detector, candidates[0], sign=sign, stream=stream, reference=reference)
+    for candidate in candidates[1:]:
+        best.offer(candidate)
+    return best.images, best.winner

@@ -117,9 +117,19 @@ class NonFiniteError(ValueError):
 
 def check_finite(value: Tensor, grad: Tensor | None = None) -> None:
     """Raise NonFiniteError for the first image with a NaN or infinite objective or gradient."""
-    bad = ~value.isfinite()
-    if grad is not None:
-        bad = bad | ~grad.flatten(1).isfinite().all(1)
+    check_visited(value[None], finite(value, grad)[None])
+
+
+def finite(value: Tensor, grad: Tensor | None = None) -> Tensor:
+    """(2, B) bool: whether each image's objective and gradient are finite; stays on the device."""
+    good = value.isfinite()
+    return torch.stack([good, good if grad is None else grad.flatten(1).isfinite().all(1)])
+
+
+def check_visited(values: Tensor, good: Tensor) -> None:
+    """Raise NonFiniteError for the first of k visits with a bad objective (k, B) or gradient; `good` is (k, 2, B)."""
+    bad = ~good.all(1)
     if bad.any():
-        index = int(bad.nonzero()[0])
-        raise NonFiniteError("gradient" if value[index].isfinite() else f"score {value[index].item()}", index)
+        visit, index = (int(i) for i in bad.nonzero()[0])
+        value = values[visit, index]
+        raise NonFiniteError("gradient" if value.isfinite() else f"score {value.item()}", index)

@@ -24,7 +24,7 @@ class Smoothed(Detector):
     `value_and_grad` draws `draws` copies (default N). Objectives: `exact` (the combination); `mean` (of the s_i);
     `soft-median` (weights proportional to exp(-(s_i - m)^2 / (2 h^2)), h = D / 2, held constant); `base` (s of the
     clean image, no noise: the transfer attack) and `base:NAME` for every surrogate NAME of s. A few copies, and `mean`,
-    take one forward and backward pass each; for more than chunk / 32 copies the scores come first, without gradients,
+    take one forward and backward pass each; for more than chunk / 8 copies the scores come first, without gradients,
     and a second pass with the same noise adds up w_i grad s_i, w = d combine / d s: peak memory does not grow with N.
     """
 
@@ -124,8 +124,7 @@ class Smoothed(Detector):
         for copies in self.copies_of(x, n, generator):
             w = weights[start : start + len(copies)]
             start += len(copies)
-            if w.any():
-                grad += sum_weighted(w, self._scores_and_grads(copies)[1])
+            grad += sum_weighted(w, self._scores_and_grads(copies)[1])
         return value, grad
 
     def _scores_and_grads(self, copies: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,7 +148,7 @@ class Smoothed(Detector):
         return self.combine(s)
 
     def _one_pass(self, n: int) -> bool:
-        return 32 * n <= self.chunk  # the gradients of n copies of a shard of 64 images fill at most 2 chunks
+        return 8 * n <= self.chunk  # n gradients of a shard of 64 images: small beside a chunk's activations
 
     def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
         if objective.startswith("base"):
@@ -176,13 +175,44 @@ def deviation(s: Tensor, m: Tensor) -> Tensor:
 
 
 class Median(Smoothed):
-    """m = median_i s_i, the lower middle for even N (Chiang et al. 2020)."""
+    """m = median_i s_i, the lower middle for even N (Chiang et al. 2020).
+
+    Its gradient is that of the copy whose score is m: N scores and one gradient.
+    """
 
     name = "median"
     reference = "Chiang et al. 2020"
 
     def combine(self, s: Tensor) -> Tensor:
         return s.median(0).values
+
+    def value_and_grad(
+        self,
+        x: Tensor,
+        *,
+        objective: str = "exact",
+        draws: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        if objective != "exact":
+            return super().value_and_grad(x, objective=objective, draws=draws, generator=generator)
+        n, generator = draws or self.copies, self._required(generator)
+        state = generator.get_state()
+        with torch.no_grad():
+            index = self.matrix(x, generator=generator, n=n).median(0).indices
+        generator.set_state(state)
+        middle, start = x, 0
+        for copies in self.copies_of(x, n, generator):
+            for i, copy in enumerate(copies, start):
+                middle = torch.where((index == i).view(-1, *[1] * (x.ndim - 1)), copy, middle)
+            start += len(copies)
+        return self.base.value_and_grad(middle)
+
+    def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
+        if objective != "exact":
+            return super().passes(objective, draws)
+        n, one, score = draws or self.copies, self.base.passes(), self.base.score_passes()
+        return n * score[0] + one[0], n * score[1] + one[1]
 
 
 class MAD(Smoothed):

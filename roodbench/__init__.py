@@ -10,6 +10,7 @@ from .config import RunConfig
 from .data import Benchmark, load_benchmark
 from .evaluate import EvaluationError
 from .models import Classifier, load_model
+from .prepare import prepare
 from .result import Result, Row
 from .run import evaluate, run
 from .store import Store
@@ -27,5 +28,6 @@ __all__ = [
     "evaluate",
     "load_benchmark",
     "load_model",
+    "prepare",
     "run",
 ]

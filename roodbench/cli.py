@@ -72,8 +72,12 @@ def run_command(
     model: Annotated[str | None, typer.Option(help="Network; default per benchmark.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Weights: .safetensors, .th or .pt.")] = None,
     limit: Annotated[int, typer.Option(help="Images per population; 0 for all.")] = DEFAULTS.limit,
-    batch_size: Annotated[str, typer.Option(help="auto, or noisy copies per network pass.")] = "auto",
+    batch_size: Annotated[str, typer.Option(help="auto, or images per network pass.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = DEFAULTS.device,
+    precision: Annotated[
+        str, typer.Option(help="Of the attack's gradients: auto, float32 or bfloat16; scores are float32.")
+    ] = DEFAULTS.precision,
+    compile: Annotated[str, typer.Option(help="auto, on or off: torch.compile the network.")] = DEFAULTS.compile,
     seed: Annotated[int, typer.Option(help="Seed of all noise and random starts.")] = DEFAULTS.seed,
     out: Annotated[str | None, typer.Option(help="Folder for runs; default in the user's cache.")] = None,
     format: Annotated[str, typer.Option(help="table, json or csv.")] = "table",
@@ -103,8 +107,10 @@ def run_command(
         model=model,
         checkpoint=checkpoint,
         limit=limit,
-        batch_size=DEFAULTS.batch_size if batch_size == "auto" else whole("batch-size", batch_size),
+        batch_size=None if batch_size == "auto" else whole("batch-size", batch_size),
         device=device,
+        precision=precision,
+        compile=compile,
         seed=seed,
     )
     log = start_logging(quiet)

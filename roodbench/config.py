@@ -45,8 +45,10 @@ class RunConfig:
     model: str | None = None
     checkpoint: str | None = None
     limit: int = 100
-    batch_size: int = 256
+    batch_size: int | None = None
     device: str = "auto"
+    precision: str = "auto"
+    compile: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -61,6 +63,8 @@ class RunConfig:
         one_of("strength", self.strength, STRENGTHS)
         one_of("norm", self.norm, ("linf", "l2"))
         one_of("space", self.space, ("pixel", "normalized"))
+        one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
+        one_of("compile", self.compile, ("auto", "on", "off"))
         one_of("benchmark", self.benchmark, BENCHMARKS)
         if self.model is not None:
             one_of("model", self.model, MODELS)

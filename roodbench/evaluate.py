@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 import attacks
 from attacks import STRENGTHS, Strength, ThreatModel
-from detectors import Classifier, Detector, Smoothed
+from detectors import Detector, Smoothed
 
+from . import models
 from .data import SHARD, Benchmark, ImageSet
+from .memory import within_memory
+from .parts import label_of, network_of
+from .prepare import HalfGradients
 from .store import Cell, Store
 
+T = TypeVar("T")
 REPORT_DRAWS = 10
 REFERENCE_DRAWS = 2
 DIRECTIONS = {"none": (), "min": ("min",), "max": ("max",), "both": ("min", "max")}
@@ -61,7 +66,8 @@ class Population:
     zero_gradient: Tensor | None = None
     """Attacked only: (attacks, n), whether the gradient vanished at the random start."""
     components: tuple[str, ...] = ()
-    passes: tuple[int, int] = (0, 0)
+    passes: tuple[float, float] = (0, 0)
+    """Network passes (forward, backward) per image."""
     excess: float = 0.0
     """How far the worst image leaves the ball or the bounds."""
 
@@ -78,6 +84,8 @@ class Evaluated:
     shifted_accuracy: dict[str, float] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     """How the parameters were chosen; empty without a search."""
+    precision: str = "float32"
+    """Of the attack's gradients; scores are float32."""
     unrepeatable: float = 0.0
     """Largest relative difference between two scorings of the first shard, for a detector that is not `randomized`."""
 
@@ -88,28 +96,11 @@ def stream(seed: int, name: str, population: str, shard: int, device: torch.devi
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def base_of(detector: Detector) -> Detector | None:
-    """The score a detector wraps, None where it wraps none."""
-    base = getattr(detector, "base", None)
-    return base if isinstance(base, Detector) else None
-
-
-def label_of(detector: Detector) -> str:
-    """`ross(gen)` for ross over gen, `gen` for gen alone."""
-    base, name = base_of(detector), detector.name or type(detector).__name__
-    return name if base is None else f"{name}({label_of(base)})"
-
-
-def network_of(detector: Detector) -> Classifier | None:
-    """The network below a detector, None for one that does not show it as `net`."""
-    base = base_of(detector)
-    return getattr(detector, "net", None) if base is None else network_of(base)
-
-
 class Evaluator:
     """Scores and attacks the populations of one benchmark for one fitted detector; finished ones are kept in `store`.
 
     `key` is what besides data, plan and code decides the scores: network and detector, as hashes or settings.
+    `precision` bfloat16 computes the attack's gradients in it, on a prepared network.
     """
 
     def __init__(
@@ -122,7 +113,9 @@ class Evaluator:
         store: Store | None = None,
         key: dict[str, Any] | None = None,
         progress: Progress = silent,
+        precision: str = "float32",
     ) -> None:
+        self.precision = precision
         self.detector, self.bench, self.seed, self.device = detector, bench, seed, torch.device(device)
         self.store, self.progress = store, progress
         self.key = {**(key or {}), "seed": seed, "device": self.device.type, "torch": torch.__version__}
@@ -148,6 +141,7 @@ class Evaluator:
             plan if directions else None,
             self.accuracy(bench.id_test),
             {name: accuracy for name, accuracy in shifted.items() if accuracy is not None},
+            precision=self.precision,
             unrepeatable=unrepeatable,
         )
 
@@ -155,16 +149,22 @@ class Evaluator:
         """Scores of the images as they are."""
 
         def compute() -> Cell:
-            parts: dict[str, list[Tensor]] = {"scores": [], "reference": [], "instability": []}
-            for shard, x in self._shards(images, "clean"):
-                with self._naming(images, shard):
-                    parts["scores"].append(self._scores(x, images, shard, "report", REPORT_DRAWS))
-                    parts["reference"].append(self._scores(x, images, shard, "reference", REFERENCE_DRAWS))
-                if isinstance(self.detector, Smoothed):
-                    generator = stream(self.seed, "instability", images.name, shard, self.device)
-                    with torch.no_grad():
-                        parts["instability"].append(self.detector.instability(x, generator=generator).cpu())
-            return {name: torch.cat(part, -1) for name, part in parts.items() if part}, {}
+            shards = [
+                self._guarded(images, shard, lambda shard=shard, x=x: one(shard, x))  # type: ignore[misc]
+                for shard, x in self._shards(images, "clean")
+            ]
+            return {name: torch.cat([part[name] for part in shards], -1) for name in shards[0]}, {}
+
+        def one(shard: int, x: Tensor) -> dict[str, Tensor]:
+            report = self._scores(x, images, shard, "report", REPORT_DRAWS)
+            if not self.detector.randomized:
+                return {"scores": report, "reference": report}
+            parts = {"scores": report, "reference": self._scores(x, images, shard, "reference", REFERENCE_DRAWS)}
+            if isinstance(self.detector, Smoothed):
+                generator = stream(self.seed, "instability", images.name, shard, self.device)
+                with torch.no_grad():
+                    parts["instability"] = self.detector.instability(x, generator=generator).cpu()
+            return parts
 
         tensors, _ = self._cell(images, {"condition": "clean"}, compute)
         return Population(**tensors)  # type: ignore[arg-type]
@@ -174,36 +174,45 @@ class Evaluator:
     ) -> Population:
         """Scores of the attacked images, on the same report noise as the clean ones.
 
-        `reference` (2, m) are the clean scores of the opposing population by which candidates are compared.
+        `reference` (R, m) are the clean scores of the opposing population by which candidates are compared.
         """
+        target: attacks.Detector = self.detector
+        if self.precision == "bfloat16":
+            target = HalfGradients(self.detector, cast(models.Classifier, network_of(self.detector)))
 
         def compute() -> Cell:
-            parts, excess = [], 0.0
+            parts, excess, passes = [], 0.0, torch.zeros(2, dtype=torch.double)
             for shard, x in self._shards(images, direction):
-                with self._naming(images, shard):
-                    found = attacks.suite(
-                        self.detector,
-                        x,
-                        plan.threat,
-                        sign=-1 if direction == "min" else 1,
-                        streams=lambda name, shard=shard: stream(self.seed, name, images.name, shard, self.device),  # type: ignore[misc]
-                        method=plan.method,
-                        objective=plan.objective,
-                        strength=plan.strength,
-                        reference=reference.to(x.device),
-                    )
-                    scores = self._scores(found.images, images, shard, "report", REPORT_DRAWS)
+                found, scores = self._guarded(images, shard, lambda shard=shard, x=x: one(shard, x))  # type: ignore[misc]
+                passes += len(x) * torch.tensor(found.passes, dtype=torch.double)
                 excess = max(excess, plan.threat.violation(found.images, x))
                 zero = torch.stack([trace.zero_gradient for trace in found.traces.values()])
-                parts.append((scores, found.winner[None].cpu(), zero.cpu()))
+                parts.append((scores.view(-1, len(x)).cpu(), found.winner[None].cpu(), zero.cpu()))
             scores, winner, zero = (torch.cat(part, 1) for part in zip(*parts, strict=True))
-            facts = {"components": found.components, "passes": found.passes, "excess": excess}
+            facts = {"components": found.components, "passes": (passes / len(images)).tolist(), "excess": excess}
             return {"scores": scores, "winner": winner[0], "zero_gradient": zero}, facts
+
+        def one(shard: int, x: Tensor) -> tuple[attacks.Suite, Tensor]:
+            found = attacks.suite(
+                target,
+                x,
+                plan.threat,
+                sign=-1 if direction == "min" else 1,
+                streams=lambda name: stream(self.seed, name, images.name, shard, self.device),
+                method=plan.method,
+                objective=plan.objective,
+                strength=plan.strength,
+                reference=reference.to(x.device),
+            )
+            if found.scores is not None:
+                return found, found.scores
+            return found, self._scores(found.images, images, shard, "report", REPORT_DRAWS)
 
         what = {
             "condition": direction,
             "plan": asdict(plan),
-            "reference": hash_of(reference) if self.detector.randomized else None,
+            "precision": self.precision,
+            "reference": hash_of(reference),
         }
         tensors, facts = self._cell(images, what, compute)
         return Population(
@@ -232,15 +241,20 @@ class Evaluator:
         predicted = torch.cat([net(x.to(self.device)).argmax(1).cpu() for _, x in images.shards()])
         return float((predicted == images.labels).double().mean())
 
-    @contextmanager
-    def _naming(self, images: ImageSet, shard: int) -> Iterator[None]:
-        """Let a non-finite score or gradient name the detector, the population and the image."""
+    def _guarded(self, images: ImageSet, shard: int, compute: Callable[[], T]) -> T:
+        """compute() in smaller passes where memory runs out; a non-finite score or gradient names its image.
+
+        Noise comes from the shard's own streams and does not depend on the passes.
+        """
+        label = label_of(self.detector)
         try:
-            yield
+            return within_memory(compute, self.detector, label)
+        except MemoryError as error:
+            raise EvaluationError(str(error)) from None
         except attacks.NonFiniteError as error:
             index = SHARD * shard + error.index
             where = f"{images.name}, index {index} ({images.names[index]})"
-            raise EvaluationError(f"{label_of(self.detector)}: {error} on {where}") from None
+            raise EvaluationError(f"{label}: {error} on {where}") from None
 
     def _cell(self, images: ImageSet, what: dict[str, Any], compute: Callable[[], Cell]) -> Cell:
         if self.store is None:

@@ -53,8 +53,8 @@ class Row:
     fpr95_ood_ci: list[float] | None
     aupr_in: float
     aupr_out: float
-    passes: dict[str, list[int]]
-    """Network passes [forward, backward] per attacked image: id, ood."""
+    passes: dict[str, list[float]]
+    """Mean network passes [forward, backward] per attacked image: id, ood."""
     reliable: bool
     warnings: list[str]
 

@@ -19,11 +19,15 @@ from detectors import WRAPPERS, Detector, Smoothed
 
 from . import plugins, summary
 from .config import RunConfig, device_of, plan_of
-from .data import Benchmark, load_benchmark
+from .data import SHARD, Benchmark, load_benchmark
 from .environment import environment
-from .evaluate import DIRECTIONS, Evaluated, Evaluator, Progress, base_of, label_of, network_of, silent
+from .evaluate import DIRECTIONS, Evaluated, Evaluator, Progress, silent
 from .files import code_version, content_hash
+from .memory import LARGEST, use_threads
 from .models import Classifier, load_model
+from .parts import base_of, label_of, network_of
+from .precision import precision_of, work_of
+from .prepare import Prepared, operations, prepare
 from .result import Result
 from .search import search
 from .store import Store
@@ -82,6 +86,7 @@ def evaluate(
 def run(config: RunConfig, *, out: Path | None = None, progress: Progress = silent) -> tuple[Result, Path]:
     """Do what `config` says, reusing populations finished under `out`. Returns the record and its folder."""
     start = time.perf_counter()
+    use_threads()
     device = device_of(config.device)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # scores are float32
     bench, net = load(config, device)
@@ -99,6 +104,8 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
         for eps in (config.eps if config.eps and config.attack != "none" else (None,))
     ]
     labels: list[str] = []
+    work: dict[str, float] = {}
+    sample = bench.id_val.shard(0, min(SHARD, len(bench.id_val))).to(device)
     for name in config.detector:  # mistakes show before anything is computed
         detector = create(name, net, bench, config)
         if config.objective is not None and config.method in ("suite", "pgd"):
@@ -107,6 +114,9 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
         if label_of(detector) in labels:
             raise ValueError(f"two detectors named {label_of(detector)}: scores could not be told apart")
         labels.append(label_of(detector))
+        work[name] = sum(work_of(detector, bench, config.attack, plan) for plan in plans) * operations(net, sample)
+    network = net.fingerprint()
+    net = prepared(net, sample, config, sum(work.values()))
     store = Store(out or user_cache_path("roodbench") / "runs")
     identities: list[dict[str, Any]] = []
     found: list[Evaluated] = []
@@ -116,11 +126,20 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
         detector, facts = chosen(name, net, bench, config)
         detector.to(device).fit(bench.id_train, bench.id_val)
         key = identity(detector)
-        evaluator = Evaluator(detector, bench, seed=config.seed, device=device, store=store, key=key, progress=progress)
+        precision = precision_of(detector, net, bench, plans[0], work[name], config.precision, config.seed)
+        evaluator = Evaluator(
+            detector,
+            bench,
+            seed=config.seed,
+            device=device,
+            store=store,
+            key=key,
+            progress=progress,
+            precision=precision,
+        )
         found += [replace(evaluator.run(config.attack, plan), search=facts) for plan in plans]
         seconds[label_of(detector)] = time.perf_counter() - begin
     settings = {**asdict(config), "params": dict(config.params), "model": net.name}
-    network = net.fingerprint()
     content = content_hash([settings, network, bench.description(), identities, code_version()])
     folder = store.folder / f"{config.benchmark}-{'-'.join(config.detector[:3]).replace(':', '.')}-{content[:12]}"
     timing = {"seconds": time.perf_counter() - start, "parts": seconds}
@@ -142,6 +161,22 @@ def load(config: RunConfig, device: torch.device) -> tuple[Benchmark, Classifier
     return bench.normalized(net.mean, net.std), net.normalized()
 
 
+def prepared(net: Classifier, sample: Tensor, config: RunConfig, work: float) -> Classifier:
+    """The network of the run, made fast; a user's own detector may need what a compiled network cannot do."""
+    compile = config.compile
+    if compile == "auto" and any(plugins.is_plugin(name) for name in config.detector):
+        compile = "off"
+    net = prepare(net, sample, compile=compile, work=work)
+    if config.batch_size is not None and isinstance(net.backbone, Prepared):
+        net.backbone.batch = config.batch_size
+    return net
+
+
+def batch_of(net: Classifier) -> int:
+    """Images in one pass of the network, for detectors that make their own batches."""
+    return net.backbone.batch if isinstance(net.backbone, Prepared) else LARGEST["cpu"]
+
+
 def create(
     name: str, net: Classifier, bench: Benchmark, config: RunConfig, searched: Mapping[str, Any] | None = None
 ) -> Detector:
@@ -149,7 +184,7 @@ def create(
     known = plugins.takes(name, config.base)
     params = {**(searched or {}), **{key: value for key, value in config.params.items() if key in known}}
     if name in SMOOTHED:
-        params = {"sigma": bench.sigma / bench.std, "chunk": config.batch_size, "seed": config.seed} | params
+        params = {"sigma": bench.sigma / bench.std, "chunk": batch_of(net), "seed": config.seed} | params
     return plugins.create(name, net, base=config.base, **params)
 
 
@@ -163,7 +198,7 @@ def chosen(name: str, net: Classifier, bench: Benchmark, config: RunConfig) -> t
     known = plugins.takes(name, config.base)
     fixed = {key: value for key, value in config.params.items() if key in known}
     if name in SMOOTHED:
-        fixed["chunk"] = config.batch_size
+        fixed["chunk"] = batch_of(net)
     best, facts = search(name, net, bench, base=config.base, fixed=fixed, seed=config.seed)
     log.info("%s: best of %d candidates on %s: %s", name, facts["candidates"], facts["ood_val"], best or "no grid")
     return create(name, net, bench, config, best), facts
@@ -199,7 +234,9 @@ def identity(detector: Detector) -> dict[str, Any]:
         digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     for name, module in detector.named_modules():
         kinds = int | float | str | tuple | list | None
-        plain = {k: v for k, v in vars(module).items() if k != "chunk" and isinstance(v, kinds)}
+        plain = {
+            k: v for k, v in vars(module).items() if k not in ("chunk", "batch", "halved") and isinstance(v, kinds)
+        }
         digest.update(repr((name, type(module).__qualname__, sorted((k, repr(v)) for k, v in plain.items()))).encode())
     return {
         "detector": label_of(detector),

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from . import metrics
-from .evaluate import Evaluated, Population, base_of, label_of, network_of
+from .evaluate import Evaluated, Population
 from .metrics import Components, Estimate
+from .models import Classifier
+from .parts import base_of, label_of, network_of
+from .prepare import Prepared
 from .result import Row
 
 CONDITIONS = {"clean": ("clean", "clean"), "min": ("min", "clean"), "max": ("clean", "max"), "both": ("min", "max")}
@@ -138,7 +141,7 @@ def fpr(name: str, estimate: Estimate) -> dict[str, Any]:
     return {name: estimate.value, f"{name}_ci": estimate.ci}
 
 
-def passes(found: Evaluated, id_state: str, ood: str, ood_state: str) -> dict[str, list[int]]:
+def passes(found: Evaluated, id_state: str, ood: str, ood_state: str) -> dict[str, list[float]]:
     return {
         "id": list(found.populations[found.bench.id_test.name, id_state].passes),
         "ood": list(found.populations[ood, ood_state].passes),
@@ -251,6 +254,11 @@ def detector_of(found: Evaluated) -> dict[str, Any]:
         if condition == "clean" and population.instability is not None
     }
     entry: dict[str, Any] = {"detector": label_of(found.detector), "fitted": found.detector.fitted()}
+    net = network_of(found.detector)
+    if found.plan is not None:
+        entry["gradients"] = found.precision
+    if isinstance(net, Classifier) and isinstance(net.backbone, Prepared):
+        entry["network"] = {"folded": net.backbone.folds, "compiled": list(net.backbone.sizes)}
     entry |= {"share_without_instability": collapsed} if collapsed else {}
     return entry | ({"search": found.search} if found.search else {})
 

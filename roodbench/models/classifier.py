@@ -62,8 +62,8 @@ class Classifier(nn.Module):
         return net.to(self.mean.device)
 
     def fingerprint(self) -> str:
-        """A hash of the architecture's name, the weights and the normalisation."""
-        digest = hashlib.sha256(self.name.encode())
+        """A hash of the architecture's name, the weights, the normalisation and the compiled batch sizes."""
+        digest = hashlib.sha256(self.name.encode() + repr(getattr(self.backbone, "sizes", ())).encode())
         for key, value in sorted(self.state_dict().items()):
             digest.update(key.encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())

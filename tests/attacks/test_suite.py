@@ -65,8 +65,44 @@ def test_passes_add_up(x, w):
             return super().value_and_grad(x, **settings)
 
     found = suite(Counting(w), x, ThreatModel(0.1), sign=1, streams=streams, strength=Strength(4, 2, 8))
-    assert calls[1] == found.passes[1] == 2 * (1 + 2 * 5)
+    assert calls[1] == found.passes[1] == 2 * 2 * 5  # objectives, restarts, steps and the last look
     assert calls[0] == found.passes[0] == calls[1] + 3  # every value_and_grad is a forward, plus three selections
+
+
+@pytest.mark.parametrize("kind", ["deterministic", "randomised"])
+def test_decided_images_are_left_alone(x, w, kind):
+    """Past the whole opposing population nothing is left to gain: the second objective sees the other images only."""
+    seen = []
+
+    class Watching(TwoFaced):
+        objectives = ("good", "bad")
+        randomized = kind == "randomised"
+
+        def forward(self, x, *, generator=None):
+            return super().forward(x)
+
+        def value_and_grad(self, x, *, objective="exact", **settings):
+            seen.append((objective, len(x)))
+            return super().value_and_grad(x, objective=objective)
+
+    threat, detector = ThreatModel(0.1), Watching(w)
+    reach = suite(detector, x, threat, sign=1, streams=streams, objective="good").images
+    after = Linear(w)(reach).sort().values
+    seen.clear()
+    found = suite(detector, x, threat, sign=1, streams=streams, reference=torch.stack([after[0] - 99, after[3] - 1e-4]))
+    assert {n for name, n in seen if name == "good"} == {6}
+    assert {n for name, n in seen if name == "bad"} == {3}
+    assert torch.equal(found.images, reach)
+    assert found.traces["pgd:bad"].values.isnan().all(0).sum() == 3
+    looks, score = 21, 8 if kind == "randomised" else 1
+    scored = score * (6 + 6 + (6 if kind == "randomised" else 3))
+    passes = detector.passes("good", 8)[0]
+    assert found.passes[0] == pytest.approx((looks * (6 + 3) * passes + scored) / 6)
+    if kind == "deterministic":
+        torch.testing.assert_close(found.scores, Linear(w)(reach))
+    everyone = suite(detector, x, threat, sign=1, streams=streams, reference=after[:1] - 1)
+    assert everyone.components == ("clean", "pgd:good", "pgd:bad")
+    assert everyone.traces["pgd:bad"].values.shape == (0, 6)
 
 
 def test_selection_compares_by_rank_in_the_opposing_population():
