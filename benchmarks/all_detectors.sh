@@ -4,6 +4,5 @@
 set -euo pipefail
 out=${3:-roodbench-runs}
 python -m roodbench --detector all --attack both --out "$out"
-# 5 steps and 8 copies instead of 20 and 25: the full setting is for when the loops are fast
 python -m roodbench --detector all --attack both --benchmark cifar10 --data-root "$1" --model cifar-resnet20 \
-  --checkpoint "$2" --ood texture --steps 5 --param copies=8 --out "$out"
+  --checkpoint "$2" --ood texture --out "$out"
