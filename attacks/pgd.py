@@ -24,7 +24,7 @@ class Trace:
     """The objective of every visited iterate, the sum of step sizes, and the images whose start had no gradient."""
 
     values: Tensor
-    """(restarts * (steps + 1), B)"""
+    """(restarts * (steps + 1), B); (restarts * steps, B) where the last iterate is kept, which nobody looks at."""
     travel: float
     zero_gradient: Tensor
     """(B,) bool: the gradient at the first random start is exactly zero."""
@@ -55,8 +55,9 @@ def pgd(
 
     The default steps a_k fall geometrically (`step_sizes`); a given `step_size` is kept
     constant. Returned is, per image, the iterate with the best objective over all steps and restarts (`keep="best"`;
-    x itself counts, unless `clean=False`), or the last iterate of the last restart (`keep="last"`). The best of noisy
-    values is partly luck: score the images of a randomised detector again.
+    x itself counts, unless `clean=False`), or the last iterate of the last restart (`keep="last"`), whose objective is
+    not computed: `values` are those one step before. The best of noisy values is partly luck: score the images of a
+    randomised detector again.
     """
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")
@@ -78,14 +79,15 @@ def pgd(
     start = len(values)
     for restart in range(restarts):
         x_k, g_k = threat.random(x, generator), torch.zeros_like(x)
-        for k in range(steps + 1):
+        for k in range(steps):
             value, grad = look(x_k)
             if restart == k == 0:
                 zero_gradient = (grad.flatten(1) == 0).all(1)
             best, best_value = better(sign, (best, best_value), (x_k, value))
-            if k < steps:
-                g_k = momentum * g_k + threat.unit(grad) if momentum else grad
-                x_k = threat.project(x_k + sign * sizes[k] * threat.ascent(g_k), x)
+            g_k = momentum * g_k + threat.unit(grad) if momentum else grad
+            x_k = threat.project(x_k + sign * sizes[k] * threat.ascent(g_k), x)
+        if keep == "best":
+            best, best_value = better(sign, (best, best_value), (x_k, look(x_k)[0]))
     check_visited(torch.stack(values), torch.stack(good))  # once, at the end: a GPU need not wait in every step
     trace = Trace(torch.stack(values[start:]), sum(sizes), zero_gradient)
     return Attacked(best, best_value, trace) if keep == "best" else Attacked(x_k, value, trace)

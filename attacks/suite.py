@@ -88,8 +88,8 @@ def suite(
             spend(len(x) * (NOISE_DRAWS + 1), detector.score_passes())
             return noise(detector, x, threat, sign=sign, n=NOISE_DRAWS, generator=generator)
         target = name.removeprefix("pgd:")
-        noisy = detector.randomized and not target.startswith("base")
-        spend(len(x) * looks(method, strength), detector.passes(target, draws))
+        noisy = is_noisy(detector, target)
+        spend(len(x) * looks(method, strength, noisy), detector.passes(target, draws))
         return pgd(
             detector,
             x,
@@ -148,16 +148,21 @@ def spread(trace: Trace, index: Tensor, size: int) -> Trace:
     return Trace(values, trace.travel, zero_gradient)
 
 
-def looks(method: str, strength: Strength) -> int:
-    """How often one pgd run evaluates its objective; `transfer` also at the clean image."""
-    return strength.restarts * (strength.steps + 1) + (method == "transfer")
+def looks(method: str, strength: Strength, noisy: bool) -> int:
+    """How often one pgd run evaluates its objective: after the last step only where the best is kept."""
+    return strength.restarts * (strength.steps + (not noisy)) + (method == "transfer")
+
+
+def is_noisy(detector: Detector, objective: str) -> bool:
+    """Whether an objective's gradient comes from noisy copies."""
+    return detector.randomized and not objective.startswith("base")
 
 
 def cost(detector: Detector, method: str, objective: str | None, strength: Strength) -> tuple[int, int]:
     """Network passes (forward, backward) that `suite` spends on an image that is never decided."""
     draws = strength.draws if detector.randomized else None
     names = objectives_of(detector, method, objective)
-    parts = [(looks(method, strength), detector.passes(name, draws)) for name in names]
+    parts = [(looks(method, strength, is_noisy(detector, name)), detector.passes(name, draws)) for name in names]
     scorings = (NOISE_DRAWS + 1) * (method == "noise")
     if method != "transfer":
         scorings += (1 + max(1, len(names))) * (SELECTION_DRAWS if detector.randomized else 1)

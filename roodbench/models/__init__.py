@@ -10,15 +10,21 @@ from detectors import unknown
 
 from .classifier import Classifier
 from .digits import RECIPES, digits_cnn
-from .resnet import AT_RESNETS, RESNETS, ATResNet, ResNet
+from .resnet import AT_RESNETS, RESNETS, ATResNet, ResNet, ResNet18
 from .weights import load_weights
 
 MODELS = {
     "digits-cnn": "small CNN on digits 0-5, trained on first use",
     "digits-cnn-at": "digits-cnn trained adversarially (linf 0.125), on first use",
     **{name: f"CIFAR-10 ResNet-{depth}, option-A shortcuts" for name, depth in RESNETS.items()},
+    "openood-resnet18": "OpenOOD's CIFAR-10 ResNet-18 for 32x32 images",
     **{name: f"CIFAR-10 ResNet of {blocks} blocks, adversarially trained" for name, blocks in AT_RESNETS.items()},
 }
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
+OPENOOD = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+"""Mean and standard deviation per channel that the published weights were trained with."""
 
 __all__ = ["MODELS", "Classifier", "load_model"]
 
@@ -37,9 +43,10 @@ def load_model(name: str, *, checkpoint: str | Path | None = None, device: str |
         return digits_cnn(name).to(device)
     if checkpoint is None:
         raise ValueError(f"model {name} needs weights: give --checkpoint FILE (.safetensors, .th or .pt)")
-    backbone = ResNet(RESNETS[name]) if name in RESNETS else ATResNet(AT_RESNETS[name])
+    backbone: ResNet | ATResNet | ResNet18
+    if name in RESNETS:
+        backbone, (mean, std) = ResNet(RESNETS[name]), IMAGENET
+    else:
+        backbone, (mean, std) = (ATResNet(AT_RESNETS[name]), CIFAR10) if name in AT_RESNETS else (ResNet18(), OPENOOD)
     load_weights(backbone, Path(checkpoint), name)
-    mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    if name in AT_RESNETS:
-        mean, std = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
     return Classifier(backbone, mean, std, name=name).to(device)

@@ -1,4 +1,4 @@
-"""The CIFAR-10 ResNets whose public weights RoodBench evaluates."""
+"""The CIFAR ResNets whose public weights RoodBench evaluates."""
 
 from __future__ import annotations
 
@@ -48,6 +48,48 @@ class ResNet(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
         return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+class WideBlock(nn.Module):
+    """conv-bn-relu-conv-bn plus a shortcut; a 1x1 convolution with batch norm where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + self.shortcut(x))
+
+
+class ResNet18(nn.Module):
+    """OpenOOD's ResNet-18 for 32x32 images: a 3x3 stem, 64-128-256-512 channels, 512 features."""
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.layer1 = nn.Sequential(WideBlock(64, 64, 1), WideBlock(64, 64, 1))
+        self.layer2 = nn.Sequential(WideBlock(64, 128, 2), WideBlock(128, 128, 1))
+        self.layer3 = nn.Sequential(WideBlock(128, 256, 2), WideBlock(256, 256, 1))
+        self.layer4 = nn.Sequential(WideBlock(256, 512, 2), WideBlock(512, 512, 1))
+        self.fc = nn.Linear(512, classes)
+
+    @property
+    def head(self) -> nn.Linear:
+        return self.fc
+
+    def features(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))

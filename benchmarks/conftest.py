@@ -1,0 +1,86 @@
+"""The network, the images and the sizes that all timings share: small on a CPU, large on a GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+import roodbench
+from roodbench.environment import environment
+from roodbench.models import CIFAR10, IMAGENET, Classifier
+from roodbench.models.resnet import ResNet, ResNet18
+from roodbench.prepare import prepare
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+STEPS, COPIES, SIGMA, EPS = 10, 8, 0.0125, 2 / 255
+
+
+class Setting(NamedTuple):
+    """A plain network as peers get it, the same one prepared, and a batch with labels."""
+
+    name: str
+    plain: Classifier
+    fast: Classifier
+    x: Tensor
+    y: Tensor
+
+
+@pytest.fixture(scope="session")
+def setting() -> Setting:
+    """cifar-resnet20 and 128 images on a CPU, OpenOOD's ResNet-18 and 512 on a GPU.
+
+    The weights and images of ROODBENCH_DATA where it is set, else random ones: the time is the same.
+    """
+    generator = torch.Generator().manual_seed(0)
+    batch = 512 if DEVICE.type == "cuda" else 128
+    x = torch.rand(batch, 3, 32, 32, generator=generator)
+    root = os.environ.get("ROODBENCH_DATA")
+    if DEVICE.type == "cuda":
+        plain = Classifier(ResNet18(), *CIFAR10, name="openood-resnet18")
+    elif root is None:
+        plain = Classifier(ResNet(20), *IMAGENET, name="cifar-resnet20")
+    else:
+        plain = roodbench.load_model(
+            "cifar-resnet20", checkpoint=Path(root) / "weights" / "cifar10_resnet20.safetensors"
+        )
+        x = roodbench.load_benchmark("cifar10", root=root).id_val.shard(0, batch)
+    plain, x = plain.to(DEVICE), x.to(DEVICE)
+    fast = prepare(plain, x[:64], compile="on")
+    return Setting(plain.name, plain, fast, x, plain(x).argmax(1))
+
+
+@pytest.fixture
+def timed(benchmark: Any, setting: Setting) -> Callable[..., None]:
+    """Time a function: some rounds after warming up, synchronised on a GPU; the record says where and what."""
+
+    def run(what: Callable[[], Any], *, precision: str = "float32", **facts: Any) -> None:
+        def synchronised() -> None:
+            what()
+            if DEVICE.type == "cuda":
+                torch.cuda.synchronize()
+
+        where = environment(DEVICE)
+        benchmark.extra_info.update(
+            device=where["device"],
+            threads=where["threads"],
+            versions=where["versions"],
+            revision=where["revision"],
+            network=setting.name,
+            batch=len(setting.x),
+            precision=precision,
+            **facts,
+        )
+        benchmark.pedantic(synchronised, rounds=7, warmup_rounds=2)
+
+    return run
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Peers warn about their own dependencies: no reason to stop a timing."""
+    config.addinivalue_line("filterwarnings", "ignore")

@@ -1,0 +1,69 @@
+"""On a GPU: the floor as a fraction of the measured bfloat16 peak, and ROSS under the full attack in images per second.
+
+usage: python -m benchmarks.gpu_throughput
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+import attacks
+import detectors
+from benchmarks.test_step import backward, half
+from roodbench.models import CIFAR10, Classifier
+from roodbench.models.resnet import ResNet18
+from roodbench.prepare import HalfGradients, operations, prepare
+
+SIX_SETS = {"cifar100": 9000, "tin": 7793, "mnist": 70000, "svhn": 26032, "texture": 5640, "places365": 35195}
+"""OpenOOD's CIFAR-10 OOD sets and their sizes; CIFAR-10's own test set has 9,000 images there."""
+
+
+def seconds(run: Callable[[], object], repeats: int = 5) -> float:
+    """The median time of some calls after one to warm up."""
+    times = []
+    for _ in range(repeats + 1):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return sorted(times[1:])[repeats // 2]
+
+
+def main() -> None:
+    """Print the figures as Markdown."""
+    device = torch.device("cuda")
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n")
+    x = torch.rand(512, 3, 32, 32, device=device)
+    net = Classifier(ResNet18(), *CIFAR10, name="openood-resnet18").to(device)
+    fast = prepare(net, x[:64], compile="on")
+    a = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
+    peak = 2 * 8192**3 / seconds(lambda: a @ a)
+    with half(fast):
+        floor = seconds(lambda: backward(fast, x))
+    rate = 2 * operations(net, x) * len(x) / floor  # no gradients of weights: a backward costs a forward
+    print(
+        f"- floor: {floor * 1e3:.1f} ms for 512 images, {rate / 1e12:.0f} TFLOP/s, {rate / peak:.0%} of a matmul's rate"
+    )
+    ross = detectors.create("ross", fast, base="gen", copies=25, chunk=fast.backbone.batch)
+    ross.tau, target = -1.0, HalfGradients(ross, fast)
+    generator = torch.Generator(device).manual_seed(0)
+
+    def attack() -> object:
+        threat = attacks.ThreatModel(2 / 255)
+        return attacks.pgd(target, x[:64], threat, sign=-1, steps=40, objective="mean", draws=25, generator=generator)
+
+    images = 64 / seconds(attack, 3)
+    total = sum(SIX_SETS.values()) + 9000
+    print(f"- ROSS (N 25, 40 steps, one objective): {images:.0f} images/s")
+    print(f"- projection: CIFAR-10 and its six OOD sets, {total} images, {total / images / 60:.0f} min an objective")
+
+
+if __name__ == "__main__":
+    if not torch.cuda.is_available():
+        sys.exit("gpu_throughput: this machine has no CUDA device")
+    main()
