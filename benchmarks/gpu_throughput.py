@@ -46,9 +46,8 @@ def main() -> None:
     with half(fast):
         floor = seconds(lambda: backward(fast, x))
     rate = 2 * operations(net, x) * len(x) / floor  # no gradients of weights: a backward costs a forward
-    print(
-        f"- floor: {floor * 1e3:.1f} ms for 512 images, {rate / 1e12:.0f} TFLOP/s, {rate / peak:.0%} of a matmul's rate"
-    )
+    share = f"{rate / 1e12:.0f} TFLOP/s, {rate / peak:.0%} of a matrix product's rate"
+    print(f"- floor: {floor * 1e3:.1f} ms for 512 images, {share}")
     ross = detectors.create("ross", fast, base="gen", copies=25, chunk=fast.backbone.batch)
     ross.tau, target = -1.0, HalfGradients(ross, fast)
     generator = torch.Generator(device).manual_seed(0)

@@ -39,9 +39,8 @@ def main(record: Path) -> None:
     benchmarks = json.loads(record.read_text())["benchmarks"]
     names = {b["fullname"].rpartition("/")[2].replace(".py::test_", "::"): b for b in benchmarks}
     info = benchmarks[0]["extra_info"]
-    print(
-        f"{info['network']}, batch {info['batch']}, {info['device']}, {info['threads']} threads, {info['revision']}\n"
-    )
+    where = f"{info['device']}, {info['threads']} threads, {info['revision']}"
+    print(f"{info['network']}, batch {info['batch']}, {where}\n")
     print("| what | ours (ms) | other | other (ms) | ratio | target |\n|---|---|---|---|---|---|")
     for what, file, ours, other, target in RATIOS:
         if f"{file}::{ours}" not in names or f"{file}::{other}" not in names:

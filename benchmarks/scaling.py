@@ -61,10 +61,8 @@ def main(full: bool) -> None:
         command = [sys.executable, "-m", "benchmarks.scaling", "one", *(str(v) for v in case.values())]
         out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         found = json.loads(out.splitlines()[-1])
-        print(
-            f"| {' | '.join(str(v) for v in case.values())} | {found['seconds']:.1f} | {found['peak']:.0f} |",
-            flush=True,
-        )
+        sizes = " | ".join(str(v) for v in case.values())
+        print(f"| {sizes} | {found['seconds']:.1f} | {found['peak']:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
