@@ -4,9 +4,15 @@ threat = attacks.ThreatModel(eps=8 / 255)
 lower = attacks.pgd(detector, x, threat, sign=-1, generator=torch.Generator().manual_seed(0)).images
 """
 
+from .adversary import KnownSeed, quantize, tries_of
+from .apgd import apgd
+from .eot import copies, cosine
+from .external import TwoLogits, is_external
 from .noise import noise
 from .pgd import Attacked, Trace, pgd, step_sizes
-from .suite import METHODS, MOMENTUM, STRENGTHS, Best, Strength, Suite, cost, select, suite
+from .selection import Best, select
+from .square import square
+from .suite import METHODS, MOMENTUM, STRENGTHS, Strength, Suite, components_of, cost, is_noisy, suite
 from .threat import Detector, NonFiniteError, ThreatModel, check_finite
 
 __all__ = [
@@ -16,16 +22,27 @@ __all__ = [
     "Attacked",
     "Best",
     "Detector",
+    "KnownSeed",
     "NonFiniteError",
     "Strength",
     "Suite",
     "ThreatModel",
     "Trace",
+    "TwoLogits",
+    "apgd",
     "check_finite",
+    "components_of",
+    "copies",
+    "cosine",
     "cost",
+    "is_external",
+    "is_noisy",
     "noise",
     "pgd",
+    "quantize",
     "select",
+    "square",
     "step_sizes",
     "suite",
+    "tries_of",
 ]

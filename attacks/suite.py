@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .apgd import apgd
+from .eot import LEAST
+from .external import TwoLogits, external, is_external
 from .noise import noise
 from .pgd import Attacked, Trace, pgd
-from .threat import Detector, NonFiniteError, ThreatModel, check_finite
+from .selection import SELECTION_DRAWS, Best, indexed
+from .square import square
+from .threat import Detector, ThreatModel
 
-SELECTION_DRAWS = 8
 MOMENTUM = 0.75
 """For gradients through noise: each step then rests on the copies of the last few. The last iterate is kept there: the
 best of noisy values is mostly the luckiest. benchmarks/RESULTS.md has the figures."""
 NOISE_DRAWS = 100
-METHODS = ("suite", "pgd", "noise", "transfer")
+METHODS = ("suite", "pgd", "apgd", "square", "noise", "transfer")
+"""Besides them, the attacks of other libraries: torchattacks:NAME, foolbox:NAME, autoattack:NAME."""
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How much an attack spends: steps, restarts, and copies per gradient of a randomised detector."""
+    """How much an attack spends."""
 
     steps: int
     restarts: int
-    draws: int
+    draws: int | None
+    """Noisy copies per gradient of a randomised detector; None sizes them by the cosine rule (`eot.copies`)."""
+    apgd: bool = False
+    """Whether the suite runs APGD besides PGD."""
+    queries: int = 0
+    """Square's queries in the suite, on images that nothing else decided."""
 
 
-STRENGTHS = {"quick": Strength(steps=20, restarts=1, draws=8)}
+STRENGTHS = {
+    "quick": Strength(steps=20, restarts=1, draws=8),
+    "standard": Strength(steps=40, restarts=1, draws=None, apgd=True, queries=500),
+    "strong": Strength(steps=100, restarts=5, draws=None, apgd=True, queries=5000),
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,8 @@ class Suite:
     """Network passes (forward, backward) per image, selection included."""
     scores: Tensor | None = None
     """(B,) of the images, where the detector is deterministic and selected them."""
+    transfer: Tensor | None = None
+    """The images of PGD on the base score alone, where the suite ran it: the published attack."""
 
 
 Streams = Callable[[str], torch.Generator]
@@ -63,33 +78,60 @@ def suite(
     method: str = "suite",
     objective: str | None = None,
     strength: Strength = STRENGTHS["quick"],
+    draws: Mapping[str, int] | None = None,
     reference: Tensor | None = None,
+    view: tuple[float, float] = (0.0, 1.0),
+    components: Sequence[str] | None = None,
 ) -> Suite:
     """Per image of x (B, C, H, W), the candidate that the detector misjudges most, x itself among them.
 
     Scores are pushed down (`sign=-1`) or up (+1). `suite` runs pgd on every objective of the detector (or on the one
-    named), `pgd` on one (default `exact`), `noise` draws at random. `transfer` is the published evaluation: pgd on
-    `base`, its best iterate by the base score, not compared by the full detector. Uses the streams `attack/...` and
-    `select`: report on another one. `reference` are clean scores of the opposing population, see `Best`: an image
-    past all of them is decided, and later components leave it alone.
+    named), at greater strength also apgd, and square on what they left; `pgd`, `apgd`, `square` and `noise` run alone,
+    on `exact` unless an objective is named. `transfer` is the published evaluation: pgd on `base`, its best iterate by
+    the base score, not compared by the full detector. Other libraries' attacks see the detector as `TwoLogits` with
+    `view` = (threshold, scale). Uses the streams `attack/...` and `select`: report on another one. `draws` are copies
+    per gradient by objective. `reference` are clean scores of the opposing population, see `Best`: an image past all
+    of them is decided, and later components leave it alone. `components` names the attacks to run instead of those of
+    `method`.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown attack method {method!r}: expected one of {METHODS}")
-    draws = strength.draws if detector.randomized else None
-    spent = [0, 0]
+    spent = [0.0, 0.0]
 
-    def spend(images: int, passes: tuple[int, int]) -> None:
+    def spend(images: float, passes: tuple[int, int]) -> None:
         spent[0] += images * passes[0]
         spent[1] += images * passes[1]
 
     def run(name: str, x: Tensor) -> Attacked:
         generator = streams(f"attack/{name}")
+        if is_external(name):
+            seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+            two = TwoLogits(detector, *view, draws=copies("exact"), generator=generator)
+            steps, restarts = strength.steps, strength.restarts
+            images = external(two, x, threat, sign=sign, method=name, steps=steps, restarts=restarts, seed=seed)
+            spend(1, (two.spent[0], two.spent[1]))
+            return Attacked(images, torch.zeros_like(x[:, 0, 0, 0]), nothing(x))
         if name == "noise":
             spend(len(x) * (NOISE_DRAWS + 1), detector.score_passes())
             return noise(detector, x, threat, sign=sign, n=NOISE_DRAWS, generator=generator)
-        target = name.removeprefix("pgd:")
+        if name == "square":
+            spend(len(x) * (queries_of(strength) + 1), detector.score_passes())
+            return square(detector, x, threat, sign=sign, queries=queries_of(strength), generator=generator)
+        algorithm, _, target = name.partition(":")
         noisy = is_noisy(detector, target)
-        spend(len(x) * looks(method, strength, noisy), detector.passes(target, draws))
+        spend(len(x) * looks(name, method, strength, noisy), detector.passes(target, copies(target)))
+        clean = method == "transfer"  # elsewhere the selection compares with the clean image
+        if algorithm == "apgd":
+            return apgd(
+                detector,
+                x,
+                threat,
+                sign=sign,
+                objective=target,
+                steps=strength.steps,
+                restarts=strength.restarts,
+                draws=copies(target),
+                generator=generator,
+                clean=clean,
+            )
         return pgd(
             detector,
             x,
@@ -98,45 +140,45 @@ def suite(
             objective=target,
             steps=strength.steps,
             restarts=strength.restarts,
-            draws=draws,
+            draws=copies(target),
             generator=generator,
             momentum=MOMENTUM if noisy else 0.0,
             keep="last" if noisy else "best",
-            clean=method == "transfer",  # elsewhere the selection compares with the clean image
+            clean=clean,
         )
+
+    def copies(target: str) -> int | None:
+        return copies_of(detector, target, strength, draws)
 
     def per_image() -> tuple[float, float]:
         return spent[0] / len(x), spent[1] / len(x)
 
-    names = ["noise"] if method == "noise" else [f"pgd:{name}" for name in objectives_of(detector, method, objective)]
+    names = tuple(components or components_of(detector, method, objective, strength))
     if method == "transfer":
         found = run(names[0], x)
         winner = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        return Suite(found.images, winner, tuple(names), {names[0]: found.trace}, per_image())
+        return Suite(found.images, winner, names, {names[0]: found.trace}, per_image(), transfer=found.images)
     best = Best(detector, x, sign=sign, stream=lambda: streams("select"), reference=reference)
-    traces = {}
+    traces, transfer = {}, None
     for name in names:
         alive = (~best.decided).nonzero().flatten()
         if not len(alive):
-            nothing = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-            traces[name] = Trace(torch.empty(0, len(x), device=x.device), 0.0, nothing)
+            traces[name] = nothing(x)
             continue
         with indexed(alive):
             found = run(name, x[alive])
         traces[name] = spread(found.trace, alive, len(x))
+        if name == "pgd:base":
+            transfer = x.index_copy(0, alive, found.images)
         best.offer(found.images, alive)
     spend(best.scored, detector.score_passes())
     scores = None if detector.randomized else best.scores[0]
-    return Suite(best.images, best.winner, ("clean", *names), traces, per_image(), scores)
+    return Suite(best.images, best.winner, ("clean", *names), traces, per_image(), scores, transfer)
 
 
-@contextmanager
-def indexed(index: Tensor) -> Iterator[None]:
-    """Let a NonFiniteError about a subset of a batch name the image's place in the batch."""
-    try:
-        yield
-    except NonFiniteError as error:
-        raise NonFiniteError(error.what, int(index[error.index])) from None
+def nothing(x: Tensor) -> Trace:
+    """The trace of an attack that looked at no gradient."""
+    return Trace(torch.empty(0, len(x), device=x.device), 0.0, torch.zeros(len(x), dtype=torch.bool, device=x.device))
 
 
 def spread(trace: Trace, index: Tensor, size: int) -> Trace:
@@ -148,9 +190,14 @@ def spread(trace: Trace, index: Tensor, size: int) -> Trace:
     return Trace(values, trace.travel, zero_gradient)
 
 
-def looks(method: str, strength: Strength, noisy: bool) -> int:
-    """How often one pgd run evaluates its objective: after the last step only where the best is kept."""
-    return strength.restarts * (strength.steps + (not noisy)) + (method == "transfer")
+def looks(component: str, method: str, strength: Strength, noisy: bool) -> int:
+    """How often one run of pgd or apgd evaluates its objective; pgd after its last step only where the best is kept."""
+    last = 0 if noisy and component.startswith("pgd") else 1
+    return strength.restarts * (strength.steps + last) + (method == "transfer" and last != 0)
+
+
+def queries_of(strength: Strength) -> int:
+    return strength.queries or 500
 
 
 def is_noisy(detector: Detector, objective: str) -> bool:
@@ -158,114 +205,64 @@ def is_noisy(detector: Detector, objective: str) -> bool:
     return detector.randomized and not objective.startswith("base")
 
 
-def cost(detector: Detector, method: str, objective: str | None, strength: Strength) -> tuple[int, int]:
-    """Network passes (forward, backward) that `suite` spends on an image that is never decided."""
-    draws = strength.draws if detector.randomized else None
-    names = objectives_of(detector, method, objective)
-    parts = [(looks(method, strength, is_noisy(detector, name)), detector.passes(name, draws)) for name in names]
-    scorings = (NOISE_DRAWS + 1) * (method == "noise")
+def copies_of(detector: Detector, objective: str, strength: Strength, draws: Mapping[str, int] | None) -> int | None:
+    """Noisy copies per gradient of an objective; None for one without noise."""
+    if not is_noisy(detector, objective):
+        return None
+    return (draws or {}).get(objective) or strength.draws or LEAST
+
+
+def cost(
+    detector: Detector,
+    method: str,
+    objective: str | None,
+    strength: Strength,
+    draws: Mapping[str, int] | None = None,
+) -> tuple[int, int]:
+    """Network passes (forward, backward) that `suite` spends on an image that is never decided.
+
+    Of another library's attack, a guess: as many as pgd.
+    """
+    names, spent = components_of(detector, method, objective, strength), [0, 0]
+
+    def spend(times: int, passes: tuple[int, int]) -> None:
+        spent[0] += times * passes[0]
+        spent[1] += times * passes[1]
+
+    for name in names:
+        if name in ("noise", "square"):
+            spend(1 + (NOISE_DRAWS if name == "noise" else queries_of(strength)), detector.score_passes())
+            continue
+        target = "exact" if is_external(name) else name.partition(":")[2]
+        noisy = is_noisy(detector, target)
+        passes = detector.passes(target, copies_of(detector, target, strength, draws))
+        spend(looks(name, method, strength, noisy), passes)
     if method != "transfer":
-        scorings += (1 + max(1, len(names))) * (SELECTION_DRAWS if detector.randomized else 1)
-    parts.append((scorings, detector.score_passes()))
-    return sum(n * f for n, (f, _) in parts), sum(n * b for n, (_, b) in parts)
+        spend((1 + len(names)) * (SELECTION_DRAWS if detector.randomized else 1), detector.score_passes())
+    return spent[0], spent[1]
+
+
+def components_of(detector: Detector, method: str, objective: str | None, strength: Strength) -> tuple[str, ...]:
+    """The attacks that a method consists of, in the order in which they run: the cheap base score first."""
+    if is_external(method) or method in ("noise", "square"):
+        return (method,)
+    if method not in METHODS:
+        raise ValueError(f"unknown attack method {method!r}: expected one of {METHODS}, or LIBRARY:NAME")
+    targets = objectives_of(detector, method, objective)
+    if method != "suite":
+        return tuple(f"{'apgd' if method == 'apgd' else 'pgd'}:{name}" for name in targets)
+    names = [f"pgd:{name}" for name in targets]
+    if strength.apgd:
+        names += [f"apgd:{name}" for name in targets]
+    return (*names, *(["square"] if strength.queries and objective is None else []))
 
 
 def objectives_of(detector: Detector, method: str, objective: str | None) -> tuple[str, ...]:
-    """The objectives that a method runs pgd on."""
-    if method == "noise":
-        return ()
+    """The objectives that a method follows the gradient of."""
     if method == "transfer":
         return ("base",) if "base" in detector.objectives else ("exact",)
     if objective is not None:
         return (objective,)
-    return tuple(detector.objectives) if method == "suite" else ("exact",)
-
-
-class Best:
-    """Per image of a batch x, the candidate offered so far that the detector misjudges most; x itself is the first.
-
-    A deterministic detector's candidates are compared by score. A randomised one's by their expected rank: the mean,
-    over 8 draws that all candidates share, of the score's empirical distribution function (ties half) in `reference`;
-    where that saturates, by the median score. An image is decided when all its scores are past all of `reference`:
-    no AUROC can tell a further candidate from it.
-    """
-
-    def __init__(
-        self,
-        detector: Detector,
-        x: Tensor,
-        *,
-        sign: int,
-        stream: Callable[[], torch.Generator],
-        reference: Tensor | None = None,
-    ) -> None:
-        self.detector, self.sign, self.stream = detector, sign, stream
-        self.ranks = None if reference is None else reference.flatten().sort().values
-        self.images = x
-        self.winner = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        self.offers, self.scored = 0, 0
-        """Candidates so far, and images scored for them."""
-        self.scores = self._score(x)
-        self.key = self._key(self.scores)
-
-    def offer(self, candidates: Tensor, index: Tensor | None = None) -> None:
-        """Compare the candidates of the images at `index`, default all, with the best so far; ties keep the old."""
-        index = torch.arange(len(self.images), device=self.images.device) if index is None else index
-        self.offers += 1
-        if self.detector.randomized:  # noise is drawn for the whole batch, so that all candidates share it
-            batch = self.images.clone()
-            batch[index] = candidates
-            scores = self._score(batch)[:, index]
-        else:
-            with indexed(index):
-                scores = self._score(candidates)
-        key = self._key(scores)
-        old = self.key[:, index]
-        wins = (key[0] > old[0]) | ((key[0] == old[0]) & (key[1] > old[1]))
-        won = index[wins]
-        self.images = self.images.index_copy(0, won, candidates[wins])
-        self.scores[:, won], self.key[:, won], self.winner[won] = scores[:, wins], key[:, wins], self.offers
-
-    @property
-    def decided(self) -> Tensor:
-        """(B,) bool."""
-        if self.ranks is None:
-            return torch.zeros_like(self.winner, dtype=torch.bool)
-        return (self.scores < self.ranks[0] if self.sign < 0 else self.scores > self.ranks[-1]).all(0)
-
-    @torch.no_grad()
-    def _score(self, x: Tensor) -> Tensor:
-        """(8, B) of a randomised detector, else (1, B)."""
-        if self.detector.randomized:
-            generator = self.stream()
-            scores = torch.stack([self.detector(x, generator=generator) for _ in range(SELECTION_DRAWS)])
-        else:
-            scores = self.detector(x)[None]
-        self.scored += scores.numel()
-        for draw in scores:
-            check_finite(draw)
-        return scores
-
-    def _key(self, scores: Tensor) -> Tensor:
-        """(2, B), compared in this order, larger is better for the attacker."""
-        median = scores.median(0).values
-        rank = torch.zeros_like(median)
-        if self.ranks is not None and self.detector.randomized:
-            below = torch.searchsorted(self.ranks, scores) + torch.searchsorted(self.ranks, scores, right=True)
-            rank = below.double().mean(0) / (2 * len(self.ranks))
-        return self.sign * torch.stack([rank.double(), median.double()])
-
-
-def select(
-    detector: Detector,
-    candidates: Sequence[Tensor],
-    *,
-    sign: int,
-    stream: Callable[[], torch.Generator],
-    reference: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Per image the best of the candidates (B, C, H, W) and its index (B,), compared as `Best` does."""
-    best = Best(detector, candidates[0], sign=sign, stream=stream, reference=reference)
-    for candidate in candidates[1:]:
-        best.offer(candidate)
-    return best.images, best.winner
+    if method != "suite":
+        return ("exact",)
+    return tuple(sorted(detector.objectives, key=lambda name: not name.startswith("base")))

@@ -76,7 +76,7 @@ def timed(benchmark: Any, setting: Setting) -> Callable[..., None]:
             precision=precision,
             **facts,
         )
-        benchmark.pedantic(synchronised, rounds=7, warmup_rounds=2)
+        benchmark.pedantic(synchronised, rounds=5, warmup_rounds=1)
 
     return run
 

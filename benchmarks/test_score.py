@@ -11,7 +11,7 @@ from benchmarks.peers import eager_pro, eager_ross
 from benchmarks.test_step import backward, half
 from detectors import WRAPPERS, Detector, Smoothed
 
-BASES = ["msp", "msp-t", "ent", "gen", "ebo", "mls", "odin", "gradnorm"]
+BASES = ["msp", "ent", "gen", "ebo", "mls", "odin", "gradnorm"]
 """Those that need no fit; the others add a product with the features."""
 N, K = 25, 3
 

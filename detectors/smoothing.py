@@ -67,11 +67,10 @@ class Smoothed(Detector):
         generator = self._required(generator)
         size = max(1, self.chunk // len(x))
         for start in range(0, n, size):
-            noise = [
-                torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-                for _ in range(min(size, n - start))
-            ]
-            yield x + self.sigma * torch.stack(noise)
+            copies = x.new_empty(min(size, n - start), *x.shape)
+            for copy in copies:
+                copy.normal_(generator=generator)
+            yield copies.mul_(self.sigma).add_(x)
 
     def _required(self, generator: torch.Generator | None) -> torch.Generator:
         if generator is None:

@@ -17,9 +17,11 @@ import typer
 from detectors import unknown
 
 from . import __version__
+from .attacker import EvaluationError
 from .catalogue import as_text, catalogue
 from .config import RunConfig, parse_eps, parse_param
-from .evaluate import EvaluationError, silent
+from .evaluate import silent
+from .report.table import checks_csv, checks_table
 from .result import Result
 from .run import run
 
@@ -30,6 +32,12 @@ FORMATS: dict[str, Callable[[Result], str]] = {
     "table": Result.to_table,
     "json": Result.to_json,
     "csv": lambda result: result.to_csv().rstrip(),
+}
+CHECK_LIMIT = 32
+CHECK_FORMATS: dict[str, Callable[[Result], str]] = {
+    "table": lambda result: checks_table(result.indicators),
+    "json": lambda result: json.dumps(result.indicators, indent=1),
+    "csv": lambda result: checks_csv(result.indicators),
 }
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=False)
 
@@ -45,8 +53,8 @@ def version(version: Annotated[bool, typer.Option("--version", help="Print the v
         raise typer.Exit
 
 
-@app.command("run")
 def run_command(
+    context: typer.Context,
     detector: Annotated[str, typer.Option(help="NAME[,NAME], all, or MODULE:ATTRIBUTE.")] = ",".join(DEFAULTS.detector),
     base: Annotated[str, typer.Option(help="Base score of pro, median, mad, cov, ross.")] = DEFAULTS.base,
     param: Annotated[
@@ -54,24 +62,36 @@ def run_command(
     ] = None,
     search: Annotated[bool, typer.Option("--search", help="Choose parameters on ID val / OOD val first.")] = False,
     attack: Annotated[str, typer.Option(help="none, min (lower ID), max (raise OOD) or both.")] = DEFAULTS.attack,
-    method: Annotated[str, typer.Option(help="suite, pgd, noise or transfer.")] = DEFAULTS.method,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="suite, pgd, apgd, square, noise, transfer, torchattacks:NAME, foolbox:NAME or autoattack:NAME."
+        ),
+    ] = DEFAULTS.method,
     objective: Annotated[
         str | None, typer.Option(help="Attack this objective alone, such as exact, mean or base.")
     ] = None,
     strength: Annotated[
-        str, typer.Option(help="How much the attack spends; so far quick: 20 steps, 8 copies a gradient.")
+        str, typer.Option(help="What the attack spends: quick, standard or strong (docs/attacks.md has the cost).")
     ] = DEFAULTS.strength,
     eps: Annotated[str | None, typer.Option(help="Radius [,radius], such as 8/255; default per benchmark.")] = None,
     norm: Annotated[str, typer.Option(help="linf or l2.")] = DEFAULTS.norm,
     steps: Annotated[int | None, typer.Option(help="Attack steps; default by strength (quick: 20).")] = None,
     restarts: Annotated[int | None, typer.Option(help="Random starts; default by strength (quick: 1).")] = None,
+    threat: Annotated[
+        str, typer.Option(help="fresh noise, known-seed, or resubmit:q (the best of q tries).")
+    ] = DEFAULTS.threat,
+    quantize: Annotated[bool, typer.Option("--quantize", help="Score attacked images rounded to 8 bits.")] = False,
     space: Annotated[str, typer.Option(help="pixel, or normalized: units after (x - mean) / std.")] = DEFAULTS.space,
     benchmark: Annotated[str, typer.Option(help="digits or cifar10.")] = DEFAULTS.benchmark,
     data_root: Annotated[str | None, typer.Option(envvar="ROODBENCH_DATA", help="OpenOOD-style folder.")] = None,
     ood: Annotated[str | None, typer.Option(help="OOD sets NAME[,NAME]; default all.")] = None,
     model: Annotated[str | None, typer.Option(help="Network; default per benchmark.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Weights: .safetensors, .th or .pt.")] = None,
-    limit: Annotated[int, typer.Option(help="Images per population; 0 for all.")] = DEFAULTS.limit,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Images per population, 0 for all; default 100, of `check` 32.", show_default=False),
+    ] = None,
     batch_size: Annotated[str, typer.Option(help="auto, or images per network pass.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = DEFAULTS.device,
     precision: Annotated[
@@ -84,7 +104,7 @@ def run_command(
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a check of the attack fails.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only warnings.")] = False,
 ) -> None:
-    """Evaluate detectors, clean and under attack. Results go to stdout, progress and notices to stderr."""
+    checking = context.info_name == "check"
     if format not in FORMATS:
         raise ValueError(unknown("format", format, FORMATS))
     config = RunConfig(
@@ -100,13 +120,15 @@ def run_command(
         norm=norm,
         steps=steps,
         restarts=restarts,
+        threat=threat,
+        quantize=quantize,
         space=space,
         benchmark=benchmark,
         data_root=data_root,
         ood=None if ood is None else names(ood, "OOD set"),
         model=model,
         checkpoint=checkpoint,
-        limit=limit,
+        limit=limit if limit is not None else CHECK_LIMIT if checking else DEFAULTS.limit,
         batch_size=None if batch_size == "auto" else whole("batch-size", batch_size),
         device=device,
         precision=precision,
@@ -116,13 +138,21 @@ def run_command(
     log = start_logging(quiet)
     bars = silent if quiet else progress_bars if sys.stderr.isatty() else progress_lines
     result, folder = run(config, out=None if out is None else Path(out), progress=bars)
-    typer.echo(FORMATS[format](result))
+    typer.echo((CHECK_FORMATS if checking else FORMATS)[format](result))
     log.info("kept in %s (%.0f s)", folder, result.timing["seconds"])
     failed = [i["message"] for i in result.indicators if not i["passed"]]
     for message in failed:
         log.warning("unreliable: %s", message)
     if strict and failed:
         raise typer.Exit(1)
+
+
+app.command("run", help="Evaluate detectors, clean and under attack: results on stdout, the rest on stderr.")(
+    run_command
+)
+app.command("check", help="Run the indicators of attack failure on a few images: can the attack be trusted?")(
+    run_command
+)
 
 
 @app.command("list")
@@ -185,7 +215,7 @@ def progress_lines(label: str, total: int) -> Iterator[Callable[[int], None]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"run", "list"}
+    commands = {"run", "check", "list"}
     if not arguments or (arguments[0] not in commands and arguments[0] not in ("--help", "--version")):
         if arguments and not arguments[0].startswith("-"):
             return fail(f"unknown command {arguments[0]!r}: expected one of {', '.join(sorted(commands))}", 2)

@@ -9,11 +9,12 @@ from typing import Any, Literal, cast
 
 import torch
 
-from attacks import METHODS, STRENGTHS, ThreatModel
+from attacks import METHODS, STRENGTHS, ThreatModel, is_external, tries_of
 from detectors import BASES, WRAPPERS, unknown
 
+from .attacker import AttackPlan
 from .data import BENCHMARKS, Benchmark
-from .evaluate import DIRECTIONS, AttackPlan
+from .evaluate import DIRECTIONS
 from .models import MODELS
 from .plugins import is_plugin, takes
 
@@ -38,6 +39,8 @@ class RunConfig:
     norm: str = "linf"
     steps: int | None = None
     restarts: int | None = None
+    threat: str = "fresh"
+    quantize: bool = False
     space: str = "pixel"
     benchmark: str = "digits"
     data_root: str | None = None
@@ -59,7 +62,10 @@ class RunConfig:
                 one_of("detector", name, DETECTORS)
         one_of("base score", self.base, BASES)
         one_of("attack", self.attack, DIRECTIONS)
-        one_of("method", self.method, METHODS)
+        check_method(self.method)
+        tries_of(self.threat)
+        if self.quantize and self.space != "pixel":
+            raise ValueError("quantize rounds pixels: leave out --space normalized")
         one_of("strength", self.strength, STRENGTHS)
         one_of("norm", self.norm, ("linf", "l2"))
         one_of("space", self.space, ("pixel", "normalized"))
@@ -92,6 +98,11 @@ class RunConfig:
 def one_of(kind: str, value: str, choices: Any) -> None:
     if value not in choices:
         raise ValueError(unknown(kind, value, choices))
+
+
+def check_method(method: str) -> None:
+    if not is_external(method):
+        one_of("method", method, METHODS)
 
 
 def check_eps(eps: float, norm: str, space: str) -> None:
@@ -131,16 +142,22 @@ def plan_of(
     strength: str = "quick",
     steps: int | None = None,
     restarts: int | None = None,
+    adversary: str = "fresh",
+    quantize: bool = False,
 ) -> AttackPlan:
     """The adversary on a benchmark: radius in units of its input space, default the benchmark's."""
     if eps is None:
         eps = (bench.eps if norm == "linf" else L2_EPS) / bench.std
     check_eps(eps, norm, bench.space)
-    one_of("method", method, METHODS)
+    check_method(method)
+    tries_of(adversary)
+    if quantize and bench.space != "pixel":
+        raise ValueError("quantize rounds pixels: this benchmark is in normalised space")
     one_of("strength", strength, STRENGTHS)
     spend = STRENGTHS[strength]
     spend = replace(spend, steps=steps or spend.steps, restarts=restarts or spend.restarts)
-    return AttackPlan(ThreatModel(eps, cast(Literal["linf", "l2"], norm), bench.bounds), method, objective, spend)
+    threat = ThreatModel(eps, cast(Literal["linf", "l2"], norm), bench.bounds)
+    return AttackPlan(threat, method, objective, spend, adversary, quantize)
 
 
 def device_of(name: str) -> torch.device:

@@ -6,30 +6,28 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, cast
+from functools import cached_property
+from typing import Any, Protocol, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import attacks
-from attacks import STRENGTHS, Strength, ThreatModel
 from detectors import Detector, Smoothed
 
-from . import models
+from . import metrics
+from .attacker import Attacker, AttackPlan, Direction, EvaluationError, stream
 from .data import SHARD, Benchmark, ImageSet
 from .memory import within_memory
 from .parts import label_of, network_of
-from .prepare import HalfGradients
 from .store import Cell, Store
 
 T = TypeVar("T")
-REPORT_DRAWS = 10
 REFERENCE_DRAWS = 2
+EOT_IMAGES = 16
+"""On which the cosine of noisy gradients is measured."""
 DIRECTIONS = {"none": (), "min": ("min",), "max": ("max",), "both": ("min", "max")}
-
-
-class EvaluationError(RuntimeError):
-    """A run that cannot go on; the message names the detector and the image."""
 
 
 class Progress(Protocol):
@@ -43,16 +41,6 @@ def silent(label: str, total: int) -> AbstractContextManager[Callable[[int], Non
 
 
 @dataclass(frozen=True)
-class AttackPlan:
-    """One adversary: its ball, its method and what it may spend."""
-
-    threat: ThreatModel
-    method: str = "suite"
-    objective: str | None = None
-    strength: Strength = STRENGTHS["quick"]
-
-
-@dataclass(frozen=True)
 class Population:
     """Scores (R, n) of one image set under one condition, on R report draws."""
 
@@ -61,6 +49,8 @@ class Population:
     """Clean only: scores on the selection's noise, (2, n)."""
     instability: Tensor | None = None
     """Clean, smoothed detectors only: D of every image on one draw, (n,)."""
+    transfer: Tensor | None = None
+    """Attacked only: scores like `scores` of the images of PGD on the base score alone, where the suite ran it."""
     winner: Tensor | None = None
     """Attacked only: per image the index of the component that won it."""
     zero_gradient: Tensor | None = None
@@ -70,6 +60,10 @@ class Population:
     """Network passes (forward, backward) per image."""
     excess: float = 0.0
     """How far the worst image leaves the ball or the bounds."""
+    travel: dict[str, float] = field(default_factory=dict)
+    """Attacked only: sum of step sizes of every component that steps."""
+    unseen: float = 0.0
+    """Attacked only: share of images with a visited iterate better than the returned one (deterministic detectors)."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +80,17 @@ class Evaluated:
     """How the parameters were chosen; empty without a search."""
     precision: str = "float32"
     """Of the attack's gradients; scores are float32."""
+    cosines: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Per noisy objective: copies per gradient, and the median cosine between halves of them."""
+    probe: dict[str, Any] = field(default_factory=dict)
+    """Numbers and margins of the indicators that need attacks of their own."""
     unrepeatable: float = 0.0
     """Largest relative difference between two scorings of the first shard, for a detector that is not `randomized`."""
 
-
-def stream(seed: int, name: str, population: str, shard: int, device: torch.device) -> torch.Generator:
-    """The generator of one use of randomness; other names, populations and shards get unrelated ones."""
-    digest = hashlib.sha256(f"{seed}/{name}/{population}/{shard}".encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    @property
+    def eps(self) -> float:
+        """The attack's radius, 0 without one."""
+        return 0.0 if self.plan is None else self.plan.threat.eps
 
 
 class Evaluator:
@@ -120,8 +117,13 @@ class Evaluator:
         self.store, self.progress = store, progress
         self.key = {**(key or {}), "seed": seed, "device": self.device.type, "torch": torch.__version__}
 
-    def run(self, attack: str, plan: AttackPlan) -> Evaluated:
-        """Clean scores of every population, and attacked ones of ID (`min`), OOD (`max`) or both."""
+    def run(self, attack: str, plan: AttackPlan, *, check: bool = True) -> Evaluated:
+        """Clean scores of every population, and attacked ones of ID (`min`), OOD (`max`) or both.
+
+        `check` also runs the attacks of the indicators (`probe`) on a few images.
+        """
+        from .probe import probe
+
         bench, directions = self.bench, DIRECTIONS[attack]
         everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
         done = {(images.name, "clean"): self.clean(images) for images in everything}
@@ -133,6 +135,7 @@ class Evaluator:
             for name, images in bench.ood.items():
                 done[name, "max"] = self.attacked(images, "max", plan, id_reference)  # type: ignore[arg-type]
         unrepeatable = self.unrepeatable(bench.id_test)
+        references: dict[Direction, Tensor] = {"min": ood_reference, "max": cast(Tensor, id_reference)}
         shifted = {name: self.accuracy(images) for name, images in bench.shifted.items()}
         return Evaluated(
             self.detector,
@@ -142,11 +145,14 @@ class Evaluator:
             self.accuracy(bench.id_test),
             {name: accuracy for name, accuracy in shifted.items() if accuracy is not None},
             precision=self.precision,
+            cosines=self.copies(plan) if directions else {},
+            probe=probe(self, plan, references) if directions and check else {},
             unrepeatable=unrepeatable,
         )
 
     def clean(self, images: ImageSet) -> Population:
         """Scores of the images as they are."""
+        plain = Attacker(self.detector, seed=self.seed, device=self.device)
 
         def compute() -> Cell:
             shards = [
@@ -156,57 +162,55 @@ class Evaluator:
             return {name: torch.cat([part[name] for part in shards], -1) for name in shards[0]}, {}
 
         def one(shard: int, x: Tensor) -> dict[str, Tensor]:
-            report = self._scores(x, images, shard, "report", REPORT_DRAWS)
+            report = plain.scores(x, images.name, shard)
             if not self.detector.randomized:
                 return {"scores": report, "reference": report}
-            parts = {"scores": report, "reference": self._scores(x, images, shard, "reference", REFERENCE_DRAWS)}
+            parts = {"scores": report, "reference": plain.scores(x, images.name, shard, "reference", REFERENCE_DRAWS)}
             if isinstance(self.detector, Smoothed):
                 generator = stream(self.seed, "instability", images.name, shard, self.device)
                 with torch.no_grad():
                     parts["instability"] = self.detector.instability(x, generator=generator).cpu()
             return parts
 
-        tensors, _ = self._cell(images, {"condition": "clean"}, compute)
+        tensors, _ = self.cell(images, {"condition": "clean"}, compute)
         return Population(**tensors)  # type: ignore[arg-type]
 
-    def attacked(
-        self, images: ImageSet, direction: Literal["min", "max"], plan: AttackPlan, reference: Tensor
-    ) -> Population:
+    def attacked(self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor) -> Population:
         """Scores of the attacked images, on the same report noise as the clean ones.
 
         `reference` (R, m) are the clean scores of the opposing population by which candidates are compared.
         """
-        target: attacks.Detector = self.detector
-        if self.precision == "bfloat16":
-            target = HalfGradients(self.detector, cast(models.Classifier, network_of(self.detector)))
 
         def compute() -> Cell:
-            parts, excess, passes = [], 0.0, torch.zeros(2, dtype=torch.double)
+            copies = {name: n for name, (n, _) in self.copies(plan).items()}
+            parts, excess, passes, unseen = [], 0.0, torch.zeros(2, dtype=torch.double), 0
+            travel: dict[str, float] = {}
             for shard, x in self._shards(images, direction):
-                found, scores = self._guarded(images, shard, lambda shard=shard, x=x: one(shard, x))  # type: ignore[misc]
+                found, tensors = self._guarded(images, shard, lambda shard=shard, x=x: one(shard, x, copies))  # type: ignore[misc]
                 passes += len(x) * torch.tensor(found.passes, dtype=torch.double)
                 excess = max(excess, plan.threat.violation(found.images, x))
-                zero = torch.stack([trace.zero_gradient for trace in found.traces.values()])
-                parts.append((scores.view(-1, len(x)).cpu(), found.winner[None].cpu(), zero.cpu()))
-            scores, winner, zero = (torch.cat(part, 1) for part in zip(*parts, strict=True))
-            facts = {"components": found.components, "passes": (passes / len(images)).tolist(), "excess": excess}
-            return {"scores": scores, "winner": winner[0], "zero_gradient": zero}, facts
+                unseen += unseen_of(found, -1 if direction == "min" else 1)
+                travel |= {name: trace.travel for name, trace in found.traces.items() if trace.travel}
+                parts.append({name: tensor.cpu() for name, tensor in tensors.items()})
+            facts = {
+                "components": found.components,
+                "passes": (passes / len(images)).tolist(),
+                "excess": excess,
+                "unseen": unseen / len(images),
+                "travel": travel,
+            }
+            return {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}, facts
 
-        def one(shard: int, x: Tensor) -> tuple[attacks.Suite, Tensor]:
-            found = attacks.suite(
-                target,
-                x,
-                plan.threat,
-                sign=-1 if direction == "min" else 1,
-                streams=lambda name: stream(self.seed, name, images.name, shard, self.device),
-                method=plan.method,
-                objective=plan.objective,
-                strength=plan.strength,
-                reference=reference.to(x.device),
-            )
-            if found.scores is not None:
-                return found, found.scores
-            return found, self._scores(found.images, images, shard, "report", REPORT_DRAWS)
+        def one(shard: int, x: Tensor, copies: dict[str, int]) -> tuple[attacks.Suite, dict[str, Tensor]]:
+            found = self.attacker.find(x, images.name, shard, direction, plan, reference, copies)
+            tensors = {
+                "winner": found.winner,
+                "zero_gradient": torch.stack([trace.zero_gradient for trace in found.traces.values()]),
+                "scores": self.attacker.rescored(found.images, x, images.name, shard, direction, plan, found.scores),
+            }
+            if found.transfer is not None:
+                tensors["transfer"] = self.attacker.rescored(found.transfer, x, images.name, shard, direction, plan)
+            return found, tensors
 
         what = {
             "condition": direction,
@@ -214,13 +218,40 @@ class Evaluator:
             "precision": self.precision,
             "reference": hash_of(reference),
         }
-        tensors, facts = self._cell(images, what, compute)
+        tensors, facts = self.cell(images, what, compute)
         return Population(
             **tensors,
             components=tuple(facts["components"]),
             passes=(facts["passes"][0], facts["passes"][1]),
             excess=facts["excess"],
+            travel=facts["travel"],
+            unseen=facts["unseen"],
         )
+
+    def copies(self, plan: AttackPlan) -> dict[str, tuple[int, float]]:
+        """`Attacker.copies` on the first ID test images."""
+        names = self.attacker.noisy(plan)
+        if not names:
+            return {}
+        images = self.bench.id_test
+
+        def compute() -> Cell:
+            x = images.shard(0, min(EOT_IMAGES, len(images))).to(self.device)
+            found = self.attacker.copies(x, images.name, plan)
+            return {"copies": torch.tensor([n for n, _ in found.values()])}, {"cosine": [c for _, c in found.values()]}
+
+        what = {"condition": "copies", "threat": asdict(plan.threat), "draws": plan.strength.draws, "objectives": names}
+        tensors, facts = self.cell(images, what, compute)
+        numbers = zip(tensors["copies"].tolist(), facts["cosine"], strict=True)
+        return dict(zip(names, numbers, strict=True))
+
+    @cached_property
+    def attacker(self) -> Attacker:
+        """The adversary, to whom 95% of clean ID and 1 over their spread are threshold and scale."""
+        scores = self.clean(self.bench.id_test).scores[0].double().numpy()
+        low, high = np.quantile(scores, [0.25, 0.75])
+        view = metrics.threshold95(scores), float(1 / (high - low)) if high > low else 1.0
+        return Attacker(self.detector, seed=self.seed, device=self.device, precision=self.precision, view=view)
 
     @torch.no_grad()
     def unrepeatable(self, images: ImageSet) -> float:
@@ -256,7 +287,8 @@ class Evaluator:
             where = f"{images.name}, index {index} ({images.names[index]})"
             raise EvaluationError(f"{label}: {error} on {where}") from None
 
-    def _cell(self, images: ImageSet, what: dict[str, Any], compute: Callable[[], Cell]) -> Cell:
+    def cell(self, images: ImageSet, what: dict[str, Any], compute: Callable[[], Cell]) -> Cell:
+        """What `compute` gives, from the store where it was computed before."""
         if self.store is None:
             return compute()
         key = {**self.key, "images": images.name, "content": images.digest, "space": images.space, **what}
@@ -273,22 +305,20 @@ class Evaluator:
                 yield shard, x.to(self.device)
                 advance(len(x))
 
-    @torch.no_grad()
-    def _scores(self, x: Tensor, images: ImageSet, shard: int, name: str, draws: int) -> Tensor:
-        """(draws, B) scores of a shard on the noise stream `name`; (1, B) for a deterministic detector."""
-        if self.detector.randomized:
-            generator = stream(self.seed, name, images.name, shard, self.device)
-            rows = [self.detector(x, generator=generator) for _ in range(draws)]
-        else:
-            rows = [self.detector(x)]
-        for row in rows:
-            if row.shape != (len(x),):
-                raise EvaluationError(
-                    f"{label_of(self.detector)} gave scores of shape {tuple(row.shape)} for {len(x)} images: "
-                    f"expected ({len(x)},)"
-                )
-            attacks.check_finite(row)
-        return torch.stack(rows).cpu()
+
+def unseen_of(found: attacks.Suite, sign: int) -> int:
+    """How many images of a deterministic detector had a visited iterate with a better score than the returned one.
+
+    A difference of a thousandth is rounding: gradients may come from bfloat16 passes.
+    """
+    if found.scores is None:
+        return 0
+    worse = torch.zeros_like(found.winner, dtype=torch.bool)
+    for name, trace in found.traces.items():
+        if name in ("pgd:exact", "apgd:exact", "square", "noise") and len(trace.values):
+            ahead = sign * (trace.values - found.scores)  # NaN, so not ahead, where the attack did not run
+            worse |= (ahead > 1e-3 * found.scores.abs()).any(0)
+    return int(worse.sum())
 
 
 def hash_of(tensor: Tensor) -> str:

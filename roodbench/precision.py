@@ -10,8 +10,9 @@ from torch import Tensor
 import attacks
 from detectors import Detector
 
+from .attacker import AttackPlan, stream
 from .data import Benchmark
-from .evaluate import DIRECTIONS, AttackPlan, stream
+from .evaluate import DIRECTIONS
 from .models import Classifier
 from .parts import label_of, network_of
 from .prepare import HalfGradients, Prepared

@@ -22,6 +22,7 @@ from .models import Classifier
 from .models.classifier import Backbone
 
 log = logging.getLogger("roodbench")
+Network = Callable[[Tensor], Tensor]
 
 COMPILED = {"cpu": (64,), "cuda": (512, 64)}
 """Batch sizes that are compiled, largest first; what is left of a batch runs the folded network eagerly."""
@@ -75,7 +76,7 @@ class Prepared(nn.Module):
         self.sizes, self.batch = sizes, LARGEST["cuda"]
         self.halved = False
         """Whether passes run in bfloat16."""
-        self._runs: dict[bool, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {}
+        self._runs: dict[bool, tuple[Network, Network, Network]] = {}
 
     def features(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
@@ -90,7 +91,8 @@ class Prepared(nn.Module):
 
     def _run(self, x: Tensor) -> Tensor:
         """Features of a batch: as many whole parts of the compiled sizes as fit, the rest eagerly."""
-        eager, compiled = self._networks()
+        eager, training, inference = self._networks()
+        compiled = training if torch.is_grad_enabled() and x.requires_grad else inference
         z = x.bfloat16() if self.halved else x
         parts, start = [], 0
         for size in self.sizes:
@@ -102,15 +104,18 @@ class Prepared(nn.Module):
             parts.append(eager(z[start:]))
         return self._join(lambda h: h.to(x.dtype), parts)
 
-    def _networks(self) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-        """The eager and the compiled network in the present precision, made on first use."""
+    def _networks(self) -> tuple[Network, Network, Network]:
+        """The network in the present precision, made on first use: eager, compiled with gradients and without."""
         if self.halved not in self._runs:
             body = copy.deepcopy(self.body).bfloat16() if self.halved else self.body
-            compiled: Any = body
+            training = inference = cast(Network, body)
             if self.sizes:
-                mode = "reduce-overhead" if next(body.parameters()).is_cuda else None
-                compiled = torch.compile(body, dynamic=False, mode=mode)
-            self._runs[self.halved] = body, compiled
+                cuda = next(body.parameters()).is_cuda
+                training = cast(Network, torch.compile(body, mode="reduce-overhead" if cuda else None, dynamic=False))
+                # constant weights let the CPU's convolutions take in the activations that follow
+                options = {"triton.cudagraphs": True} if cuda else {"freezing": True}
+                inference = cast(Network, torch.compile(copy.deepcopy(body), dynamic=False, options=options))
+            self._runs[self.halved] = cast(Network, body), training, inference
         return self._runs[self.halved]
 
     @staticmethod

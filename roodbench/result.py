@@ -57,6 +57,11 @@ class Row:
     """Mean network passes [forward, backward] per attacked image: id, ood."""
     reliable: bool
     warnings: list[str]
+    auroc_transfer: float | None = None
+    """AUROC when PGD on the base score alone made the images, the published attack; None where there is no other."""
+    adaptive_gap: float | None = None
+    """auroc_transfer minus auroc, at equal steps and restarts: what the published attack misses."""
+    adaptive_gap_ci: list[float] | None = None
 
 
 @dataclass(frozen=True)

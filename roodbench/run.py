@@ -17,7 +17,7 @@ from torch import Tensor
 import detectors
 from detectors import WRAPPERS, Detector, Smoothed
 
-from . import plugins, summary
+from . import checks, plugins, summary
 from .config import RunConfig, device_of, plan_of
 from .data import SHARD, Benchmark, load_benchmark
 from .environment import environment
@@ -49,6 +49,9 @@ def evaluate(
     strength: str = "quick",
     steps: int | None = None,
     restarts: int | None = None,
+    threat: str = "fresh",
+    quantize: bool = False,
+    check: bool = True,
     seed: int = 0,
     store: Store | None = None,
     progress: Progress = silent,
@@ -56,7 +59,8 @@ def evaluate(
     """Clean and adversarial AUROC of a fitted detector on a benchmark.
 
     `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps` is in units of the benchmark's
-    input space, pixels by default. Give a `Store` to keep and reuse finished populations. Raises ValueError for
+    input space, pixels by default; `threat` fresh, known-seed or resubmit:q. `check` runs the attacks of the indicators
+    on a few images more. Give a `Store` to keep and reuse finished populations. Raises ValueError for
     settings that do not exist and EvaluationError, naming the image, for scores or gradients that are not finite.
     """
     if objective is not None and method in ("noise", "transfer"):
@@ -72,13 +76,15 @@ def evaluate(
         strength=strength,
         steps=steps,
         restarts=restarts,
+        adversary=threat,
+        quantize=quantize,
     )
     start = time.perf_counter()
     key = None if store is None else identity(detector)
     device = next((p.device for p in [*detector.parameters(), *detector.buffers()]), torch.device("cpu"))
     check_network(detector, bench, device)
     evaluator = Evaluator(detector, bench, seed=seed, device=device, store=store, key=key, progress=progress)
-    found = evaluator.run(attack, plan)
+    found = evaluator.run(attack, plan, check=check)
     config = {"attack": attack, "plan": asdict(plan), "seed": seed, "detector": label_of(detector)}
     return record([found], config, device, {"seconds": time.perf_counter() - start})
 
@@ -100,6 +106,8 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
             strength=config.strength,
             steps=config.steps,
             restarts=config.restarts,
+            adversary=config.threat,
+            quantize=config.quantize,
         )
         for eps in (config.eps if config.eps and config.attack != "none" else (None,))
     ]
@@ -137,7 +145,9 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
             progress=progress,
             precision=precision,
         )
-        found += [replace(evaluator.run(config.attack, plan), search=facts) for plan in plans]
+        sweep = [replace(evaluator.run(config.attack, plan), search=facts) for plan in plans]
+        checks.monotone([(f, *summary.strongest(f)) for f in sorted(sweep, key=lambda f: f.eps)])
+        found += sweep
         seconds[label_of(detector)] = time.perf_counter() - begin
     settings = {**asdict(config), "params": dict(config.params), "model": net.name}
     content = content_hash([settings, network, bench.description(), identities, code_version()])

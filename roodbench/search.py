@@ -13,8 +13,8 @@ import detectors
 from detectors import BASES, ODIN, PRO, WRAPPERS, Detector, Score, Smoothed
 
 from . import metrics
+from .attacker import stream
 from .data import Benchmark, ImageSet
-from .evaluate import stream
 
 Params = dict[str, Any]
 

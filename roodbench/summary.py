@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from . import metrics
-from .evaluate import Evaluated, Population
+from .checks import REPEATABLE, attacked, indicators_of
+from .evaluate import Evaluated
 from .metrics import Components, Estimate
 from .models import Classifier
 from .parts import base_of, label_of, network_of
@@ -17,8 +18,6 @@ from .result import Row
 
 CONDITIONS = {"clean": ("clean", "clean"), "min": ("min", "clean"), "max": ("clean", "max"), "both": ("min", "max")}
 """What a condition did to the ID and to the OOD population."""
-REPEATABLE = 1e-4
-"""Largest relative difference between repeated scores of a detector without randomness."""
 
 
 def rows_of(found: Evaluated) -> tuple[list[Row], list[Row]]:
@@ -34,10 +33,11 @@ def rows_of(found: Evaluated) -> tuple[list[Row], list[Row]]:
         if any((name, ood_state) not in found.populations for name in bench.ood):
             continue
         attacked_id = scores(found, bench.id_test.name, id_state)
-        parts: dict[str, tuple[Row, Components]] = {}
+        parts: dict[str, tuple[Row, Components, Components | None]] = {}
         for name in bench.ood:
             ood = scores(found, name, ood_state)
             area = metrics.components(attacked_id, ood)
+            transfer = transfer_of(found, condition, name)
             clean.setdefault(name, area)
             row = Row(
                 **common(found, condition, failures),
@@ -45,6 +45,7 @@ def rows_of(found: Evaluated) -> tuple[list[Row], list[Row]]:
                 group=bench.groups[name],
                 n_ood=ood.shape[1],
                 **areas(area, clean[name]),
+                **gaps(transfer, area),
                 **fpr("fpr95_id", metrics.bootstrap(metrics.fpr95_id, clean_id, ood)),
                 **fpr("fpr95_id_refit", metrics.bootstrap(metrics.fpr95_id, attacked_id, ood)),
                 **fpr("fpr95_ood", metrics.bootstrap(metrics.fpr95_ood, attacked_id, ood)),
@@ -53,8 +54,8 @@ def rows_of(found: Evaluated) -> tuple[list[Row], list[Row]]:
                 passes=passes(found, id_state, name, ood_state),
                 warnings=warnings(found, name, area) if condition == "clean" else [],
             )
-            parts[name] = (row, area)
-        rows += [row for row, _ in parts.values()]
+            parts[name] = (row, area, transfer)
+        rows += [row for row, _, _ in parts.values()]
         averages += averages_of(found, condition, failures, parts, clean)
     return rows, averages
 
@@ -63,17 +64,19 @@ def averages_of(
     found: Evaluated,
     condition: str,
     failures: list[str],
-    parts: dict[str, tuple[Row, Components]],
+    parts: dict[str, tuple[Row, Components, Components | None]],
     clean: dict[str, Components],
 ) -> list[Row]:
     """Means over the OOD sets of each group, every set with equal weight (OpenOOD's averages)."""
     rows = []
     for group in ("near", "far", "all"):
-        names = [name for name, (row, _) in parts.items() if group in ("all", row.group)]
+        names = [name for name, (row, _, _) in parts.items() if group in ("all", row.group)]
         if not names:
             continue
         members = [parts[name][0] for name in names]
         area = metrics.average([parts[name][1] for name in names])
+        transfers = [parts[name][2] for name in names if parts[name][2] is not None]
+        transfer = metrics.average(transfers) if len(transfers) == len(names) else None  # type: ignore[arg-type]
         mean: dict[str, Any] = {
             key: float(np.mean([getattr(row, key) for row in members]))
             for key in ("fpr95_id", "fpr95_id_refit", "fpr95_ood", "aupr_in", "aupr_out")
@@ -85,6 +88,7 @@ def averages_of(
                 group=group,
                 n_ood=sum(row.n_ood for row in members),
                 **areas(area, area if condition == "clean" else metrics.average([clean[name] for name in names])),
+                **gaps(transfer, area),
                 **mean,
                 fpr95_id_ci=None,
                 fpr95_id_refit_ci=None,
@@ -124,7 +128,10 @@ def common(found: Evaluated, condition: str, failures: list[str]) -> dict[str, A
 
 
 def scores(found: Evaluated, name: str, state: str) -> np.ndarray:
-    return found.populations[name, state].scores.double().numpy()
+    """Report scores (R, n); where the adversary knows the draw, of that one."""
+    known = found.plan is not None and found.plan.adversary == "known-seed"
+    drawn = found.populations[name, state].scores.double().numpy()
+    return drawn[:1] if known else drawn
 
 
 def areas(area: Components, clean: Components) -> dict[str, Any]:
@@ -135,6 +142,38 @@ def areas(area: Components, clean: Components) -> dict[str, Any]:
         "auroc_drop": None if drop is None else drop.value,
         "auroc_drop_ci": None if drop is None else drop.interval(lowest=-1.0).ci,
     }
+
+
+def strongest(found: Evaluated) -> tuple[float, float]:
+    """AUROC, averaged over OOD sets, under all that the evaluation attacked, with its standard error."""
+    states = {state for _, state in found.populations}
+    id_state, ood_state = ("min" if "min" in states else "clean"), ("max" if "max" in states else "clean")
+    attacked_id = scores(found, found.bench.id_test.name, id_state)
+    area = metrics.average([metrics.components(attacked_id, scores(found, n, ood_state)) for n in found.bench.ood])
+    return area.value, area.standard_error()
+
+
+def transfer_of(found: Evaluated, condition: str, ood: str) -> Components | None:
+    """AUROC with the images of the published attack in the place of the attacked ones; None where it did not run."""
+    states = CONDITIONS[condition]
+    parts = []
+    for name, state in zip((found.bench.id_test.name, ood), states, strict=True):
+        population = found.populations[name, state]
+        if state == "clean":
+            parts.append(scores(found, name, state))
+        elif population.transfer is None or found.plan is None or found.plan.method == "transfer":
+            return None
+        else:
+            parts.append(population.transfer.double().numpy())
+    return None if condition == "clean" else metrics.components(*parts)
+
+
+def gaps(transfer: Components | None, area: Components) -> dict[str, Any]:
+    if transfer is None:
+        return {}
+    gap = transfer.minus(area)
+    ci = gap.interval(lowest=-1.0).ci
+    return {"auroc_transfer": transfer.value, "adaptive_gap": gap.value, "adaptive_gap_ci": ci}
 
 
 def fpr(name: str, estimate: Estimate) -> dict[str, Any]:
@@ -153,77 +192,6 @@ def warnings(found: Evaluated, name: str, clean: Components) -> list[str]:
         return []
     label = label_of(found.detector)
     return [f"{label} ranks {name} above ID even without an attack (AUROC {clean.value:.1%}): it points the other way"]
-
-
-def attacked(found: Evaluated) -> dict[tuple[str, str], Population]:
-    return {key: population for key, population in found.populations.items() if key[1] != "clean"}
-
-
-def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
-    """Checks that the attack worked, each with number, threshold and verdict; none without an attack."""
-    populations = attacked(found)
-    if not populations:
-        return [randomness(found)]
-    return [gradient(found, populations), randomness(found), feasibility(found, populations)]
-
-
-def gradient(found: Evaluated, populations: dict[tuple[str, str], Population]) -> dict[str, Any]:
-    """Share of images whose gradient vanishes at the random start, for the best of the detector's own objectives.
-
-    `base`, the transfer attack, does not count as one's own where there is another: a detector whose gradient is
-    detached shows here even if transfer succeeds.
-    """
-    shares: dict[str, dict[str, float]] = {}
-    for (name, condition), population in populations.items():
-        runs = [c for c in population.components if c != "clean"]
-        shares[f"{name} {condition}"] = {
-            run: float(zero.double().mean())
-            for run, zero in zip(runs, population.zero_gradient, strict=True)  # type: ignore[arg-type]
-            if run.startswith("pgd:")
-        }
-    worst = 0.0
-    for by_run in shares.values():
-        own = {run: share for run, share in by_run.items() if run != "pgd:base"} or by_run
-        worst = max(worst, min(own.values(), default=0.0))
-    return indicator(
-        found,
-        "gradient",
-        worst,
-        0.0,
-        f"{label_of(found.detector)}'s own objectives have a zero gradient on {worst:.1%} of images: "
-        "is it detached or saturated? The attack is weaker than it should be",
-        shares,
-    )
-
-
-def randomness(found: Evaluated) -> dict[str, Any]:
-    """Relative difference between repeated scores of a detector that does not say it is randomised."""
-    label, number = label_of(found.detector), found.unrepeatable
-    message = f"{label} scores the same images differently ({number:.2g} relative): set `randomized` in a Detector"
-    return indicator(found, "randomness", number, REPEATABLE, message, {})
-
-
-def feasibility(found: Evaluated, populations: dict[tuple[str, str], Population]) -> dict[str, Any]:
-    """How far the worst attacked image lies outside the ball or the bounds."""
-    excess = max(population.excess for population in populations.values())
-    message = f"{label_of(found.detector)}: an attacked image leaves the threat model by {excess:.2g}"
-    return indicator(found, "feasibility", excess, 1e-6, message, {})
-
-
-def indicator(
-    found: Evaluated, name: str, number: float, threshold: float, message: str, detail: dict[str, Any]
-) -> dict[str, Any]:
-    eps = found.plan.threat.eps if found.plan is not None else None
-    return {
-        "detector": label_of(found.detector),
-        "eps": eps,
-        "name": name,
-        "number": number,
-        "threshold": threshold,
-        "passed": number <= threshold,
-        "message": message if number > threshold else "",
-        "detail": detail,
-    }
 
 
 def attacks_of(found: Evaluated) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Iterable
@@ -37,6 +38,35 @@ def table(result: Result) -> str:
     return "\n".join(line.rstrip() for line in text if line.strip())
 
 
+def checks_table(indicators: list[dict[str, Any]]) -> str:
+    """The indicators of attack failure as text, one a line."""
+    console = Console(file=io.StringIO(), width=300)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("detector", "eps", "indicator", "number", "threshold", "verdict"):
+        grid.add_column(column)
+    for i in indicators:
+        verdict = "passed" if i["passed"] else "FAILED"
+        grid.add_row(
+            i["detector"], as_fraction(i["eps"]), i["name"], f"{i['number']:.3g}", f"{i['threshold']:g}", verdict
+        )
+    console.print(grid)
+    for i in indicators:
+        if not i["passed"]:
+            console.print(i["message"], highlight=False, markup=False, soft_wrap=True)
+    text = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text if line.strip())
+
+
+def checks_csv(indicators: list[dict[str, Any]]) -> str:
+    """The indicators as CSV, without their details."""
+    out = io.StringIO()
+    names = [name for name in indicators[0] if name != "detail"]
+    writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(indicators)
+    return out.getvalue().rstrip()
+
+
 def markdown(result: Result) -> str:
     """The same as a Markdown table."""
     columns, lines = cells_of(result)
@@ -53,7 +83,10 @@ def heading(rows: list[Row]) -> str:
     attacked = next((r for r in rows if r.condition != "clean"), None)
     if attacked is not None:
         text += f"; attack: {attacked.attack}, {attacked.norm}, {attacked.space} space"
-    return f"{text}\nAUROC % [95% interval], higher is better; FPR95 % of OOD above the threshold of clean ID"
+    text += "\nAUROC % [95% interval], higher is better; FPR95 % of OOD above the threshold of clean ID"
+    if any(row.adaptive_gap is not None for row in rows):
+        text += "; adaptive gap: AUROC that an attack on the base score alone leaves above the suite's"
+    return text
 
 
 def cells_of(result: Result) -> tuple[list[str], list[list[str]]]:
@@ -69,6 +102,8 @@ def cells_of(result: Result) -> tuple[list[str], list[list[str]]]:
         "FPR95",
         *([f"FPR95 {worst}"] if worst != "clean" else []),
     ]
+    gaps = any(row.adaptive_gap is not None for row in result.rows)
+    columns += ["adaptive gap"] if gaps else []
     several = len({row.ood for row in result.rows}) > 1
     lines = []
     for line in by_line([*result.rows, *(result.averages if several else [])]):
@@ -77,6 +112,8 @@ def cells_of(result: Result) -> tuple[list[str], list[list[str]]]:
         cells = [row.detector + (f"({row.base})" if row.base else ""), as_fraction(last.eps), where, str(row.n_ood)]
         cells += [cell(line[c]) for c in conditions]
         cells += [f"{100 * r.fpr95_id:.1f}" for r in ([row, last] if worst != "clean" else [row])]
+        if gaps:
+            cells.append("-" if last.adaptive_gap is None else f"{100 * last.adaptive_gap:.1f}")
         lines.append(cells)
     return columns, lines
 

@@ -159,7 +159,7 @@ def test_selection_averages_over_draws(monkeypatch):
         return found.float().mean().item()
 
     eight = wrong()
-    monkeypatch.setattr(sys.modules["attacks.suite"], "SELECTION_DRAWS", 1)
+    monkeypatch.setattr(sys.modules["attacks.selection"], "SELECTION_DRAWS", 1)
     assert wrong() > 0.1
     assert eight < 0.05
 

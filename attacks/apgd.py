@@ -1,0 +1,93 @@
+"""Auto-PGD (Croce & Hein 2020) on a detector's score: step sizes that halve when progress stalls, and momentum."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .pgd import Attacked, Trace, better
+from .threat import Detector, ThreatModel, check_visited, finite
+
+MOMENTUM = 0.75
+PROGRESS = 0.75
+"""rho: the share of steps between two checkpoints that must improve."""
+
+
+def apgd(
+    detector: Detector,
+    x: Tensor,
+    threat: ThreatModel,
+    *,
+    sign: int,
+    objective: str = "exact",
+    steps: int = 100,
+    restarts: int = 1,
+    draws: int | None = None,
+    generator: torch.Generator | None = None,
+    clean: bool = True,
+) -> Attacked:
+    """Move images x (B, C, H, W) to a lower (`sign=-1`) or higher (`sign=+1`) `objective` within `threat`.
+
+    z_{k+1} = P(x_k + sign a u(g_k)) and x_{k+1} = P(x_k + 0.75 (z_{k+1} - x_k) + 0.25 (x_k - x_{k-1})), u the steepest
+    direction of the norm. The step a starts at 2 eps. At the checkpoints of the paper it halves, per image, where fewer
+    than 3/4 of the steps since the last one improved the objective, or where neither a nor the best objective changed;
+    such an image goes on from its best point. Returned is, per image, the best iterate of all `restarts` (x itself
+    counts, unless `clean=False`). Randomised detectors: `draws` noisy copies per gradient, new ones in every step.
+    """
+    if steps < 1 or restarts < 1:
+        raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")
+    values: list[Tensor] = []
+    good: list[Tensor] = []
+
+    def look(z: Tensor) -> tuple[Tensor, Tensor]:
+        value, grad = detector.value_and_grad(z, objective=objective, draws=draws, generator=generator)
+        values.append(value)
+        good.append(finite(value, grad))
+        return value, grad
+
+    best = (x, look(x)[0] if clean else torch.full((len(x),), -sign * torch.inf, device=x.device, dtype=x.dtype))
+    start, travel = len(values), 0.0
+    ends = checkpoints(steps)
+    for restart in range(restarts):
+        x_old = x_k = threat.random(x, generator)
+        value, grad = look(x_k)
+        if restart == 0:
+            zero_gradient = (grad.flatten(1) == 0).all(1)
+        x_best, f_best, g_best = x_k, value, grad
+        size = torch.full((len(x),), 2 * threat.eps, device=x.device, dtype=x.dtype)
+        halved = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        improved, f_checked, checked = torch.zeros_like(size), f_best, 0
+        for k in range(1, steps + 1):
+            travel += float(size.mean()) if restart == 0 and not x.is_cuda else 0.0
+            z = threat.project(x_k + sign * wide(size, x) * threat.ascent(grad), x)
+            pull = 1.0 if k == 1 else MOMENTUM
+            x_old, x_k = x_k, threat.project(x_k + pull * (z - x_k) + (1 - pull) * (x_k - x_old), x)
+            last, (value, grad) = value, look(x_k)
+            improved += sign * value > sign * last
+            wins = sign * value > sign * f_best
+            x_best, g_best = (torch.where(wide(wins, x), a, b) for a, b in ((x_k, x_best), (grad, g_best)))
+            f_best = torch.where(wins, value, f_best)
+            if k in ends:
+                stuck = (improved < PROGRESS * (k - checked)) | (~halved & (f_best == f_checked))
+                size = torch.where(stuck, size / 2, size)
+                x_k, grad = (torch.where(wide(stuck, x), a, b) for a, b in ((x_best, x_k), (g_best, grad)))
+                x_old, value = torch.where(wide(stuck, x), x_best, x_old), torch.where(stuck, f_best, value)
+                halved, f_checked, checked, improved = stuck, f_best, k, torch.zeros_like(improved)
+        best = better(sign, best, (x_best, f_best))
+    check_visited(torch.stack(values), torch.stack(good))
+    return Attacked(*best, Trace(torch.stack(values[start:]), travel, zero_gradient))
+
+
+def wide(per_image: Tensor, x: Tensor) -> Tensor:
+    """(B,) as (B, 1, 1, 1)."""
+    return per_image.view(-1, *[1] * (x.ndim - 1))
+
+
+def checkpoints(steps: int) -> set[int]:
+    """The steps after which the step size may halve: at 22%, then at gaps that shrink by 3% to no less than 6%."""
+    shares = [0.0, 0.22]
+    while shares[-1] < 1:
+        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+    return {math.ceil(share * steps - 1e-9) for share in shares[1:] if share <= 1}

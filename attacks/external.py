@@ -1,0 +1,148 @@
+"""A detector as a two-class network, for the attacks of torchattacks, foolbox and AutoAttack."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import warnings
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from .threat import Detector, ThreatModel
+
+LIBRARIES = {"torchattacks": "torchattacks", "foolbox": "foolbox", "autoattack": "pyautoattack"}
+"""Method prefix and the package it needs."""
+ID, OOD = 0, 1
+"""The classes of the two-logit view."""
+
+
+class TwoLogits(nn.Module):
+    """logits ((s - t) scale, (t - s) scale): class 0 is ID, class 1 OOD; cross-entropy is monotone in the score s.
+
+    s is the detector's score and its gradient the detector's own `value_and_grad` of `objective`, through its
+    randomness (`draws` copies from `generator`) and inner loops. `threshold` t is usually the score that 95% of clean
+    ID images reach, `scale` 1 over the spread of clean scores: far from t, cross-entropy saturates.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        threshold: float,
+        scale: float = 1.0,
+        *,
+        objective: str = "exact",
+        draws: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if detector.randomized and generator is None:
+            raise ValueError("a randomised detector needs a torch.Generator (generator=...)")
+        self.detector, self.objective, self.draws, self.generator = detector, objective, draws, generator
+        device = next((p.device for p in parts_of(detector)), None)
+        self.threshold = nn.Parameter(torch.tensor(float(threshold), device=device), requires_grad=False)
+        self.scale = scale
+        self.spent = [0, 0]
+        """Network passes (forward, backward) so far, over all images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and x.requires_grad:
+            s = cast(Tensor, Score.apply(x, self))
+            passes = self.detector.passes(self.objective, self.draws)
+        else:
+            with torch.no_grad():
+                s = self.detector(x, generator=self.generator) if self.detector.randomized else self.detector(x)
+            passes = self.detector.score_passes()
+        self.spent = [total + len(x) * n for total, n in zip(self.spent, passes, strict=True)]
+        margin = (s - self.threshold) * self.scale
+        return torch.stack([margin, -margin], 1)
+
+
+class Score(torch.autograd.Function):
+    """A detector's objective with the gradient that it gives itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, view: TwoLogits) -> Tensor:
+        value, grad = view.detector.value_and_grad(
+            x, objective=view.objective, draws=view.draws, generator=view.generator
+        )
+        ctx.save_for_backward(grad)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (grad,) = ctx.saved_tensors
+        return grads[0].view(-1, *[1] * (grad.ndim - 1)) * grad, None
+
+
+def parts_of(detector: Detector) -> list[Tensor]:
+    """The tensors of a detector that is an nn.Module."""
+    return [*detector.parameters(), *detector.buffers()] if isinstance(detector, nn.Module) else []
+
+
+def is_external(method: str) -> bool:
+    return method.partition(":")[0] in LIBRARIES and ":" in method
+
+
+def external(
+    view: TwoLogits, x: Tensor, threat: ThreatModel, *, sign: int, method: str, steps: int, restarts: int = 1, seed: int
+) -> Tensor:
+    """The images that another library's attack `LIBRARY:NAME` makes of x against the two-logit view of a detector.
+
+    `sign=-1` attacks ID images (class 0), +1 OOD images. `steps` are also the queries of black-box attacks. Raises
+    ValueError for a missing library, naming the install command, and for an attack that it does not have.
+    """
+    library, _, name = method.partition(":")
+    package = load(library)
+    y = torch.full((len(x),), ID if sign < 0 else OOD, device=x.device, dtype=torch.long)
+    settings: dict[str, Any] = {
+        "eps": threat.eps,
+        "alpha": 2.5 * threat.eps / steps,
+        "steps": steps,
+        "n_iter": steps,
+        "n_queries": steps,
+        "rel_stepsize": 2.5 / steps,
+        "n_restarts": restarts,
+        "norm": {"linf": "Linf", "l2": "L2"}[threat.norm],
+        "loss": "ce",
+        "seed": seed,
+        "device": x.device,
+        "verbose": False,
+    }
+    devices = [x.device] if x.is_cuda else []
+    with warnings.catch_warnings(), torch.random.fork_rng(devices):
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)  # these libraries draw from the global generator
+        if library == "foolbox":
+            low, high = threat.bounds if threat.bounds[1] < float("inf") else (float(x.min()) - 9, float(x.max()) + 9)
+            attack = make(package.attacks, name, settings, method)
+            model = package.PyTorchModel(view, bounds=(low, high), device=x.device)
+            found = attack.run(model, x.clone(), package.criteria.Misclassification(y), epsilon=threat.eps)
+        elif library == "torchattacks":
+            attack = make(package, name, settings, method, view)
+            found = attack(x.clone(), y)
+        else:
+            base = importlib.import_module("pyautoattack.square" if name == "Square" else "pyautoattack.autopgd_base")
+            names = {"APGD": "APGDAttack", "Square": "SquareAttack"}
+            attack = make(base, names.get(name, name), settings, method, view)
+            found = attack.perturb(x.clone(), y)
+    return threat.project(found.detach().to(x), x)
+
+
+def load(library: str) -> Any:
+    """The package of a library; ValueError with the install command where it is missing."""
+    try:
+        return importlib.import_module(LIBRARIES[library])
+    except (ImportError, RuntimeError) as error:
+        extra = "autoattack" if library == "autoattack" else library
+        raise ValueError(f"{library} is not installed ({error}): pip install 'roodbench[{extra}]'") from None
+
+
+def make(module: Any, name: str, settings: dict[str, Any], method: str, *arguments: Any) -> Any:
+    """An attack of a library with those of the settings that it takes."""
+    cls = getattr(module, name, None)
+    if not inspect.isclass(cls):
+        raise ValueError(f"unknown attack {method!r}: {module.__name__} has no {name}")
+    takes = inspect.signature(cls).parameters
+    return cls(*arguments, **{key: value for key, value in settings.items() if key in takes})

@@ -1,0 +1,112 @@
+"""Choosing among candidates, per image, on noise that neither attacks nor reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from .threat import Detector, NonFiniteError, check_finite
+
+SELECTION_DRAWS = 8
+
+
+class Best:
+    """Per image of a batch x, the candidate offered so far that the detector misjudges most; x itself is the first.
+
+    A deterministic detector's candidates are compared by score. A randomised one's by their expected rank: the mean,
+    over 8 draws that all candidates share, of the score's empirical distribution function (ties half) in `reference`;
+    where that saturates, by the median score. An image is decided when all its scores are past all of `reference`:
+    no AUROC can tell a further candidate from it.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        x: Tensor,
+        *,
+        sign: int,
+        stream: Callable[[], torch.Generator],
+        reference: Tensor | None = None,
+    ) -> None:
+        self.detector, self.sign, self.stream = detector, sign, stream
+        self.ranks = None if reference is None else reference.flatten().sort().values
+        self.images = x
+        self.winner = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        self.offers, self.scored = 0, 0
+        """Candidates so far, and images scored for them."""
+        self.scores = self._score(x)
+        self.key = self._key(self.scores)
+
+    def offer(self, candidates: Tensor, index: Tensor | None = None) -> None:
+        """Compare the candidates of the images at `index`, default all, with the best so far; ties keep the old."""
+        index = torch.arange(len(self.images), device=self.images.device) if index is None else index
+        self.offers += 1
+        if self.detector.randomized:  # noise is drawn for the whole batch, so that all candidates share it
+            batch = self.images.clone()
+            batch[index] = candidates
+            scores = self._score(batch)[:, index]
+        else:
+            with indexed(index):
+                scores = self._score(candidates)
+        key = self._key(scores)
+        old = self.key[:, index]
+        wins = (key[0] > old[0]) | ((key[0] == old[0]) & (key[1] > old[1]))
+        won = index[wins]
+        self.images = self.images.index_copy(0, won, candidates[wins])
+        self.scores[:, won], self.key[:, won], self.winner[won] = scores[:, wins], key[:, wins], self.offers
+
+    @property
+    def decided(self) -> Tensor:
+        """(B,) bool."""
+        if self.ranks is None:
+            return torch.zeros_like(self.winner, dtype=torch.bool)
+        return (self.scores < self.ranks[0] if self.sign < 0 else self.scores > self.ranks[-1]).all(0)
+
+    @torch.no_grad()
+    def _score(self, x: Tensor) -> Tensor:
+        """(8, B) of a randomised detector, else (1, B)."""
+        if self.detector.randomized:
+            generator = self.stream()
+            scores = torch.stack([self.detector(x, generator=generator) for _ in range(SELECTION_DRAWS)])
+        else:
+            scores = self.detector(x)[None]
+        self.scored += scores.numel()
+        for draw in scores:
+            check_finite(draw)
+        return scores
+
+    def _key(self, scores: Tensor) -> Tensor:
+        """(2, B), compared in this order, larger is better for the attacker."""
+        median = scores.median(0).values
+        rank = torch.zeros_like(median)
+        if self.ranks is not None and self.detector.randomized:
+            below = torch.searchsorted(self.ranks, scores) + torch.searchsorted(self.ranks, scores, right=True)
+            rank = below.double().mean(0) / (2 * len(self.ranks))
+        return self.sign * torch.stack([rank.double(), median.double()])
+
+
+def select(
+    detector: Detector,
+    candidates: Sequence[Tensor],
+    *,
+    sign: int,
+    stream: Callable[[], torch.Generator],
+    reference: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Per image the best of the candidates (B, C, H, W) and its index (B,), compared as `Best` does."""
+    best = Best(detector, candidates[0], sign=sign, stream=stream, reference=reference)
+    for candidate in candidates[1:]:
+        best.offer(candidate)
+    return best.images, best.winner
+
+
+@contextmanager
+def indexed(index: Tensor) -> Iterator[None]:
+    """Let a NonFiniteError about a subset of a batch name the image's place in the batch."""
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteError(error.what, int(index[error.index])) from None

@@ -1,0 +1,154 @@
+"""Attacks of another kind or size on a few images: is the plan's attack as strong as it should be?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import attacks
+
+from . import metrics
+from .attacker import AttackPlan, Direction
+from .evaluate import Evaluator
+from .metrics import Components
+
+IMAGES = 32
+"""ID and OOD images each."""
+QUERIES = 100
+"""Of square, where the attack's strength has none."""
+
+
+def probe(evaluator: Evaluator, plan: AttackPlan, reference: dict[Direction, Tensor]) -> dict[str, Any]:
+    """Numbers of the indicators that need attacks of their own, and margins of two standard errors where noise is.
+
+    `reference` are the clean scores of the opposing population, by direction. Empty for methods that are no gradient
+    attack on the full detector (noise, square, other libraries).
+    """
+    components = attacks.components_of(evaluator.detector, plan.method, plan.objective, plan.strength)
+    gradient = [name for name in components if name.startswith(("pgd:", "apgd:"))]
+    if not gradient or plan.threat.eps == 0:
+        return {}
+
+    def compute() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return {"none": torch.zeros(1)}, Probe(evaluator, plan, reference, gradient).numbers()
+
+    what = {
+        "condition": "probe",
+        "plan": asdict(plan),
+        "precision": evaluator.precision,
+        "images": {name: images.digest for name, images in evaluator.bench.ood.items()},
+    }
+    return evaluator.cell(evaluator.bench.id_test, what, compute)[1]
+
+
+class Probe:
+    """The first images of ID and a few of every OOD set, under the plan's gradient attacks and others."""
+
+    def __init__(
+        self, evaluator: Evaluator, plan: AttackPlan, reference: dict[Direction, Tensor], gradient: list[str]
+    ) -> None:
+        self.evaluator, self.plan, self.reference, self.gradient = evaluator, plan, reference, gradient
+        bench, device = evaluator.bench, evaluator.device
+        share = -(-IMAGES // len(bench.ood))
+        self.images: dict[Direction, Tensor] = {
+            "min": bench.id_test.shard(0, min(IMAGES, len(bench.id_test))).to(device),
+            "max": torch.cat([s.shard(0, min(share, len(s))) for s in bench.ood.values()])[:IMAGES].to(device),
+        }
+        self.copies = {name: n for name, (n, _) in evaluator.copies(plan).items()}
+
+    def numbers(self) -> dict[str, Any]:
+        """The numbers and the margins."""
+        own = [name for name in self.gradient if not name.partition(":")[2].startswith("base")]
+        bases = [name for name in self.gradient if name not in own]
+        found_own = self.run(own) if own else None
+        found_base = self.run(bases) if bases else None
+        strongest = self.better(*(f for f in (found_own, found_base) if f is not None))
+        area = self.area(self.scored(strongest))
+        numbers: dict[str, float] = {}
+        margins: dict[str, float] = {}
+
+        def record(name: str, stronger: dict[Direction, Tensor], than: Components = area) -> None:
+            gap = than.minus(self.area(self.scored(stronger)))
+            numbers[name] = gap.value
+            margins[name] = 2 * gap.standard_error() if self.evaluator.detector.randomized else 0.0
+
+        strength = self.plan.strength
+        best = own or bases
+        record("convergence", self.better(strongest, self.run(best, steps=2 * strength.steps)))
+        if strength.restarts > 1:
+            record("restarts", self.better(strongest, self.run(best, restarts=2 * strength.restarts)))
+        if own and "pgd:base" in bases:
+            base = self.run(["pgd:base"])
+            record("own-gradient", base, self.area(self.scored(found_own)))  # type: ignore[arg-type]
+        record("black-box", self.run(["square"], queries=strength.queries or QUERIES))
+        numbers["random"] = self.beaten(strongest, self.run(["noise"]))
+        numbers["unbounded"] = self.missed(best)
+        return {"numbers": numbers, "margins": margins}
+
+    def run(self, components: list[str], plan: AttackPlan | None = None, **spend: int) -> dict[Direction, Tensor]:
+        """The images of both populations under these attacks."""
+        plan = plan or self.plan
+        plan = replace(plan, strength=replace(plan.strength, **spend))  # type: ignore[arg-type]
+        found: dict[Direction, Tensor] = {}
+        for direction, x in self.images.items():
+            found[direction] = self.evaluator.attacker.find(
+                x, f"probe {direction}", 0, direction, plan, self.reference[direction], self.copies, components
+            ).images
+        return found
+
+    def better(self, *candidates: dict[Direction, Tensor]) -> dict[Direction, Tensor]:
+        """Per image the best of several attacks, on the selection's noise."""
+        chosen: dict[Direction, Tensor] = {}
+        for direction in self.images:
+            chosen[direction], _ = attacks.select(
+                self.evaluator.detector,
+                [c[direction] for c in candidates],
+                sign=-1 if direction == "min" else 1,
+                stream=lambda d=direction: self.evaluator.attacker.stream("select", f"probe {d}", 0),  # type: ignore[misc]
+                reference=self.reference[direction].to(self.evaluator.device),
+            )
+        return chosen
+
+    def scored(self, images: dict[Direction, Tensor]) -> dict[Direction, Tensor]:
+        """Report scores (R, B) of both populations."""
+        return {d: self.evaluator.attacker.scores(x, f"probe {d}", 0) for d, x in images.items()}
+
+    @staticmethod
+    def area(scores: dict[Direction, Tensor]) -> Components:
+        """AUROC of ID under `min` against OOD under `max`."""
+        return metrics.components(scores["min"].double().numpy(), scores["max"].double().numpy())
+
+    def beaten(self, strongest: dict[Direction, Tensor], other: dict[Direction, Tensor]) -> float:
+        """The share of undecided images that `other` moves further, by more than two standard errors of the draws."""
+        wins, n = 0, 0
+        a, b = self.scored(strongest), self.scored(other)
+        for direction in self.images:
+            sign = -1 if direction == "min" else 1
+            reference = self.reference[direction]
+            past = a[direction] < reference.min() if sign < 0 else a[direction] > reference.max()
+            ahead = (sign * (b[direction] - a[direction])).double()
+            draws = len(ahead)
+            error = ahead.std(0) / draws**0.5 if draws > 1 else 1e-6 * a[direction][0].abs().double()
+            wins += int(((ahead.mean(0) > 2 * error) & ~past.all(0)).sum())
+            n += ahead.shape[1]
+        return wins / n
+
+    def missed(self, components: list[str]) -> float:
+        """How far an attack with epsilon 1 is from moving 99% of OOD above, 95% of ID below the clean threshold."""
+        threat = attacks.ThreatModel(1.0 / self.evaluator.bench.std, "linf", self.plan.threat.bounds)
+        scores = self.scored(self.run(components, replace(self.plan, threat=threat)))
+        missed = []
+        thresholds = [
+            metrics.threshold95(draw) for draw in self.evaluator.clean(self.evaluator.bench.id_test).scores.numpy()
+        ]
+        for direction in self.images:
+            wanted = 0.95 if direction == "min" else 0.99
+            draws = scores[direction].double().numpy()
+            below = np.array([draw < t for draw, t in zip(draws, thresholds, strict=False)])
+            share = below.mean() if direction == "min" else 1 - below.mean()
+            missed.append(max(0.0, wanted - float(share)))
+        return max(missed)

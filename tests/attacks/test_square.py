@@ -1,0 +1,85 @@
+"""Square reaches known optima by queries alone, inside the ball and at its corners."""
+
+import pytest
+import torch
+
+from attacks import ThreatModel, square
+from tests.attacks.analytic import Linear, Noisy, Quadratic, linear_optimum
+
+SHAPE = (4, 3, 4, 4)
+FREE = (-float("inf"), float("inf"))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def x():
+    return torch.rand(SHAPE, generator=generator(1), dtype=torch.double)
+
+
+@pytest.fixture
+def w():
+    return torch.randn(SHAPE[1:], generator=generator(2), dtype=torch.double)
+
+
+@pytest.mark.parametrize(("bounds", "sign"), [((0.0, 1.0), 1), (FREE, -1)])
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("linf", 0.7), ("l2", 0.5), ("l2", 2.0)])
+def test_linear_score_comes_within_2_percent(x, w, norm, eps, bounds, sign):
+    threat = ThreatModel(eps, norm, bounds)
+    found = square(Linear(w), x, threat, sign=sign, queries=5000, generator=generator())
+    best, clean = linear_optimum(x, sign * w, eps, norm, *bounds), sign * Linear(w)(x)
+    gain = (sign * found.values - clean) / (best - clean)
+    assert gain.min() > 0.98
+    assert gain.max() < 1 + 1e-9
+    torch.testing.assert_close(Linear(w)(found.images), found.values)
+    assert threat.violation(found.images, x) <= 1e-9
+
+
+@pytest.mark.parametrize(
+    ("norm", "radius", "bounds"),
+    [("linf", 0.07, FREE), ("linf", 0.2, (0.0, 1.0)), ("l2", 0.4, (0.0, 1.0)), ("l2", 1.5, FREE)],
+)
+def test_quadratic_score_comes_within_2_percent(x, norm, radius, bounds):
+    threat = ThreatModel(0.1 if norm == "linf" else 0.5, norm, bounds)
+    offset = torch.randn(SHAPE, generator=generator(3), dtype=torch.double)
+    offset *= radius / (offset.abs().amax() if norm == "linf" else offset.flatten(1).norm(dim=1).view(-1, 1, 1, 1))
+    target = Quadratic(x + offset)
+    found = square(target, x, threat, sign=1, queries=5000, generator=generator())
+    best, clean = target(threat.project(x + offset, x)), target(x)
+    assert ((found.values - clean) / (best - clean)).min() > 0.98
+
+
+def test_more_queries_only_help(x, w):
+    for norm in ("linf", "l2"):
+        found = square(Linear(w), x, ThreatModel(0.1, norm), sign=1, queries=300, generator=generator())
+        assert found.trace.values.shape == (300, 4)
+        assert torch.equal(found.values, found.trace.values.amax(0))
+        assert (found.trace.values[:50].amax(0) < found.values).any()
+
+
+def test_a_randomised_detector_is_queried_with_the_same_noise(x, w):
+    """Luck does not accumulate: the kept image is the best of one fixed draw, so close to the best of the mean."""
+    found = square(Noisy(w, 5.0), x, ThreatModel(0.1), sign=1, queries=2000, generator=generator())
+    best, clean = linear_optimum(x, w, 0.1, "linf", 0.0, 1.0), Linear(w)(x)
+    assert ((Linear(w)(found.images) - clean) / (best - clean)).min() > 0.9
+    with pytest.raises(ValueError, match="generator"):
+        square(Noisy(w, 5.0), x, ThreatModel(0.1), sign=1, queries=2)
+
+
+def test_epsilon_0_and_bad_settings(x, w):
+    assert torch.equal(square(Linear(w), x, ThreatModel(0.0), sign=1, queries=5, generator=generator()).images, x)
+    with pytest.raises(ValueError, match="queries 0"):
+        square(Linear(w), x, ThreatModel(0.1), sign=1, queries=0)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 3, 32, 32), (2, 3, 5, 9)])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_any_shape(shape, norm):
+    x = torch.rand(shape, generator=generator())
+    w = torch.randn(shape[1:], generator=generator(1))
+    threat = ThreatModel(0.1, norm)
+    found = square(Linear(w), x, threat, sign=-1, queries=60, generator=generator())
+    assert (found.values < Linear(w)(x)).all()
+    assert threat.violation(found.images, x) <= 1e-6
