@@ -45,6 +45,7 @@ class TwoLogits(nn.Module):
         self.scale = scale
         self.spent = [0, 0]
         """Network passes (forward, backward) so far, over all images."""
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.requires_grad:
@@ -119,15 +120,32 @@ def external(
             attack = make(package.attacks, name, settings, method)
             model = package.PyTorchModel(view, bounds=(low, high), device=x.device)
             found = attack.run(model, x.clone(), package.criteria.Misclassification(y), epsilon=threat.eps)
-        elif library == "torchattacks":
-            attack = make(package, name, settings, method, view)
-            found = attack(x.clone(), y)
         else:
-            base = importlib.import_module("pyautoattack.square" if name == "Square" else "pyautoattack.autopgd_base")
-            names = {"APGD": "APGDAttack", "Square": "SquareAttack"}
-            attack = make(base, names.get(name, name), settings, method, view)
-            found = attack.perturb(x.clone(), y)
+            module, names = package, dict[str, str]()
+            if library == "autoattack":
+                file = "square" if name == "Square" else "autopgd_base"
+                module = importlib.import_module(f"pyautoattack.{file}")
+                names = {"APGD": "APGDAttack", "Square": "SquareAttack"}
+            attack = make(module, names.get(name, name), settings, method, view)
+            found = strongest(attack, view, x.clone(), y, sign)
     return threat.project(found.detach().to(x), x)
+
+
+def strongest(attack: Any, view: TwoLogits, x: Tensor, y: Tensor, sign: int) -> Tensor:
+    """The images with the highest loss; APGD and Square would give those that cross the threshold, and stop there."""
+    if not hasattr(attack, "attack_single_run"):
+        return cast(Tensor, attack(x, y))
+    if "best_loss" in inspect.signature(attack.perturb).parameters:  # APGD
+        found = attack.perturb(x, y, best_loss=True)
+        return cast(Tensor, found[1] if isinstance(found, tuple) else found)
+    attack.init_hyperparam(x)
+    attack.loss = "margin"
+    threshold = view.threshold.clone()
+    view.threshold.add_(sign * 100 / view.scale)  # out of reach
+    try:
+        return cast(Tensor, attack.attack_single_run(x, y)[1])
+    finally:
+        view.threshold.copy_(threshold)
 
 
 def load(library: str) -> Any:

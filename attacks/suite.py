@@ -37,6 +37,10 @@ class Strength:
     """Whether the suite runs APGD besides PGD."""
     queries: int = 0
     """Square's queries in the suite, on images that nothing else decided."""
+    step: float | None = None
+    """Constant step size of pgd in units of epsilon; None for steps that fall geometrically."""
+    last: bool = False
+    """Whether pgd keeps its last iterate on every objective, as published attacks do."""
 
 
 STRENGTHS = {
@@ -142,8 +146,9 @@ def suite(
             restarts=strength.restarts,
             draws=copies(target),
             generator=generator,
+            step_size=None if strength.step is None else strength.step * threat.eps,
             momentum=MOMENTUM if noisy else 0.0,
-            keep="last" if noisy else "best",
+            keep="last" if noisy or strength.last else "best",
             clean=clean,
         )
 
@@ -192,7 +197,7 @@ def spread(trace: Trace, index: Tensor, size: int) -> Trace:
 
 def looks(component: str, method: str, strength: Strength, noisy: bool) -> int:
     """How often one run of pgd or apgd evaluates its objective; pgd after its last step only where the best is kept."""
-    last = 0 if noisy and component.startswith("pgd") else 1
+    last = 0 if component.startswith("pgd") and (noisy or strength.last) else 1
     return strength.restarts * (strength.steps + last) + (method == "transfer" and last != 0)
 
 

@@ -15,8 +15,9 @@ from attacks import STRENGTHS, Strength, ThreatModel
 from detectors import Detector
 
 from .models import Classifier
-from .parts import label_of, network_of
+from .parts import base_of, label_of, network_of
 from .prepare import HalfGradients
+from .protocols import PublishedGradients
 
 REPORT_DRAWS = 10
 Direction = Literal["min", "max"]
@@ -39,6 +40,8 @@ class AttackPlan:
     """fresh, known-seed or resubmit:q."""
     quantize: bool = False
     """Whether attacked images are rounded to 8 bits before they are scored."""
+    published: bool = False
+    """Whether GEN's gradient has the hole of the published code (`protocols.PublishedGradients`)."""
 
 
 def stream(seed: int, name: str, population: str, shard: int, device: torch.device) -> torch.Generator:
@@ -83,6 +86,9 @@ class Attacker:
         target: attacks.Detector = self.detector
         if self.precision == "bfloat16":
             target = HalfGradients(self.detector, cast(Classifier, network_of(self.detector)))
+        net, base = network_of(self.detector), base_of(self.detector) or self.detector
+        if plan.published and net is not None:
+            target = PublishedGradients(self.detector, base, net)
         if plan.adversary == "known-seed" and self.detector.randomized:
             target = attacks.KnownSeed(target, lambda: self.stream("report", population, shard))
             reference = None  # to stop for decided images would change the noise of the others

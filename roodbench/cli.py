@@ -82,6 +82,9 @@ def run_command(
         str, typer.Option(help="fresh noise, known-seed, or resubmit:q (the best of q tries).")
     ] = DEFAULTS.threat,
     quantize: Annotated[bool, typer.Option("--quantize", help="Score attacked images rounded to 8 bits.")] = False,
+    protocol: Annotated[
+        str, typer.Option(help="roodbench, or a published evaluation and its settings: ross-2026, pro-2025.")
+    ] = DEFAULTS.protocol,
     space: Annotated[str, typer.Option(help="pixel, or normalized: units after (x - mean) / std.")] = DEFAULTS.space,
     benchmark: Annotated[str, typer.Option(help="digits or cifar10.")] = DEFAULTS.benchmark,
     data_root: Annotated[str | None, typer.Option(envvar="ROODBENCH_DATA", help="OpenOOD-style folder.")] = None,
@@ -122,6 +125,7 @@ def run_command(
         restarts=restarts,
         threat=threat,
         quantize=quantize,
+        protocol=protocol,
         space=space,
         benchmark=benchmark,
         data_root=data_root,

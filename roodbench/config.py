@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -17,6 +17,7 @@ from .data import BENCHMARKS, Benchmark
 from .evaluate import DIRECTIONS
 from .models import MODELS
 from .plugins import is_plugin, takes
+from .protocols import EPS, PARAMS, PROTOCOLS
 
 DETECTORS = {**BASES, **WRAPPERS}
 L2_EPS = 0.5
@@ -41,6 +42,7 @@ class RunConfig:
     restarts: int | None = None
     threat: str = "fresh"
     quantize: bool = False
+    protocol: str = "roodbench"
     space: str = "pixel"
     benchmark: str = "digits"
     data_root: str | None = None
@@ -57,10 +59,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.detector == ("all",):
             object.__setattr__(self, "detector", tuple(DETECTORS))
+        one_of("protocol", self.protocol, PROTOCOLS)
         for name in self.detector:
             if not is_plugin(name):
                 one_of("detector", name, DETECTORS)
         one_of("base score", self.base, BASES)
+        self._follow_protocol()
         one_of("attack", self.attack, DIRECTIONS)
         check_method(self.method)
         tries_of(self.threat)
@@ -93,6 +97,20 @@ class RunConfig:
                 if not known:
                     raise ValueError(f"parameter {key!r}: {', '.join(self.detector)} has no keyword-only argument")
                 raise ValueError(unknown(f"parameter of {', '.join(self.detector)}", key, known))
+
+    def _follow_protocol(self) -> None:
+        """Take the settings that the protocol fixes; ValueError where another one was given."""
+        defaults = {f.name: f.default for f in fields(self)}
+        for key, value in PROTOCOLS[self.protocol].items():
+            if key not in defaults:
+                continue
+            if getattr(self, key) not in (value, defaults[key]):
+                raise ValueError(f"protocol {self.protocol} fixes {key} = {value}: leave out --{key}")
+            object.__setattr__(self, key, value)
+        taken = {key for name in self.detector for key in takes(name, self.base)}
+        params = {key: value for key, value in PARAMS.get(self.protocol, {}).items() if key in taken}
+        object.__setattr__(self, "params", {**params, **self.params})
+        object.__setattr__(self, "eps", self.eps or EPS.get(self.protocol))
 
 
 def one_of(kind: str, value: str, choices: Any) -> None:
@@ -144,6 +162,7 @@ def plan_of(
     restarts: int | None = None,
     adversary: str = "fresh",
     quantize: bool = False,
+    protocol: str = "roodbench",
 ) -> AttackPlan:
     """The adversary on a benchmark: radius in units of its input space, default the benchmark's."""
     if eps is None:
@@ -156,8 +175,10 @@ def plan_of(
     one_of("strength", strength, STRENGTHS)
     spend = STRENGTHS[strength]
     spend = replace(spend, steps=steps or spend.steps, restarts=restarts or spend.restarts)
+    fixed = {key: value for key, value in PROTOCOLS[protocol].items() if key in ("step", "last")}
+    spend = replace(spend, **fixed)
     threat = ThreatModel(eps, cast(Literal["linf", "l2"], norm), bench.bounds)
-    return AttackPlan(threat, method, objective, spend, adversary, quantize)
+    return AttackPlan(threat, method, objective, spend, adversary, quantize, published=bool(fixed))
 
 
 def device_of(name: str) -> torch.device:

@@ -113,7 +113,7 @@ class Prepared(nn.Module):
                 cuda = next(body.parameters()).is_cuda
                 training = cast(Network, torch.compile(body, mode="reduce-overhead" if cuda else None, dynamic=False))
                 # constant weights let the CPU's convolutions take in the activations that follow
-                options = {"triton.cudagraphs": True} if cuda else {"freezing": True}
+                options: dict[str, Any] = {"triton.cudagraphs": True} if cuda else {"freezing": True}
                 inference = cast(Network, torch.compile(copy.deepcopy(body), dynamic=False, options=options))
             self._runs[self.halved] = cast(Network, body), training, inference
         return self._runs[self.halved]

@@ -108,6 +108,7 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
             restarts=config.restarts,
             adversary=config.threat,
             quantize=config.quantize,
+            protocol=config.protocol,
         )
         for eps in (config.eps if config.eps and config.attack != "none" else (None,))
     ]

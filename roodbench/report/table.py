@@ -13,6 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ..protocols import faults_of
+
 if TYPE_CHECKING:
     from ..result import Result, Row
 
@@ -124,6 +126,9 @@ def footnotes(result: Result) -> list[str]:
         f"{entry['flagged']:.1%} of {entry['n']} images flagged as OOD where 5% of clean ID are"
         for entry in result.shifted_id
     ]
+    row = next((row for row in result.rows if row.eps is not None), None)
+    if row is not None:
+        lines += faults_of(result.config.get("protocol", ""), row.eps, row.eps_pixel)
     lines += [f"* unreliable: {i['message']}" for i in result.indicators if not i["passed"]]
     return lines + list(dict.fromkeys(warning for row in result.rows for warning in row.warnings))
 

@@ -1,0 +1,57 @@
+"""The cosine rule: more copies until two halves of a gradient agree."""
+
+import pytest
+import torch
+
+from attacks import ThreatModel, copies, cosine
+from detectors import Detector
+from tests.attacks.analytic import Noisy
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+class NoisyGradient(Detector):
+    """s(x) = <1 + sigma noise, x>: halves of n copies agree to a cosine of 1 / (1 + 2 sigma^2 / n)"""
+
+    name, randomized = "noisy-gradient", True
+
+    def __init__(self, sigma):
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, x, *, generator=None):
+        return (x * (1 + self.sigma * torch.randn(x.shape, generator=generator))).flatten(1).sum(1)
+
+
+@pytest.fixture
+def x():
+    return torch.rand(9, 3, 20, 20, generator=generator(1))
+
+
+@pytest.mark.parametrize(("sigma", "n"), [(1.0, 10), (3.0, 24), (6.0, 8)])
+def test_cosine_is_the_predicted_one(x, sigma, n):
+    found = cosine(NoisyGradient(sigma), x, objective="exact", draws=n, generator=generator())
+    assert found == pytest.approx(1 / (1 + 2 * sigma**2 / n), abs=0.03)
+
+
+@pytest.mark.parametrize(("sigma", "n"), [(0.5, 25), (4.3, 50), (6.0, 100), (9.0, 200), (50.0, 200)])
+def test_copies_double_until_the_cosine_is_a_half(x, sigma, n):
+    found, reached = copies(NoisyGradient(sigma), x, ThreatModel(0.01), objective="exact", generator=generator())
+    assert found == n
+    assert (reached >= 0.5) == (sigma < 50)
+
+
+def test_noise_that_leaves_the_gradient_alone_needs_few_copies(x):
+    w = torch.ones(3, 20, 20)
+    found = copies(Noisy(w, 9.0), x, ThreatModel(0.1), objective="exact", generator=generator())
+    assert found == (25, pytest.approx(1))
+
+
+def test_a_zero_gradient_is_no_agreement(x):
+    class Flat(Noisy):
+        def value_and_grad(self, x, **settings):
+            return x.new_zeros(len(x)), torch.zeros_like(x)
+
+    assert cosine(Flat(torch.ones(3, 20, 20), 1.0), x, objective="exact", draws=4, generator=generator()) == 0

@@ -1,0 +1,112 @@
+"""The two-logit view, and other libraries' attacks through it."""
+
+import importlib.util
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from attacks import Strength, ThreatModel, TwoLogits, suite
+from attacks.external import external
+from tests.attacks.analytic import Linear, Noisy, linear_optimum
+from tests.attacks.test_suite import streams
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def x():
+    return torch.rand(5, 3, 8, 8, generator=generator(1))
+
+
+@pytest.fixture
+def w():
+    return torch.randn(3, 8, 8, generator=generator(2))
+
+
+def test_logits_and_gradient_by_hand(x, w):
+    view = TwoLogits(Linear(w), 0.5, 2.0)
+    z = x.clone().requires_grad_()
+    logits = view(z)
+    s = (x * w).flatten(1).sum(1)
+    torch.testing.assert_close(logits, torch.stack([2 * (s - 0.5), 2 * (0.5 - s)], 1))
+    loss = F.cross_entropy(logits, torch.zeros(5, dtype=torch.long), reduction="sum")
+    (grad,) = torch.autograd.grad(loss, z)
+    slope = -4 * torch.sigmoid(-4 * (s - 0.5))  # of log(1 + exp(-4 (s - t)))
+    torch.testing.assert_close(grad, slope.view(-1, 1, 1, 1) * w.expand_as(x))
+    assert view.spent == [5, 5]
+
+
+def test_the_gradient_is_the_detectors_own(x, w):
+    class Own(Linear):
+        def value_and_grad(self, x, **settings):
+            return self(x), torch.full_like(x, 7.0)
+
+    z = x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(TwoLogits(Own(w), 0.0)(z)[:, 0].sum(), z)
+    assert (grad == 7).all()
+
+
+def test_randomised_detectors_need_a_generator(x, w):
+    with pytest.raises(ValueError, match="generator"):
+        TwoLogits(Noisy(w, 1.0), 0.0)
+    view = TwoLogits(Noisy(w, 1.0), 0.0, draws=3, generator=generator())
+    assert not torch.equal(view(x), view(x))
+    assert view.spent == [10, 0]
+
+
+PEERS = [
+    ("torchattacks:PGD", "linf"),
+    ("torchattacks:PGDL2", "l2"),
+    ("torchattacks:APGD", "linf"),
+    ("torchattacks:EOTPGD", "linf"),
+    ("torchattacks:Square", "linf"),
+    ("foolbox:LinfPGD", "linf"),
+    ("foolbox:L2PGD", "l2"),
+    ("autoattack:APGD", "linf"),
+    ("autoattack:Square", "linf"),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("method", "norm"), PEERS)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_peer_attacks_a_linear_score(x, w, method, norm, sign):
+    """Gradient attacks come near the closed form, in the ball, also past the threshold."""
+    library = method.partition(":")[0].replace("autoattack", "pyautoattack")
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    threat = ThreatModel(0.1 if norm == "linf" else 1.0, norm)
+    clean = Linear(w)(x)
+    threshold = float(clean.min() - 1) if sign < 0 else float(clean.max() + 1)
+    view = TwoLogits(Linear(w), threshold, 0.1)
+    found = external(view, x, threat, sign=sign, method=method, steps=60, seed=0)
+    best = sign * linear_optimum(x, sign * w, threat.eps, norm, 0.0, 1.0).float()
+    assert view.threshold == torch.tensor(threshold)
+    gain = (Linear(w)(found) - clean) / (best - clean)
+    assert gain.min() > (0.1 if "Square" in method else 0.9)
+    assert threat.violation(found, x) <= 1e-6
+    assert sum(view.spent) > 60
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_suite_runs_a_peer_and_keeps_clean_where_it_does_not_help(x, w):
+    pytest.importorskip("torchattacks")
+    found = suite(
+        Linear(w), x, ThreatModel(0.1), sign=-1, streams=streams, method="torchattacks:PGD", strength=Strength(5, 1, 1)
+    )
+    assert found.components == ("clean", "torchattacks:PGD")
+    assert (found.scores < Linear(w)(x)).all()
+    assert found.passes[1] == 5
+
+
+def test_a_missing_library_or_attack_says_so(x, w, monkeypatch):
+    view = TwoLogits(Linear(w), 0.0)
+    monkeypatch.setattr("attacks.external.LIBRARIES", {"torchattacks": "no_such_package", "foolbox": "json"})
+    with pytest.raises(ValueError, match=r"pip install 'roodbench\[torchattacks\]'"):
+        external(view, x, ThreatModel(0.1), sign=1, method="torchattacks:PGD", steps=2, seed=0)
+    monkeypatch.setattr("attacks.external.LIBRARIES", {"torchattacks": "json"})
+    with pytest.raises(ValueError, match="unknown attack 'torchattacks:Nonsense'"):
+        external(view, x, ThreatModel(0.1), sign=1, method="torchattacks:Nonsense", steps=2, seed=0)

@@ -1,0 +1,177 @@
+"""Indicators of attack failure: every planted failure trips its own, healthy detectors trip none."""
+
+import json
+
+import pytest
+import torch
+
+import detectors
+import roodbench
+from attacks import Strength, ThreatModel
+from detectors import Detector
+from detectors.detector import autograd
+from roodbench.attacker import AttackPlan
+from roodbench.checks import CHECKS, indicators_of
+from roodbench.cli import main
+from roodbench.evaluate import Evaluator
+
+QUICK = Strength(steps=20, restarts=1, draws=8)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return roodbench.load_benchmark("digits", limit=40).only(["unseen-digits"])
+
+
+def failed(detector, bench, strength=QUICK, eps=16 / 255, method="suite"):
+    """The names of the indicators that an attack on a detector trips."""
+    plan = AttackPlan(ThreatModel(eps), method=method, strength=strength)
+    found = Evaluator(detector.fit(bench.id_train, bench.id_val), bench).run("both", plan)
+    return {i["name"] for i in indicators_of(found) if not i["passed"]}
+
+
+@pytest.mark.parametrize("name", ["gen", "msp", "fdbd", "knn", "vim", "react", "pro", "median", "ross"])
+def test_healthy_detectors_trip_none(name, bench, digits_net):
+    params = {"base": "gen"} if name in ("pro", "median", "ross") else {}
+    if name in ("median", "ross"):
+        params["sigma"] = bench.sigma
+    strength = Strength(steps=40, restarts=1, draws=8) if name == "knn" else QUICK  # 20 steps leave 0.6 points there
+    assert failed(detectors.create(name, digits_net, **params), bench, strength) == set()
+
+
+class Planted(Detector):
+    """The energy score of a network with something wrong."""
+
+    name = "planted"
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def energy(self, x):
+        return self.net(x).logsumexp(1)
+
+    def forward(self, x, *, generator=None):
+        return self.energy(x)
+
+
+class Detached(Planted):
+    """Its own gradient is cut; the base score's is there, so a transfer attack works."""
+
+    objectives = ("exact", "base")
+
+    def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
+        if objective == "base":
+            return autograd(self.energy, x)
+        return self(x).detach(), torch.zeros_like(x)
+
+
+class Rounded(Planted):
+    """Steps instead of a slope: the gradient is zero."""
+
+    def forward(self, x, *, generator=None):
+        return (2 * self.energy(x)).round() / 2
+
+
+class Shattered(Planted):
+    """A ripple too small to matter for the score, steep enough to hide its slope."""
+
+    def forward(self, x, *, generator=None):
+        ramp = torch.linspace(-1, 1, x[0].numel()).view_as(x[0])
+        return self.energy(x) + 0.02 * torch.sin(3e4 * (x * ramp).sum((1, 2, 3)))
+
+
+class HiddenNoise(Planted):
+    """A layer draws noise without saying so."""
+
+    def forward(self, x, *, generator=None):
+        return self.energy(x + 0.05 * torch.randn(x.shape))
+
+
+class Averaged(Planted):
+    """The mean score over hidden draws: less noise, still not what one query returns."""
+
+    def forward(self, x, *, generator=None):
+        return torch.stack([self.energy(x + 0.05 * torch.randn(x.shape)) for _ in range(8)]).mean(0)
+
+
+@pytest.mark.parametrize(
+    ("planted", "trips"),
+    [
+        (Detached, {"gradient", "own-gradient"}),
+        (Rounded, {"gradient"}),
+        (Shattered, {"black-box"}),
+        (HiddenNoise, {"randomness"}),
+        (Averaged, {"randomness"}),
+    ],
+)
+def test_planted_failures_are_caught(planted, trips, bench, digits_net):
+    assert trips <= failed(planted(digits_net), bench)
+
+
+def test_too_few_steps_are_caught(bench, digits_net):
+    pro = detectors.create("pro", digits_net, base="gen")
+    assert "convergence" in failed(pro, bench, Strength(steps=1, restarts=1, draws=8))
+
+
+def test_too_small_steps_are_caught(bench, digits_net):
+    small = Strength(steps=20, restarts=1, draws=8, step=0.02)
+    assert "travel" in failed(detectors.create("gen", digits_net), bench, small)
+
+
+def test_too_few_copies_are_caught(bench, digits_net):
+    ross = detectors.create("ross", digits_net, base="gen", sigma=2.0)
+    assert "eot" in failed(ross, bench, Strength(steps=3, restarts=1, draws=1))
+
+
+def test_auroc_that_rises_with_epsilon_is_caught(bench, digits_net):
+    """Two radii with the results swapped."""
+    gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
+    sweep = [Evaluator(gen, bench).run("both", AttackPlan(ThreatModel(e / 255)), check=False) for e in (4, 24)]
+    from roodbench.checks import monotone
+    from roodbench.summary import strongest
+
+    areas = [strongest(found) for found in sweep]
+    monotone([(found, *area) for found, area in zip(sweep, areas, strict=True)])
+    assert all(i["passed"] for found in sweep for i in indicators_of(found))
+    monotone([(found, *area) for found, area in zip(sweep, reversed(areas), strict=True)])
+    assert {i["name"] for i in indicators_of(sweep[0]) if not i["passed"]} == {"epsilon-monotone"}
+
+
+def test_restarts_are_checked_where_there_are_some(bench, digits_net):
+    gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
+    plan = AttackPlan(ThreatModel(16 / 255), strength=Strength(steps=10, restarts=5, draws=8))
+    names = [i["name"] for i in indicators_of(Evaluator(gen, bench).run("both", plan))]
+    assert "restarts" in names
+    assert names == [name for name in CHECKS if name in names]
+
+
+def test_every_indicator_has_number_threshold_and_verdict(bench, digits_net):
+    ross = detectors.create("ross", digits_net, base="gen", sigma=bench.sigma).fit(bench.id_train, bench.id_val)
+    result = roodbench.evaluate(ross, bench)
+    assert [i["name"] for i in result.indicators] == [n for n in CHECKS if n not in ("restarts", "epsilon-monotone")]
+    for entry in result.indicators:
+        assert isinstance(entry["number"], float)
+        assert entry["passed"] == (not entry["message"])
+        assert entry["threshold"] == CHECKS[entry["name"]].threshold
+
+
+def test_check_runs_them_alone(capsys, tmp_path):
+    arguments = ["check", "--ood", "noise", "--limit", "10", "--quiet", "--out", str(tmp_path)]
+    assert main([*arguments, "--detector", "gen"]) == 0
+    out = capsys.readouterr().out
+    assert "convergence" in out
+    assert "AUROC" not in out
+    assert main([*arguments, "--detector", "gen", "--format", "json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert {e["name"] for e in entries} >= {"gradient", "convergence", "black-box", "unbounded", "feasibility"}
+
+
+def test_strict_fails_an_unreliable_row(capsys, tmp_path, monkeypatch):
+    """A threshold that nothing can meet: the row is marked, and --strict exits 1."""
+    impossible = CHECKS["travel"].__class__(99.0, "{label}: {number}", True)
+    monkeypatch.setitem(CHECKS, "travel", impossible)
+    arguments = ["--detector", "gen", "--ood", "noise", "--limit", "10", "--quiet", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    assert "*" in capsys.readouterr().out
+    assert main([*arguments, "--strict"]) == 1
