@@ -54,8 +54,9 @@ class KnownSeed:
 
 
 def quantize(x_adv: Tensor, x: Tensor) -> Tensor:
-    """x_adv in [0, 1] rounded to multiples of 1/255, towards x; unchanged where that would step past x."""
-    levels = 255 * x_adv
-    rounded = torch.where(x_adv > x, (levels + 1e-4).floor(), (levels - 1e-4).ceil()) / 255
-    past = (rounded - x) * (x_adv - x) < 0
-    return torch.where(past, (255 * x).round() / 255, rounded)
+    """x_adv with its change of the 8-bit image x in [0, 1] rounded to multiples of 1/255, towards x.
+
+    Of an image that is not 8-bit itself the change still is: the result never leaves the ball.
+    """
+    change = 255 * (x_adv - x)
+    return x + (change + 1e-4 * change.sign()).trunc() / 255

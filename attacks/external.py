@@ -87,22 +87,34 @@ def is_external(method: str) -> bool:
 
 
 def external(
-    view: TwoLogits, x: Tensor, threat: ThreatModel, *, sign: int, method: str, steps: int, restarts: int = 1, seed: int
+    view: TwoLogits,
+    x: Tensor,
+    threat: ThreatModel,
+    *,
+    sign: int,
+    method: str,
+    steps: int,
+    restarts: int = 1,
+    queries: int = 500,
+    seed: int,
 ) -> Tensor:
     """The images that another library's attack `LIBRARY:NAME` makes of x against the two-logit view of a detector.
 
-    `sign=-1` attacks ID images (class 0), +1 OOD images. `steps` are also the queries of black-box attacks. Raises
-    ValueError for a missing library, naming the install command, and for an attack that it does not have.
+    `sign=-1` attacks ID images (class 0), +1 OOD images; `queries` are those of Square. Raises ValueError for a missing
+    library, naming the install command, for an attack that it does not have or that is of another norm, and outside
+    [0, 1], to which torchattacks and AutoAttack clip.
     """
     library, _, name = method.partition(":")
     package = load(library)
+    if library != "foolbox" and threat.bounds != (0.0, 1.0):
+        raise ValueError(f"{method} clips images to [0, 1]: leave out --space normalized, or use foolbox:NAME")
     y = torch.full((len(x),), ID if sign < 0 else OOD, device=x.device, dtype=torch.long)
     settings: dict[str, Any] = {
         "eps": threat.eps,
         "alpha": 2.5 * threat.eps / steps,
         "steps": steps,
         "n_iter": steps,
-        "n_queries": steps,
+        "n_queries": queries,
         "rel_stepsize": 2.5 / steps,
         "n_restarts": restarts,
         "norm": {"linf": "Linf", "l2": "L2"}[threat.norm],
@@ -163,4 +175,7 @@ def make(module: Any, name: str, settings: dict[str, Any], method: str, *argumen
     if not inspect.isclass(cls):
         raise ValueError(f"unknown attack {method!r}: {module.__name__} has no {name}")
     takes = inspect.signature(cls).parameters
+    norm = "L2" if "L2" in name else "Linf"
+    if "norm" not in takes and norm != settings["norm"]:
+        raise ValueError(f"{method} is an {norm.lower()} attack: expected one of norm {settings['norm'].lower()}")
     return cls(*arguments, **{key: value for key, value in settings.items() if key in takes})

@@ -35,15 +35,14 @@ class Best:
         self.ranks = None if reference is None else reference.flatten().sort().values
         self.images = x
         self.winner = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        self.offers, self.scored = 0, 0
-        """Candidates so far, and images scored for them."""
+        self.component, self.scored = 0, 0
+        """What `winner` notes for the next offers, and the images scored so far."""
         self.scores = self._score(x)
         self.key = self._key(self.scores)
 
     def offer(self, candidates: Tensor, index: Tensor | None = None) -> None:
         """Compare the candidates of the images at `index`, default all, with the best so far; ties keep the old."""
         index = torch.arange(len(self.images), device=self.images.device) if index is None else index
-        self.offers += 1
         if self.detector.randomized:  # noise is drawn for the whole batch, so that all candidates share it
             batch = self.images.clone()
             batch[index] = candidates
@@ -56,7 +55,7 @@ class Best:
         wins = (key[0] > old[0]) | ((key[0] == old[0]) & (key[1] > old[1]))
         won = index[wins]
         self.images = self.images.index_copy(0, won, candidates[wins])
-        self.scores[:, won], self.key[:, won], self.winner[won] = scores[:, wins], key[:, wins], self.offers
+        self.scores[:, won], self.key[:, won], self.winner[won] = scores[:, wins], key[:, wins], self.component
 
     @property
     def decided(self) -> Tensor:
@@ -98,7 +97,8 @@ def select(
 ) -> tuple[Tensor, Tensor]:
     """Per image the best of the candidates (B, C, H, W) and its index (B,), compared as `Best` does."""
     best = Best(detector, candidates[0], sign=sign, stream=stream, reference=reference)
-    for candidate in candidates[1:]:
+    for number, candidate in enumerate(candidates[1:], 1):
+        best.component = number
         best.offer(candidate)
     return best.images, best.winner
 

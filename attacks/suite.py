@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .adversary import quantize
 from .apgd import apgd
 from .eot import LEAST
 from .external import TwoLogits, external, is_external
@@ -86,6 +88,7 @@ def suite(
     reference: Tensor | None = None,
     view: tuple[float, float] = (0.0, 1.0),
     components: Sequence[str] | None = None,
+    eight_bits: bool = False,
 ) -> Suite:
     """Per image of x (B, C, H, W), the candidate that the detector misjudges most, x itself among them.
 
@@ -96,7 +99,7 @@ def suite(
     `view` = (threshold, scale). Uses the streams `attack/...` and `select`: report on another one. `draws` are copies
     per gradient by objective. `reference` are clean scores of the opposing population, see `Best`: an image past all
     of them is decided, and later components leave it alone. `components` names the attacks to run instead of those of
-    `method`.
+    `method`. With `eight_bits` every candidate is rounded (`quantize`) before it is compared.
     """
     spent = [0.0, 0.0]
 
@@ -104,53 +107,53 @@ def suite(
         spent[0] += images * passes[0]
         spent[1] += images * passes[1]
 
-    def run(name: str, x: Tensor) -> Attacked:
+    def run(name: str, x: Tensor) -> list[Attacked]:
+        """The attack's results: one, or one for every restart where only fresh noise can tell which is best."""
         generator = streams(f"attack/{name}")
         if is_external(name):
             seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-            two = TwoLogits(detector, *view, draws=copies("exact"), generator=generator)
-            steps, restarts = strength.steps, strength.restarts
-            images = external(two, x, threat, sign=sign, method=name, steps=steps, restarts=restarts, seed=seed)
-            spend(1, (two.spent[0], two.spent[1]))
-            return Attacked(images, torch.zeros_like(x[:, 0, 0, 0]), nothing(x))
-        if name == "noise":
-            spend(len(x) * (NOISE_DRAWS + 1), detector.score_passes())
-            return noise(detector, x, threat, sign=sign, n=NOISE_DRAWS, generator=generator)
-        if name == "square":
-            spend(len(x) * (queries_of(strength) + 1), detector.score_passes())
-            return square(detector, x, threat, sign=sign, queries=queries_of(strength), generator=generator)
-        algorithm, _, target = name.partition(":")
-        noisy = is_noisy(detector, target)
-        spend(len(x) * looks(name, method, strength, noisy), detector.passes(target, copies(target)))
-        clean = method == "transfer"  # elsewhere the selection compares with the clean image
-        if algorithm == "apgd":
-            return apgd(
-                detector,
+            target = objective or "exact"
+            two = TwoLogits(detector, *view, objective=target, draws=copies(target), generator=generator).to(x.device)
+            images = external(
+                two,
                 x,
                 threat,
                 sign=sign,
-                objective=target,
+                method=name,
                 steps=strength.steps,
                 restarts=strength.restarts,
-                draws=copies(target),
-                generator=generator,
-                clean=clean,
+                queries=queries_of(strength),
+                seed=seed,
             )
-        return pgd(
-            detector,
-            x,
-            threat,
-            sign=sign,
-            objective=target,
-            steps=strength.steps,
-            restarts=strength.restarts,
-            draws=copies(target),
-            generator=generator,
-            step_size=None if strength.step is None else strength.step * threat.eps,
-            momentum=MOMENTUM if noisy else 0.0,
-            keep="last" if noisy or strength.last else "best",
-            clean=clean,
-        )
+            spend(1, (two.spent[0], two.spent[1]))
+            return [Attacked(images, torch.zeros_like(x[:, 0, 0, 0]), nothing(x))]
+        if name == "noise":
+            spend(len(x) * (NOISE_DRAWS + 1), detector.score_passes())
+            return [noise(detector, x, threat, sign=sign, n=NOISE_DRAWS, generator=generator)]
+        if name == "square":
+            spend(len(x) * (queries_of(strength) + 1), detector.score_passes())
+            return [square(detector, x, threat, sign=sign, queries=queries_of(strength), generator=generator)]
+        algorithm, _, target = name.partition(":")
+        noisy = is_noisy(detector, target)
+        spend(len(x) * looks(name, method, strength, noisy), detector.passes(target, copies(target)))
+        settings: dict[str, Any] = {
+            "sign": sign,
+            "objective": target,
+            "steps": strength.steps,
+            "restarts": 1 if noisy else strength.restarts,
+            "draws": copies(target),
+            "generator": generator,
+            "clean": method == "transfer",  # elsewhere the selection compares with the clean image
+        }
+        if algorithm == "pgd":
+            settings["step_size"] = None if strength.step is None else strength.step * threat.eps
+            settings["momentum"] = MOMENTUM if noisy else 0.0
+            settings["keep"] = "last" if noisy or strength.last else "best"
+        attack = apgd if algorithm == "apgd" else pgd
+        return [attack(detector, x, threat, **settings) for _ in range(strength.restarts if noisy else 1)]
+
+    def rounded(images: Tensor, x: Tensor) -> Tensor:
+        return quantize(images, x) if eight_bits else images
 
     def copies(target: str) -> int | None:
         return copies_of(detector, target, strength, draws)
@@ -160,22 +163,25 @@ def suite(
 
     names = tuple(components or components_of(detector, method, objective, strength))
     if method == "transfer":
-        found = run(names[0], x)
-        winner = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        return Suite(found.images, winner, names, {names[0]: found.trace}, per_image(), transfer=found.images)
+        found = run(names[0], x)[-1]
+        images, winner = rounded(found.images, x), torch.zeros(len(x), dtype=torch.long, device=x.device)
+        return Suite(images, winner, names, {names[0]: found.trace}, per_image(), transfer=images)
     best = Best(detector, x, sign=sign, stream=lambda: streams("select"), reference=reference)
     traces, transfer = {}, None
     for name in names:
         alive = (~best.decided).nonzero().flatten()
         if not len(alive):
             traces[name] = nothing(x)
+            best.component += 1
             continue
         with indexed(alive):
-            found = run(name, x[alive])
-        traces[name] = spread(found.trace, alive, len(x))
+            results = run(name, x[alive])
+        traces[name] = spread(results[0].trace, alive, len(x))
+        best.component += 1
+        for found in results:
+            best.offer(rounded(found.images, x[alive]), alive)
         if name == "pgd:base":
-            transfer = x.index_copy(0, alive, found.images)
-        best.offer(found.images, alive)
+            transfer = x.index_copy(0, alive, rounded(found.images, x[alive]))
     spend(best.scored, detector.score_passes())
     scores = None if detector.randomized else best.scores[0]
     return Suite(best.images, best.winner, ("clean", *names), traces, per_image(), scores, transfer)
@@ -183,15 +189,15 @@ def suite(
 
 def nothing(x: Tensor) -> Trace:
     """The trace of an attack that looked at no gradient."""
-    return Trace(torch.empty(0, len(x), device=x.device), 0.0, torch.zeros(len(x), dtype=torch.bool, device=x.device))
+    return Trace(torch.empty(0, len(x), device=x.device), 0.0, torch.full((len(x),), torch.nan, device=x.device))
 
 
 def spread(trace: Trace, index: Tensor, size: int) -> Trace:
-    """The trace of a subset of a batch as one of the batch: NaN, and a gradient, for the others."""
+    """The trace of a subset of a batch as one of the batch: NaN for the others."""
     values = trace.values.new_full((len(trace.values), size), torch.nan)
     values[:, index] = trace.values
-    zero_gradient = torch.zeros(size, dtype=torch.bool, device=values.device)
-    zero_gradient[index] = trace.zero_gradient
+    zero_gradient = torch.full((size,), torch.nan, device=values.device)
+    zero_gradient[index] = trace.zero_gradient.float()
     return Trace(values, trace.travel, zero_gradient)
 
 
@@ -238,12 +244,14 @@ def cost(
         if name in ("noise", "square"):
             spend(1 + (NOISE_DRAWS if name == "noise" else queries_of(strength)), detector.score_passes())
             continue
-        target = "exact" if is_external(name) else name.partition(":")[2]
+        target = (objective or "exact") if is_external(name) else name.partition(":")[2]
         noisy = is_noisy(detector, target)
         passes = detector.passes(target, copies_of(detector, target, strength, draws))
         spend(looks(name, method, strength, noisy), passes)
     if method != "transfer":
-        spend((1 + len(names)) * (SELECTION_DRAWS if detector.randomized else 1), detector.score_passes())
+        noisy_runs = [n for n in names if n.startswith(("pgd:", "apgd:")) and is_noisy(detector, n.partition(":")[2])]
+        offers = len(names) + (strength.restarts - 1) * len(noisy_runs)
+        spend((1 + offers) * (SELECTION_DRAWS if detector.randomized else 1), detector.score_passes())
     return spent[0], spent[1]
 
 

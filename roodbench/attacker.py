@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -83,14 +83,8 @@ class Attacker:
         components: Sequence[str] | None = None,
     ) -> attacks.Suite:
         """What the plan's attack makes of one shard; `components` names other attacks to run instead."""
-        target: attacks.Detector = self.detector
-        if self.precision == "bfloat16":
-            target = HalfGradients(self.detector, cast(Classifier, network_of(self.detector)))
-        net, base = network_of(self.detector), base_of(self.detector) or self.detector
-        if plan.published and net is not None:
-            target = PublishedGradients(self.detector, base, net)
-        if plan.adversary == "known-seed" and self.detector.randomized:
-            target = attacks.KnownSeed(target, lambda: self.stream("report", population, shard))
+        target = self.seen(plan, population, shard)
+        if plan.adversary == "known-seed":
             reference = None  # to stop for decided images would change the noise of the others
         return attacks.suite(
             target,
@@ -105,26 +99,25 @@ class Attacker:
             reference=None if reference is None else reference.to(x.device),
             view=self.view,
             components=components,
+            eight_bits=plan.quantize and plan.threat.eps * 255 >= 1,
         )
 
-    def rescored(
-        self,
-        found: Tensor,
-        x: Tensor,
-        population: str,
-        shard: int,
-        direction: Direction,
-        plan: AttackPlan,
-        scores: Tensor | None = None,
-    ) -> Tensor:
-        """Report scores (R, B) of attacked images: as 8-bit images, and of the best of several tries, where so planned.
+    def seen(self, plan: AttackPlan, population: str, shard: int) -> attacks.Detector:
+        """The detector as the plan's adversary sees it."""
+        target: attacks.Detector = self.detector
+        net, base = network_of(self.detector), base_of(self.detector) or self.detector
+        if plan.published and net is not None:
+            target = PublishedGradients(self.detector, base, net)
+        elif self.precision == "bfloat16":
+            if not isinstance(net, Classifier):
+                raise ValueError(f"{label_of(self.detector)} shows no network: use --precision float32")
+            target = HalfGradients(self.detector, net)
+        if plan.adversary == "known-seed" and self.detector.randomized:
+            target = attacks.KnownSeed(target, lambda: self.stream("report", population, shard))
+        return target
 
-        `scores` (B,) are those that the attack knows already.
-        """
-        if plan.quantize and plan.threat.eps * 255 >= 1:
-            found, scores = attacks.quantize(found, x), None
-        if scores is not None:
-            return scores[None].cpu()
+    def rescored(self, found: Tensor, population: str, shard: int, direction: Direction, plan: AttackPlan) -> Tensor:
+        """Report scores (R, B) of attacked images: on the draw that is known, or the best of several tries."""
         if not self.detector.randomized or plan.adversary == "known-seed":
             return self.scores(found, population, shard, "report", 1)
         tries = attacks.tries_of(plan.adversary)

@@ -14,12 +14,23 @@ from detectors import BASES, PRO, WRAPPERS, Detector, keywords
 
 from .data import BENCHMARKS
 from .models import MODELS
+from .protocols import PROTOCOLS
 
 METHODS = {
     "suite": "per image the worst of pgd over all of the detector's objectives, chosen on noise of its own",
     "pgd": "projected gradient descent on one objective (default exact), best iterate, EOT by noisy copies",
+    "apgd": "Auto-PGD: per-image step sizes that halve where progress stalls, and momentum",
+    "square": "random search by queries alone, no gradient",
     "noise": "the best of uniform draws in the ball",
     "transfer": "pgd on the base score alone: the published evaluation",
+    "torchattacks:NAME": "an attack of torchattacks on the two-logit view of the detector",
+    "foolbox:NAME": "an attack of foolbox on it",
+    "autoattack:NAME": "APGD or Square of AutoAttack (pyautoattack) on it",
+}
+ADVERSARIES = {
+    "fresh": "knows everything but the noise draws",
+    "known-seed": "knows the draws too",
+    "resubmit:q": "submits an image q times, the best draw counts",
 }
 
 
@@ -28,6 +39,8 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
     return {
         "detectors": [entry(cls) for cls in {**BASES, **WRAPPERS}.values()],
         "attacks": [{"name": name, "about": about} for name, about in METHODS.items()],
+        "threats": [{"name": name, "about": about} for name, about in ADVERSARIES.items()],
+        "protocols": [{"name": name, "settings": settings} for name, settings in PROTOCOLS.items()],
         "strengths": [{"name": name, **vars(strength)} for name, strength in STRENGTHS.items()],
         "models": [{"name": name, "about": about} for name, about in MODELS.items()],
         "benchmarks": [{"name": name, "about": about} for name, about in BENCHMARKS.items()],

@@ -88,19 +88,19 @@ def gradient(populations: dict[tuple[str, str], Population]) -> tuple[float, dic
     """Share of images whose gradient vanishes at the random start, for the best of the detector's own objectives.
 
     `base`, the transfer attack, does not count as one's own where there is another: a detector whose gradient is
-    detached shows here even if transfer succeeds.
+    detached shows here even if transfer succeeds. Images that were decided before an objective ran do not count for it.
     """
     shares: dict[str, dict[str, float]] = {}
     for (name, condition), population in populations.items():
         runs = [c for c in population.components if c != "clean"]
         shares[f"{name} {condition}"] = {
-            run: float(zero.double().mean())
+            run: float(zero.double().nanmean())
             for run, zero in zip(runs, population.zero_gradient, strict=True)  # type: ignore[arg-type]
-            if run.startswith(("pgd:", "apgd:"))
+            if run.startswith(("pgd:", "apgd:")) and not zero.isnan().all()
         }
     worst = 0.0
     for by_run in shares.values():
-        own = {run: share for run, share in by_run.items() if not run.endswith("pgd:base")} or by_run
+        own = {run: share for run, share in by_run.items() if not run.partition(":")[2].startswith("base")} or by_run
         worst = max(worst, min(own.values(), default=0.0))
     return worst, shares
 

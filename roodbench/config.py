@@ -86,8 +86,7 @@ class RunConfig:
             raise ValueError(f"limit {self.limit}: expected at least 2 images per population, or 0 for all")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed {self.seed}: expected a whole number of at least 0")
-        if self.objective is not None and self.method in ("noise", "transfer"):
-            raise ValueError(f"method {self.method} takes no objective: leave out --objective {self.objective}")
+        check_objective(self.method, self.objective)
         for eps in self.eps or ():
             check_eps(eps, self.norm, self.space)
         for key in self.params:
@@ -108,7 +107,10 @@ class RunConfig:
                 raise ValueError(f"protocol {self.protocol} fixes {key} = {value}: leave out --{key}")
             object.__setattr__(self, key, value)
         taken = {key for name in self.detector for key in takes(name, self.base)}
-        params = {key: value for key, value in PARAMS.get(self.protocol, {}).items() if key in taken}
+        symbols = {symbol: name for cls in DETECTORS.values() for symbol, name in cls.symbols.items()}
+        given = {symbols.get(key, key) for key in self.params}
+        fixed = PARAMS.get(self.protocol, {})
+        params = {key: value for key, value in fixed.items() if key in taken and key not in given}
         object.__setattr__(self, "params", {**params, **self.params})
         object.__setattr__(self, "eps", self.eps or EPS.get(self.protocol))
 
@@ -121,6 +123,11 @@ def one_of(kind: str, value: str, choices: Any) -> None:
 def check_method(method: str) -> None:
     if not is_external(method):
         one_of("method", method, METHODS)
+
+
+def check_objective(method: str, objective: str | None) -> None:
+    if objective is not None and method in ("noise", "square", "transfer"):
+        raise ValueError(f"method {method} takes no objective: leave out {objective!r}")
 
 
 def check_eps(eps: float, norm: str, space: str) -> None:

@@ -113,6 +113,8 @@ class Evaluator:
         precision: str = "float32",
     ) -> None:
         self.precision = precision
+        self._cleaned: dict[str, Population] = {}
+        self._copies: dict[str, dict[str, tuple[int, float]]] = {}
         self.detector, self.bench, self.seed, self.device = detector, bench, seed, torch.device(device)
         self.store, self.progress = store, progress
         self.key = {**(key or {}), "seed": seed, "device": self.device.type, "torch": torch.__version__}
@@ -156,7 +158,7 @@ class Evaluator:
 
         def compute() -> Cell:
             shards = [
-                self._guarded(images, shard, lambda shard=shard, x=x: one(shard, x))  # type: ignore[misc]
+                self.guarded(images, shard, lambda shard=shard, x=x: one(shard, x))  # type: ignore[misc]
                 for shard, x in self._shards(images, "clean")
             ]
             return {name: torch.cat([part[name] for part in shards], -1) for name in shards[0]}, {}
@@ -172,8 +174,10 @@ class Evaluator:
                     parts["instability"] = self.detector.instability(x, generator=generator).cpu()
             return parts
 
-        tensors, _ = self.cell(images, {"condition": "clean"}, compute)
-        return Population(**tensors)  # type: ignore[arg-type]
+        if images.name not in self._cleaned:
+            tensors, _ = self.cell(images, {"condition": "clean"}, compute)
+            self._cleaned[images.name] = Population(**tensors)  # type: ignore[arg-type]
+        return self._cleaned[images.name]
 
     def attacked(self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor) -> Population:
         """Scores of the attacked images, on the same report noise as the clean ones.
@@ -186,10 +190,11 @@ class Evaluator:
             parts, excess, passes, unseen = [], 0.0, torch.zeros(2, dtype=torch.double), 0
             travel: dict[str, float] = {}
             for shard, x in self._shards(images, direction):
-                found, tensors = self._guarded(images, shard, lambda shard=shard, x=x: one(shard, x, copies))  # type: ignore[misc]
+                found, tensors = self.guarded(images, shard, lambda shard=shard, x=x: one(shard, x, copies))  # type: ignore[misc]
                 passes += len(x) * torch.tensor(found.passes, dtype=torch.double)
                 excess = max(excess, plan.threat.violation(found.images, x))
-                unseen += unseen_of(found, -1 if direction == "min" else 1)
+                if self.precision == "float32" and not plan.quantize:
+                    unseen += unseen_of(found, -1 if direction == "min" else 1)
                 travel |= {name: trace.travel for name, trace in found.traces.items() if trace.travel}
                 parts.append({name: tensor.cpu() for name, tensor in tensors.items()})
             facts = {
@@ -203,13 +208,15 @@ class Evaluator:
 
         def one(shard: int, x: Tensor, copies: dict[str, int]) -> tuple[attacks.Suite, dict[str, Tensor]]:
             found = self.attacker.find(x, images.name, shard, direction, plan, reference, copies)
-            tensors = {
-                "winner": found.winner,
-                "zero_gradient": torch.stack([trace.zero_gradient for trace in found.traces.values()]),
-                "scores": self.attacker.rescored(found.images, x, images.name, shard, direction, plan, found.scores),
-            }
-            if found.transfer is not None:
-                tensors["transfer"] = self.attacker.rescored(found.transfer, x, images.name, shard, direction, plan)
+            scores = found.scores
+            if scores is None:
+                scores = self.attacker.rescored(found.images, images.name, shard, direction, plan)
+            zero = [trace.zero_gradient for trace in found.traces.values()]
+            tensors = {"winner": found.winner, "zero_gradient": torch.stack(zero), "scores": scores.view(-1, len(x))}
+            if found.transfer is found.images:
+                tensors["transfer"] = tensors["scores"].clone()
+            elif found.transfer is not None:
+                tensors["transfer"] = self.attacker.rescored(found.transfer, images.name, shard, direction, plan)
             return found, tensors
 
         what = {
@@ -237,13 +244,16 @@ class Evaluator:
 
         def compute() -> Cell:
             x = images.shard(0, min(EOT_IMAGES, len(images))).to(self.device)
-            found = self.attacker.copies(x, images.name, plan)
+            found = self.guarded(images, 0, lambda: self.attacker.copies(x, images.name, plan))
             return {"copies": torch.tensor([n for n, _ in found.values()])}, {"cosine": [c for _, c in found.values()]}
 
         what = {"condition": "copies", "threat": asdict(plan.threat), "draws": plan.strength.draws, "objectives": names}
-        tensors, facts = self.cell(images, what, compute)
-        numbers = zip(tensors["copies"].tolist(), facts["cosine"], strict=True)
-        return dict(zip(names, numbers, strict=True))
+        key = repr(what)
+        if key not in self._copies:
+            tensors, facts = self.cell(images, what, compute)
+            numbers = zip(tensors["copies"].tolist(), facts["cosine"], strict=True)
+            self._copies[key] = dict(zip(names, numbers, strict=True))
+        return self._copies[key]
 
     @cached_property
     def attacker(self) -> Attacker:
@@ -272,7 +282,7 @@ class Evaluator:
         predicted = torch.cat([net(x.to(self.device)).argmax(1).cpu() for _, x in images.shards()])
         return float((predicted == images.labels).double().mean())
 
-    def _guarded(self, images: ImageSet, shard: int, compute: Callable[[], T]) -> T:
+    def guarded(self, images: ImageSet, shard: int, compute: Callable[[], T]) -> T:
         """compute() in smaller passes where memory runs out; a non-finite score or gradient names its image.
 
         Noise comes from the shard's own streams and does not depend on the passes.
@@ -309,7 +319,7 @@ class Evaluator:
 def unseen_of(found: attacks.Suite, sign: int) -> int:
     """How many images of a deterministic detector had a visited iterate with a better score than the returned one.
 
-    A difference of a thousandth is rounding: gradients may come from bfloat16 passes.
+    A difference of a thousandth is rounding.
     """
     if found.scores is None:
         return 0
@@ -317,7 +327,7 @@ def unseen_of(found: attacks.Suite, sign: int) -> int:
     for name, trace in found.traces.items():
         if name in ("pgd:exact", "apgd:exact", "square", "noise") and len(trace.values):
             ahead = sign * (trace.values - found.scores)  # NaN, so not ahead, where the attack did not run
-            worse |= (ahead > 1e-3 * found.scores.abs()).any(0)
+            worse |= (ahead > 1e-3 * found.scores.abs() + 1e-6).any(0)
     return int(worse.sum())
 
 

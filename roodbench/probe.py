@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import t
 from torch import Tensor
 
 import attacks
@@ -34,7 +35,9 @@ def probe(evaluator: Evaluator, plan: AttackPlan, reference: dict[Direction, Ten
         return {}
 
     def compute() -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return {"none": torch.zeros(1)}, Probe(evaluator, plan, reference, gradient).numbers()
+        images = evaluator.bench.id_test
+        found = evaluator.guarded(images, 0, lambda: Probe(evaluator, plan, reference, gradient).numbers())
+        return {"none": torch.zeros(1)}, found
 
     what = {
         "condition": "probe",
@@ -77,45 +80,50 @@ class Probe:
             margins[name] = 2 * gap.standard_error() if self.evaluator.detector.randomized else 0.0
 
         strength = self.plan.strength
-        best = own or bases
-        record("convergence", self.better(strongest, self.run(best, steps=2 * strength.steps)))
+        record("convergence", self.better(strongest, self.run(self.gradient, steps=2 * strength.steps)))
         if strength.restarts > 1:
-            record("restarts", self.better(strongest, self.run(best, restarts=2 * strength.restarts)))
+            record("restarts", self.better(strongest, self.run(self.gradient, restarts=2 * strength.restarts)))
         if own and "pgd:base" in bases:
             base = self.run(["pgd:base"])
             record("own-gradient", base, self.area(self.scored(found_own)))  # type: ignore[arg-type]
         record("black-box", self.run(["square"], queries=strength.queries or QUERIES))
         numbers["random"] = self.beaten(strongest, self.run(["noise"]))
-        numbers["unbounded"] = self.missed(best)
+        margins["random"] = 1 / sum(len(x) for x in self.images.values())  # one image is the probe's resolution
+        numbers["unbounded"] = self.missed()
         return {"numbers": numbers, "margins": margins}
 
-    def run(self, components: list[str], plan: AttackPlan | None = None, **spend: int) -> dict[Direction, Tensor]:
-        """The images of both populations under these attacks."""
+    def run(
+        self, components: list[str], plan: AttackPlan | None = None, stop: bool = True, **spend: int
+    ) -> dict[Direction, Tensor]:
+        """The images of both populations under these attacks; `stop` leaves decided images alone."""
         plan = plan or self.plan
         plan = replace(plan, strength=replace(plan.strength, **spend))  # type: ignore[arg-type]
         found: dict[Direction, Tensor] = {}
         for direction, x in self.images.items():
-            found[direction] = self.evaluator.attacker.find(
-                x, f"probe {direction}", 0, direction, plan, self.reference[direction], self.copies, components
-            ).images
+            reference = self.reference[direction] if stop else None
+            suite = self.evaluator.attacker.find(
+                x, f"probe {direction}", 0, direction, plan, reference, self.copies, components
+            )
+            found[direction] = suite.images
         return found
 
     def better(self, *candidates: dict[Direction, Tensor]) -> dict[Direction, Tensor]:
         """Per image the best of several attacks, on the selection's noise."""
         chosen: dict[Direction, Tensor] = {}
         for direction in self.images:
+            known = self.plan.adversary == "known-seed"
             chosen[direction], _ = attacks.select(
-                self.evaluator.detector,
+                self.evaluator.attacker.seen(self.plan, f"probe {direction}", 0),
                 [c[direction] for c in candidates],
                 sign=-1 if direction == "min" else 1,
                 stream=lambda d=direction: self.evaluator.attacker.stream("select", f"probe {d}", 0),  # type: ignore[misc]
-                reference=self.reference[direction].to(self.evaluator.device),
+                reference=None if known else self.reference[direction].to(self.evaluator.device),
             )
         return chosen
 
     def scored(self, images: dict[Direction, Tensor]) -> dict[Direction, Tensor]:
         """Report scores (R, B) of both populations."""
-        return {d: self.evaluator.attacker.scores(x, f"probe {d}", 0) for d, x in images.items()}
+        return {d: self.evaluator.attacker.rescored(x, f"probe {d}", 0, d, self.plan) for d, x in images.items()}
 
     @staticmethod
     def area(scores: dict[Direction, Tensor]) -> Components:
@@ -123,8 +131,8 @@ class Probe:
         return metrics.components(scores["min"].double().numpy(), scores["max"].double().numpy())
 
     def beaten(self, strongest: dict[Direction, Tensor], other: dict[Direction, Tensor]) -> float:
-        """The share of undecided images that `other` moves further, by more than two standard errors of the draws."""
-        wins, n = 0, 0
+        """The share of undecided images that `other` moves further; of a randomised detector, significantly so."""
+        wins, n = 0, sum(len(x) for x in self.images.values())
         a, b = self.scored(strongest), self.scored(other)
         for direction in self.images:
             sign = -1 if direction == "min" else 1
@@ -132,23 +140,27 @@ class Probe:
             past = a[direction] < reference.min() if sign < 0 else a[direction] > reference.max()
             ahead = (sign * (b[direction] - a[direction])).double()
             draws = len(ahead)
-            error = ahead.std(0) / draws**0.5 if draws > 1 else 1e-6 * a[direction][0].abs().double()
-            wins += int(((ahead.mean(0) > 2 * error) & ~past.all(0)).sum())
-            n += ahead.shape[1]
+            if draws > 1:  # a t-test per image, so strict that among all n a false alarm is rare
+                error = ahead.std(0) / draws**0.5 * float(t.ppf(1 - 0.01 / n, draws - 1))
+            else:
+                error = 1e-6 * a[direction][0].abs().double()
+            wins += int(((ahead.mean(0) > error) & ~past.all(0)).sum())
         return wins / n
 
-    def missed(self, components: list[str]) -> float:
+    def missed(self) -> float:
         """How far an attack with epsilon 1 is from moving 99% of OOD above, 95% of ID below the clean threshold."""
         threat = attacks.ThreatModel(1.0 / self.evaluator.bench.std, "linf", self.plan.threat.bounds)
-        scores = self.scored(self.run(components, replace(self.plan, threat=threat)))
+        try:
+            scores = self.scored(self.run(self.gradient, replace(self.plan, threat=threat), stop=False))
+        except attacks.NonFiniteError:
+            return 1.0
         missed = []
-        thresholds = [
-            metrics.threshold95(draw) for draw in self.evaluator.clean(self.evaluator.bench.id_test).scores.numpy()
-        ]
+        clean = self.evaluator.clean(self.evaluator.bench.id_test).scores.double().numpy()
+        thresholds = [metrics.threshold95(draw) for draw in clean]
         for direction in self.images:
             wanted = 0.95 if direction == "min" else 0.99
             draws = scores[direction].double().numpy()
-            below = np.array([draw < t for draw, t in zip(draws, thresholds, strict=False)])
+            below = np.array([draw < line for draw, line in zip(draws, thresholds, strict=False)])
             share = below.mean() if direction == "min" else 1 - below.mean()
             missed.append(max(0.0, wanted - float(share)))
         return max(missed)

@@ -24,8 +24,10 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "pro-2025": {"attack": "none", "search": True},
 }
 """Settings that a protocol fixes. roodbench: none. pro-2025: clean evaluation with parameters searched (APS)."""
-PARAMS: dict[str, dict[str, Any]] = {"ross-2026": {"sigma": 0.05, "copies": 25, "gain": 0.01}}
-"""Parameters of ROSS and its parts, in normalised space, unless others are given."""
+PARAMS: dict[str, dict[str, Any]] = {
+    "ross-2026": {"sigma": 0.05, "copies": 25, "gain": 0.01, "distance_to_mean": False},
+}
+"""Parameters of ROSS and fDBD, in normalised space, unless others are given."""
 EPS = {"ross-2026": (8 / 255,)}
 
 
@@ -48,7 +50,11 @@ class PublishedGradients:
     def __init__(self, detector: Detector, base: Detector, net: Classifier) -> None:
         self.detector, self.net, self.masks = detector, net, isinstance(base, GEN)
         self.randomized, self.objectives = detector.randomized, detector.objectives
-        self.passes, self.score_passes = detector.passes, detector.score_passes
+        self.score_passes = detector.score_passes
+
+    def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
+        forward, backward = self.detector.passes(objective, draws)
+        return forward + self.masks, backward
 
     def __call__(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         return self.detector(x, generator=generator) if self.randomized else self.detector(x)

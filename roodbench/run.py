@@ -18,7 +18,7 @@ import detectors
 from detectors import WRAPPERS, Detector, Smoothed
 
 from . import checks, plugins, summary
-from .config import RunConfig, device_of, plan_of
+from .config import RunConfig, check_objective, device_of, plan_of
 from .data import SHARD, Benchmark, load_benchmark
 from .environment import environment
 from .evaluate import DIRECTIONS, Evaluated, Evaluator, Progress, silent
@@ -63,8 +63,7 @@ def evaluate(
     on a few images more. Give a `Store` to keep and reuse finished populations. Raises ValueError for
     settings that do not exist and EvaluationError, naming the image, for scores or gradients that are not finite.
     """
-    if objective is not None and method in ("noise", "transfer"):
-        raise ValueError(f"method {method} takes no objective: leave out {objective!r}")
+    check_objective(method, objective)
     if attack not in DIRECTIONS:
         raise ValueError(detectors.unknown("attack", attack, DIRECTIONS))
     plan = plan_of(
@@ -117,7 +116,7 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
     sample = bench.id_val.shard(0, min(SHARD, len(bench.id_val))).to(device)
     for name in config.detector:  # mistakes show before anything is computed
         detector = create(name, net, bench, config)
-        if config.objective is not None and config.method in ("suite", "pgd"):
+        if config.objective is not None:
             detector.check_objective(config.objective)
         check_network(detector, bench, device)
         if label_of(detector) in labels:
@@ -135,6 +134,7 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
         detector, facts = chosen(name, net, bench, config)
         detector.to(device).fit(bench.id_train, bench.id_val)
         key = identity(detector)
+        identities.append(key)
         precision = precision_of(detector, net, bench, plans[0], work[name], config.precision, config.seed)
         evaluator = Evaluator(
             detector,
@@ -183,9 +183,9 @@ def prepared(net: Classifier, sample: Tensor, config: RunConfig, work: float) ->
     return net
 
 
-def batch_of(net: Classifier) -> int:
+def batch_of(net: Classifier, config: RunConfig) -> int:
     """Images in one pass of the network, for detectors that make their own batches."""
-    return net.backbone.batch if isinstance(net.backbone, Prepared) else LARGEST["cpu"]
+    return config.batch_size or (net.backbone.batch if isinstance(net.backbone, Prepared) else LARGEST["cpu"])
 
 
 def create(
@@ -195,7 +195,7 @@ def create(
     known = plugins.takes(name, config.base)
     params = {**(searched or {}), **{key: value for key, value in config.params.items() if key in known}}
     if name in SMOOTHED:
-        params = {"sigma": bench.sigma / bench.std, "chunk": batch_of(net), "seed": config.seed} | params
+        params = {"sigma": bench.sigma / bench.std, "chunk": batch_of(net, config), "seed": config.seed} | params
     return plugins.create(name, net, base=config.base, **params)
 
 
@@ -209,7 +209,7 @@ def chosen(name: str, net: Classifier, bench: Benchmark, config: RunConfig) -> t
     known = plugins.takes(name, config.base)
     fixed = {key: value for key, value in config.params.items() if key in known}
     if name in SMOOTHED:
-        fixed["chunk"] = batch_of(net)
+        fixed["chunk"] = batch_of(net, config)
     best, facts = search(name, net, bench, base=config.base, fixed=fixed, seed=config.seed)
     log.info("%s: best of %d candidates on %s: %s", name, facts["candidates"], facts["ood_val"], best or "no grid")
     return create(name, net, bench, config, best), facts
