@@ -1,10 +1,10 @@
 """The suite against other libraries' attacks of as many passes: AUROC with both populations attacked, paired.
 
-usage: python -m benchmarks.peers_auroc [--data-root DATA --checkpoint CIFAR10_RESNET20_WEIGHTS] [--images 32] [--detectors gen,ross]
+usage: python -m benchmarks.peers_auroc [--data-root DATA --checkpoint WEIGHTS] [--images 32] [--detectors gen,ross]
 
-Every peer sees the full detector (its own gradient, 8 noisy copies for a randomised one) through the two-logit view, and gets
-the steps or queries that cost as many passes (a backward counted as two forwards) as the suite may spend. The image that the
-detector misjudges more, clean or attacked, counts for a peer too. Finished cells are kept under --out.
+Every peer sees the full detector (its own gradient, 8 noisy copies for a randomised one) through the two-logit view, and
+gets the steps or queries that cost as many passes (a backward counted as two forwards) as the suite may spend. The
+image that the detector misjudges more, clean or attacked, counts for a peer too. Finished cells are kept under --out.
 """
 
 from __future__ import annotations
@@ -62,9 +62,8 @@ def main() -> None:
         net = roodbench.load_model("cifar-resnet20", checkpoint=options.checkpoint)
         benches.append((bench, roodbench.prepare(net, bench.id_val.shard(0, 64), compile="off")))
     store = roodbench.Store(options.out)
-    print(
-        "| benchmark | detector | attack | steps | passes per image | AUROC both | suite lower by | two standard errors |"
-    )
+    columns = "benchmark | detector | attack | steps | passes per image | AUROC both | suite lower by | two std errors"
+    print(f"| {columns} |")
     print("|---|---|---|---|---|---|---|---|")
     for bench, net in benches:
         for name in options.detectors.split(","):
@@ -76,7 +75,8 @@ def main() -> None:
             suite = None
             for method in ("suite", *PEERS, *(RANDOMIZED if detector.randomized else ())):
                 steps = plan.strength.steps if method == "suite" else steps_of(detector, method, plan)
-                own = replace(plan, method=method, strength=replace(plan.strength, steps=steps))
+                spend = {"queries": steps} if "Square" in method else {"steps": steps}
+                own = replace(plan, method=method, strength=replace(plan.strength, **spend))
                 found = evaluator.run("both", own, check=False)
                 reached = area(found)
                 suite = suite or reached
