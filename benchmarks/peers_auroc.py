@@ -2,7 +2,7 @@
 
 usage: python -m benchmarks.peers_auroc [--data-root DATA --checkpoint WEIGHTS] [--images 32] [--detectors gen,ross]
 
-Every peer sees the full detector (its own gradient, 8 noisy copies for a randomised one) through the two-logit view, and
+Every peer sees the full detector (its own gradient, 8 noisy copies for a randomised one) as two logits, and
 gets the steps or queries that cost as many passes (a backward counted as two forwards) as the suite may spend. The
 image that the detector misjudges more, clean or attacked, counts for a peer too. Finished cells are kept under --out.
 """

@@ -46,7 +46,7 @@ def test_main_job_prints_one_table(command, tmp_path):
     again = roodbench.Result.from_json((folder / "result.json").read_text())
     assert again.to_table() + "\n" == out
     assert again.to_json() + "\n" == (folder / "result.json").read_text()
-    assert (folder / "table.md").read_text().splitlines()[3] == "| --- | --- | --- " + "| ---: " * 7 + "|"
+    assert (folder / "table.md").read_text().splitlines()[3] == "| --- | --- | --- " + "| ---: " * 8 + "|"
 
 
 def test_run_may_be_written_out_and_runs_are_keyed_by_content(command, tmp_path):
@@ -124,7 +124,7 @@ MISTAKES = {
     "--device cuda": "has no CUDA",
     "--device tpu": "device 'tpu'",
     "--atack both": "No such option: --atack",
-    "attack": "unknown command 'attack': expected one of list, run",
+    "attack": "unknown command 'attack': expected one of check, list, run",
     "--checkpoint x.pt": "digits-cnn trains its own weights",
     "--benchmark cifar10": "give --data-root DIR or set ROODBENCH_DATA",
     "--benchmark cifar10 --data-root /nowhere": "data root '/nowhere' is not a folder",
@@ -214,7 +214,7 @@ def test_ctrl_c_keeps_finished_populations(tmp_path):
     assert out == ""
     assert err.splitlines()[-1] == f"roodbench: error: {cli.INTERRUPTED}"
     assert "Traceback" not in err
-    assert len(list(tmp_path.glob("cells/*.safetensors"))) == 4
+    assert len(list(tmp_path.glob("cells/*.safetensors"))) == 5  # four clean populations, the cosines of noisy copies
 
 
 def test_failed_runs_exit_1(command, monkeypatch):

@@ -7,6 +7,7 @@ import torch
 
 import detectors
 import roodbench
+from roodbench.attacker import Attacker
 from roodbench.evaluate import Evaluator
 from tests.roodbench.test_evaluate import fitted, small
 
@@ -19,7 +20,7 @@ def test_finished_populations_are_reused(digits_net, tmp_path, monkeypatch):
     def forbidden(*args, **kwargs):
         raise AssertionError("scored again")
 
-    monkeypatch.setattr(Evaluator, "_scores", forbidden)
+    monkeypatch.setattr(Attacker, "scores", forbidden)
     again = roodbench.evaluate(ross, bench, steps=2, store=store)
     assert [asdict(r) for r in again.rows] == [asdict(r) for r in first.rows]
     with pytest.raises(AssertionError, match="scored again"):
@@ -55,12 +56,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(digits_net, tmp_path, monke
         roodbench.evaluate(ross, bench, steps=2, store=store)
     monkeypatch.undo()
     scored = []
-    plain = Evaluator._scores
-    monkeypatch.setattr(
-        Evaluator, "_scores", lambda self, x, images, *a: scored.append(images.name) or plain(self, x, images, *a)
-    )
+    plain = Attacker.scores
+
+    def noting(self, x, population, *settings):
+        scored.append(population)
+        return plain(self, x, population, *settings)
+
+    monkeypatch.setattr(Attacker, "scores", noting)
     roodbench.evaluate(ross, bench, steps=2, store=store)
-    assert set(scored) == {"noise"}
+    assert set(scored) == {"noise", "probe min", "probe max"}
 
 
 class Scaled(detectors.Detector):
