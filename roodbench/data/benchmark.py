@@ -6,6 +6,7 @@ import contextlib
 import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -94,9 +95,15 @@ class ImageSet:
         return x if self.transform is None else self.transform(x)
 
     def shards(self) -> Iterator[tuple[int, Tensor]]:
-        """(shard number, images) over the whole set."""
-        for number, start in enumerate(range(0, len(self), SHARD)):
-            yield number, self.shard(start, min(start + SHARD, len(self)))
+        """(shard number, images) over the whole set; the next shard is made ready while the caller works on one."""
+        starts = range(0, len(self), SHARD)
+        with ThreadPoolExecutor(1) as loader:
+            ahead = loader.submit(self.shard, 0, min(SHARD, len(self)))
+            for number, start in enumerate(starts):
+                x, after = ahead.result(), start + SHARD
+                if after < len(self):
+                    ahead = loader.submit(self.shard, after, min(after + SHARD, len(self)))
+                yield number, x
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self.split.endswith("test"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -104,13 +105,19 @@ def entries_of(file: Path) -> list[tuple[str, int, int]]:
 def load_images(folder: Path, file: Path, entries: Sequence[tuple[str, int]], size: int) -> np.ndarray:
     """The listed images as uint8 (n, size, size, 3)."""
     out = np.empty((len(entries), size, size, 3), np.uint8)
-    for i, (path, line) in enumerate(entries):
+
+    def load(place: tuple[int, tuple[str, int]]) -> None:
+        i, (path, line) = place
         try:
             with Image.open(folder / path) as image:
                 out[i] = np.asarray(resize_and_crop(image.convert("RGB"), size))
         except OSError as error:
             reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
             raise ValueError(f"list '{file}', line {line}: image '{folder / path}' {reason}") from None
+
+    with ThreadPoolExecutor() as readers:  # Pillow decodes outside the interpreter's lock
+        for _ in readers.map(load, enumerate(entries)):
+            pass
     return out
 
 
