@@ -48,7 +48,7 @@ def apgd(
         return value, grad
 
     best = (x, look(x)[0] if clean else torch.full((len(x),), -sign * torch.inf, device=x.device, dtype=x.dtype))
-    start, travel = len(values), 0.0
+    start, travel = len(values), torch.zeros((), device=x.device)
     ends = checkpoints(steps)
     for restart in range(restarts):
         x_old = x_k = threat.random(x, generator)
@@ -60,7 +60,7 @@ def apgd(
         halved = torch.ones(len(x), dtype=torch.bool, device=x.device)
         improved, f_checked, checked = torch.zeros_like(size), f_best, 0
         for k in range(1, steps + 1):
-            travel += float(size.mean()) if restart == 0 and not x.is_cuda else 0.0
+            travel = travel + (size.mean() if restart == 0 else 0)
             z = threat.project(x_k + sign * wide(size, x) * threat.ascent(grad), x)
             pull = 1.0 if k == 1 else MOMENTUM
             x_old, x_k = x_k, threat.project(x_k + pull * (z - x_k) + (1 - pull) * (x_k - x_old), x)
@@ -77,7 +77,7 @@ def apgd(
                 halved, f_checked, checked, improved = stuck, f_best, k, torch.zeros_like(improved)
         best = better(sign, best, (x_best, f_best))
     check_visited(torch.stack(values), torch.stack(good))
-    return Attacked(*best, Trace(torch.stack(values[start:]), travel, zero_gradient))
+    return Attacked(*best, Trace(torch.stack(values[start:]), float(travel), zero_gradient))
 
 
 def wide(per_image: Tensor, x: Tensor) -> Tensor:

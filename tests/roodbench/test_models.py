@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import roodbench
 from roodbench.models.digits import Recipe, digits_cnn
-from roodbench.models.resnet import ResNet
+from roodbench.models.resnet import ResNet, ResNet18
 
 
 def accuracy(net, images):
@@ -170,3 +170,19 @@ def test_real_checkpoint_round_trip(tmp_path, data_root):
     a = roodbench.load_model("cifar-resnet20", checkpoint=source)
     b = roodbench.load_model("cifar-resnet20", checkpoint=tmp_path / "same.pth")
     assert a.fingerprint() == b.fingerprint()
+
+
+def test_openood_resnet18_has_openoods_weights_and_folds(tmp_path):
+    """The state dict's names and shapes are those of OpenOOD's ResNet18_32x32; 20 batch norms fold away."""
+    net = ResNet18()
+    state = net.state_dict()
+    assert state["layer2.0.shortcut.0.weight"].shape == (128, 64, 1, 1)
+    assert state["layer4.1.bn2.running_var"].shape == (512,)
+    assert state["fc.weight"].shape == (10, 512)
+    assert sum(v.numel() for k, v in state.items() if "num_batches" not in k) == 11_183_562
+    torch.save(state, tmp_path / "resnet18.pt")
+    loaded = roodbench.load_model("openood-resnet18", checkpoint=tmp_path / "resnet18.pt")
+    x = torch.rand(2, 3, 32, 32)
+    fast = roodbench.prepare(loaded, x, compile="off")
+    assert fast.backbone.folds == 20
+    torch.testing.assert_close(fast(x), loaded(x), rtol=1e-4, atol=1e-5)
