@@ -7,7 +7,7 @@ lower = attacks.pgd(detector, x, threat, sign=-1, generator=torch.Generator().ma
 from .adversary import KnownSeed, quantize, tries_of
 from .apgd import apgd
 from .eot import copies, cosine
-from .external import TwoLogits, is_external
+from .external import TwoLogits, attack_class, is_external
 from .noise import noise
 from .pgd import Attacked, Trace, pgd, step_sizes
 from .selection import Best, select
@@ -30,6 +30,7 @@ __all__ = [
     "Trace",
     "TwoLogits",
     "apgd",
+    "attack_class",
     "check_finite",
     "components_of",
     "copies",

@@ -104,10 +104,8 @@ def external(
     library, naming the install command, for an attack that it does not have or that is of another norm, and outside
     [0, 1], to which torchattacks and AutoAttack clip.
     """
-    library, _, name = method.partition(":")
-    package = load(library)
-    if library != "foolbox" and threat.bounds != (0.0, 1.0):
-        raise ValueError(f"{method} clips images to [0, 1]: leave out --space normalized, or use foolbox:NAME")
+    cls = attack_class(method, threat)
+    library = method.partition(":")[0]
     y = torch.full((len(x),), ID if sign < 0 else OOD, device=x.device, dtype=torch.long)
     settings: dict[str, Any] = {
         "eps": threat.eps,
@@ -127,19 +125,14 @@ def external(
     with warnings.catch_warnings(), torch.random.fork_rng(devices):
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)  # these libraries draw from the global generator
+        settings = {key: value for key, value in settings.items() if key in inspect.signature(cls).parameters}
         if library == "foolbox":
+            package = load(library)
             low, high = threat.bounds if threat.bounds[1] < float("inf") else (float(x.min()) - 9, float(x.max()) + 9)
-            attack = make(package.attacks, name, settings, method)
             model = package.PyTorchModel(view, bounds=(low, high), device=x.device)
-            found = attack.run(model, x.clone(), package.criteria.Misclassification(y), epsilon=threat.eps)
+            found = cls(**settings).run(model, x.clone(), package.criteria.Misclassification(y), epsilon=threat.eps)
         else:
-            module, names = package, dict[str, str]()
-            if library == "autoattack":
-                file = "square" if name == "Square" else "autopgd_base"
-                module = importlib.import_module(f"pyautoattack.{file}")
-                names = {"APGD": "APGDAttack", "Square": "SquareAttack"}
-            attack = make(module, names.get(name, name), settings, method, view)
-            found = strongest(attack, view, x.clone(), y, sign)
+            found = strongest(cls(view, **settings), view, x.clone(), y, sign)
     return threat.project(found.detach().to(x), x)
 
 
@@ -169,13 +162,21 @@ def load(library: str) -> Any:
         raise ValueError(f"{library} is not installed ({error}): pip install 'roodbench[{extra}]'") from None
 
 
-def make(module: Any, name: str, settings: dict[str, Any], method: str, *arguments: Any) -> Any:
-    """An attack of a library with those of the settings that it takes."""
+def attack_class(method: str, threat: ThreatModel) -> Any:
+    """The class of `LIBRARY:NAME`; ValueError where it does not exist or cannot attack within `threat`."""
+    library, _, name = method.partition(":")
+    module = load(library)
+    if library == "foolbox":
+        module = module.attacks
+    elif threat.bounds != (0.0, 1.0):
+        raise ValueError(f"{method} clips images to [0, 1]: leave out --space normalized, or use foolbox:NAME")
+    if library == "autoattack":
+        module = importlib.import_module("pyautoattack.square" if name == "Square" else "pyautoattack.autopgd_base")
+        name = {"APGD": "APGDAttack", "Square": "SquareAttack"}.get(name, name)
     cls = getattr(module, name, None)
     if not inspect.isclass(cls):
         raise ValueError(f"unknown attack {method!r}: {module.__name__} has no {name}")
-    takes = inspect.signature(cls).parameters
-    norm = "L2" if "L2" in name else "Linf"
-    if "norm" not in takes and norm != settings["norm"]:
-        raise ValueError(f"{method} is an {norm.lower()} attack: expected one of norm {settings['norm'].lower()}")
-    return cls(*arguments, **{key: value for key, value in settings.items() if key in takes})
+    norm = "l2" if "L2" in name else "linf"
+    if "norm" not in inspect.signature(cls).parameters and norm != threat.norm:
+        raise ValueError(f"{method} is an {norm} attack: expected one of norm {threat.norm}")
+    return cls

@@ -17,7 +17,7 @@ from .models import MODELS
 from .protocols import PROTOCOLS
 
 METHODS = {
-    "suite": "per image the worst of pgd over all of the detector's objectives, chosen on noise of its own",
+    "suite": "per image the worst of pgd (then apgd, square) over all its objectives, chosen on noise of its own",
     "pgd": "projected gradient descent on one objective (default exact), best iterate, EOT by noisy copies",
     "apgd": "Auto-PGD: per-image step sizes that halve where progress stalls, and momentum",
     "square": "random search by queries alone, no gradient",

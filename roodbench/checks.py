@@ -128,6 +128,7 @@ def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]
         "name": name,
         "number": number,
         "threshold": check.threshold,
+        "least": check.least,
         "passed": passed,
         "message": "" if passed else check.message.format(label=label, number=number),
         "detail": detail,

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 import torch
 
-from attacks import METHODS, STRENGTHS, ThreatModel, is_external, tries_of
+from attacks import METHODS, STRENGTHS, ThreatModel, attack_class, is_external, tries_of
 from detectors import BASES, WRAPPERS, unknown
 
 from .attacker import AttackPlan
@@ -185,6 +185,8 @@ def plan_of(
     fixed = {key: value for key, value in PROTOCOLS[protocol].items() if key in ("step", "last")}
     spend = replace(spend, **fixed)
     threat = ThreatModel(eps, cast(Literal["linf", "l2"], norm), bench.bounds)
+    if is_external(method):
+        attack_class(method, threat)  # a missing library or attack shows before anything is computed
     return AttackPlan(threat, method, objective, spend, adversary, quantize, published=bool(fixed))
 
 

@@ -48,15 +48,18 @@ def checks_table(indicators: list[dict[str, Any]]) -> str:
         grid.add_column(column)
     for i in indicators:
         verdict = "passed" if i["passed"] else "FAILED"
-        grid.add_row(
-            i["detector"], as_fraction(i["eps"]), i["name"], f"{i['number']:.3g}", f"{i['threshold']:g}", verdict
-        )
+        grid.add_row(i["detector"], as_fraction(i["eps"]), i["name"], f"{i['number']:.3g}", limit_of(i), verdict)
     console.print(grid)
     for i in indicators:
         if not i["passed"]:
             console.print(i["message"], highlight=False, markup=False, soft_wrap=True)
     text = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text if line.strip())
+
+
+def limit_of(indicator: dict[str, Any]) -> str:
+    """`<= 0.005`, or `>= 2` for an indicator that must reach its threshold."""
+    return f"{'>=' if indicator['least'] else '<='} {indicator['threshold']:g}"
 
 
 def checks_csv(indicators: list[dict[str, Any]]) -> str:
@@ -111,7 +114,12 @@ def cells_of(result: Result) -> tuple[list[str], list[list[str]]]:
     for line in by_line([*result.rows, *(result.averages if several else [])]):
         row, last = line["clean"], line[worst]
         where = f"mean of {row.group}" if row.ood == "average" else f"{row.ood} ({row.group})"
-        cells = [row.detector + (f"({row.base})" if row.base else ""), as_fraction(last.eps), where, str(row.n_ood)]
+        cells = [
+            row.detector + (f"({row.base})" if row.base else ""),
+            as_fraction(last.eps, last.norm),
+            where,
+            str(row.n_ood),
+        ]
         cells += [cell(line[c]) for c in conditions]
         cells += [f"{100 * r.fpr95_id:.1f}" for r in ([row, last] if worst != "clean" else [row])]
         if gaps:
@@ -138,10 +146,12 @@ def cell(row: Row) -> str:
     return f"{100 * row.auroc:.1f} [{low:.1f}, {high:.1f}]{'' if row.reliable else '*'}"
 
 
-def as_fraction(eps: float | None) -> str:
-    """8/255 for 0.031373, 0.5 for 0.5."""
+def as_fraction(eps: float | None, norm: str | None = "linf") -> str:
+    """8/255 for 0.031373, 0.5 for 0.5 and in l2."""
     if eps is None:
         return "-"
+    if norm == "l2":
+        return f"{eps:.4g}"
     steps = Fraction(eps * 255).limit_denominator(16)
     return f"{float(steps):g}/255" if abs(float(steps) - eps * 255) < 1e-9 else f"{eps:.4g}"
 
