@@ -205,7 +205,7 @@ def test_ctrl_c_keeps_finished_populations(tmp_path):
     run = [sys.executable, "-m", "roodbench", "--steps", "5000", "--limit", "8", "--out", str(tmp_path)]
     process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("cells/*.safetensors"))) < 4 and time.monotonic() < deadline:
+    while len(list(tmp_path.glob("cells/*.safetensors"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
