@@ -203,7 +203,13 @@ def test_interrupt_exits_130(command, monkeypatch):
 def test_ctrl_c_keeps_finished_populations(tmp_path):
     """A real SIGINT in the middle of the attacks: one line, exit 130, and the clean populations on disk."""
     run = [sys.executable, "-m", "roodbench", "--steps", "5000", "--limit", "8", "--out", str(tmp_path)]
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        run,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob("cells/*.safetensors"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.1)
