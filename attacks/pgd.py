@@ -27,7 +27,7 @@ class Trace:
     """(restarts * (steps + 1), B); (restarts * steps, B) where the last iterate is kept, which nobody looks at."""
     travel: float
     zero_gradient: Tensor
-    """(B,) bool: the gradient at the first random start is exactly zero."""
+    """(B,): whether the gradient at the first random start is exactly zero; NaN where a suite did not run it."""
 
 
 def pgd(

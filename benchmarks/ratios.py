@@ -27,7 +27,7 @@ RATIOS = [
     ("PGD loop", "test_attack", "ours[msp-float32]", "peer[pyautoattack_apgd]", None),
     ("PGD loop on PRO", "test_attack", "ours[pro-float32]", "floor[pro-40-float32]", None),
     ("EOT-PGD on ROSS", "test_attack", "ours[ross-float32]", "floor[ross-80-float32]", 1.10),
-    ("EOT-PGD on ROSS", "test_attack", "ours[ross-float32]", "peer_torchattacks_eotpgd", 0.65),
+    ("EOT-PGD on ROSS", "test_attack", "ours[ross-float32]", "peer_torchattacks_eotpgd", 0.35),
     ("EOT-PGD on ROSS, bfloat16", "test_attack", "ours[ross-bfloat16]", "floor[ross-80-bfloat16]", 1.10),
     ("EOT-PGD on ROSS, bfloat16", "test_attack", "ours[ross-bfloat16]", "peer_torchattacks_eotpgd", 0.35),
 ]

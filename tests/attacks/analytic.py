@@ -6,6 +6,12 @@ from scipy.optimize import brentq
 
 from detectors import Detector
 
+SHAPE = (5, 3, 6, 6)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
 
 class Linear(Detector):
     """s(x) = <w, x>."""

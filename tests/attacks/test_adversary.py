@@ -4,11 +4,7 @@ import pytest
 import torch
 
 from attacks import KnownSeed, ThreatModel, pgd, quantize, tries_of
-from tests.attacks.analytic import Noisy
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.attacks.analytic import Noisy, generator
 
 
 def test_known_noise_makes_a_detector_deterministic():

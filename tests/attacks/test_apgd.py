@@ -6,24 +6,9 @@ import torch
 from attacks import ThreatModel, apgd
 from attacks.apgd import checkpoints
 from detectors import Detector
-from tests.attacks.analytic import Linear, Noisy, Quadratic, linear_optimum
+from tests.attacks.analytic import SHAPE, Linear, Noisy, Quadratic, generator, linear_optimum
 
-SHAPE = (5, 3, 6, 6)
 FREE = (-float("inf"), float("inf"))
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-@pytest.fixture
-def x():
-    return torch.rand(SHAPE, generator=generator(1), dtype=torch.double)
-
-
-@pytest.fixture
-def w():
-    return torch.randn(SHAPE[1:], generator=generator(2), dtype=torch.double)
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), FREE])

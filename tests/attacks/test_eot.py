@@ -5,11 +5,7 @@ import torch
 
 from attacks import ThreatModel, copies, cosine
 from detectors import Detector
-from tests.attacks.analytic import Noisy
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.attacks.analytic import Noisy, generator
 
 
 class NoisyGradient(Detector):

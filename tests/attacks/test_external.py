@@ -8,12 +8,8 @@ from torch.nn import functional as F
 
 from attacks import Strength, ThreatModel, TwoLogits, suite
 from attacks.external import external
-from tests.attacks.analytic import Linear, Noisy, linear_optimum
+from tests.attacks.analytic import Linear, Noisy, generator, linear_optimum
 from tests.attacks.test_suite import streams
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

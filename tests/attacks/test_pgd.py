@@ -7,23 +7,7 @@ import torch
 
 from attacks import ThreatModel, noise, pgd, step_sizes
 from detectors import Detector
-from tests.attacks.analytic import Linear, Noisy, Quadratic, linear_optimum
-
-SHAPE = (5, 3, 6, 6)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-@pytest.fixture
-def x():
-    return torch.rand(SHAPE, generator=generator(1), dtype=torch.double)
-
-
-@pytest.fixture
-def w():
-    return torch.randn(SHAPE[1:], generator=generator(2), dtype=torch.double)
+from tests.attacks.analytic import SHAPE, Linear, Noisy, Quadratic, generator, linear_optimum
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-float("inf"), float("inf"))])

@@ -4,14 +4,10 @@ import pytest
 import torch
 
 from attacks import ThreatModel, square
-from tests.attacks.analytic import Linear, Noisy, Quadratic, linear_optimum
+from tests.attacks.analytic import Linear, Noisy, Quadratic, generator, linear_optimum
 
 SHAPE = (4, 3, 4, 4)
 FREE = (-float("inf"), float("inf"))
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

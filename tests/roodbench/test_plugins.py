@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(capsys, *arguments):
-    code = cli.main([*arguments, *QUICK, "--out", "runs", "--format", "json"])
+    code = cli.main([*QUICK, *arguments, "--out", "runs", "--format", "json"])
     captured = capsys.readouterr()
     return code, json.loads(captured.out) if captured.out else None, captured.err
 
@@ -30,12 +30,13 @@ def run(capsys, *arguments):
 def test_the_documented_example(folder, capsys):
     (source,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
     (folder / "mydetector.py").write_text(source)
-    code, record, _ = run(capsys, "--detector", "mydetector:Margin", "--param", "temperature=2", "--attack", "both")
+    code, record, _ = run(
+        capsys, "--detector", "mydetector:Margin", "--param", "temperature=2", "--attack", "both", "--steps", "20"
+    )
     assert code == 0
     assert {(r["detector"], r["params"]["temperature"]) for r in record["rows"]} == {("margin", 2)}
     assert {r["condition"] for r in record["rows"]} == {"clean", "min", "max", "both"}
-    failed = {i["name"] for i in record["indicators"] if not i["passed"]}
-    assert not failed & {"gradient", "randomness", "feasibility"}  # others may fail: two steps are few
+    assert all(r["reliable"] for r in record["rows"])
     assert len(source.splitlines()) <= 20
 
 
