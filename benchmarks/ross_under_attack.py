@@ -1,0 +1,128 @@
+"""The study reports/ross-under-attack: the published evaluation of ROSS and PRO against the suite, on real CIFAR-10.
+
+usage: python -m benchmarks.ross_under_attack --data-root DATA --weights DIR [--out reports/ross-under-attack]
+           [--bases gen,fdbd] [--images 100] [--runs DIR]
+
+For every network, detector and base: the protocol ross-2026 (transfer in normalised space) and the suite (pixel space)
+at the same radius in pixels. Finished populations are kept under --runs and finished records under --out: the same
+command goes on where it stopped. Writes a record per run and README's table, results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from roodbench.config import RunConfig
+from roodbench.result import Result, Row
+from roodbench.run import run
+
+NETWORKS = {"cifar-resnet20": (0.5, 1.0, 2.0, 4.0), "cifar-at-resnet2b": (2.0, 4.0)}
+"""Radii in pixels, times 255."""
+WEIGHTS = {"cifar-resnet20": "cifar10_resnet20.safetensors", "cifar-at-resnet2b": "cifar10_at_resnet2b.safetensors"}
+DETECTORS = ("pro", "ross")
+NORMALIZED = 4
+"""The published radii are in normalised space, where a unit is a standard deviation, about a quarter, of a pixel."""
+
+
+def configs(options: argparse.Namespace) -> Iterator[tuple[str, RunConfig]]:
+    """Name and settings of every run, the fast ones first."""
+    for base in options.bases.split(","):
+        for model, radii in reversed(NETWORKS.items()):
+            for detector in DETECTORS:
+                params = {"distance_to_mean": False} if base == "fdbd" else {}
+                for protocol, unit in (("ross-2026", NORMALIZED), ("roodbench", 1)):
+                    yield (
+                        f"{model}-{detector}-{base}-{protocol}",
+                        RunConfig(
+                            detector=(detector,),
+                            base=base,
+                            params=params,
+                            protocol=protocol,
+                            eps=tuple(radius * unit / 255 for radius in radii),
+                            benchmark="cifar10",
+                            ood=("texture", "cifar100"),
+                            data_root=str(options.data_root),
+                            model=model,
+                            checkpoint=str(options.weights / WEIGHTS[model]),
+                            limit=options.images,
+                        ),
+                    )
+
+
+def cell(row: Row | None) -> str:
+    """AUROC in percent with its interval; a star where an indicator failed."""
+    if row is None:
+        return "-"
+    star = "" if row.reliable else " *"
+    return f"{100 * row.auroc:.1f} [{100 * row.auroc_ci[0]:.1f}, {100 * row.auroc_ci[1]:.1f}]{star}"
+
+
+def lines(name: str, published: Result, suite: Result) -> Iterator[str]:
+    """The table's lines of one network, detector and base."""
+    find = {(r.ood, r.condition, round(255 * (r.eps_pixel or 0), 1)): r for r in suite.rows}
+    old = {(r.ood, r.condition, round(255 * (r.eps or 0) / NORMALIZED, 1)): r for r in published.rows}
+    for ood in suite.config["ood"]:
+        clean = find[ood, "clean", 0.0]
+        for eps in sorted({key[2] for key in find} - {0.0}):
+            min_, max_, both = (find[ood, condition, eps] for condition in ("min", "max", "both"))
+            theirs = old[ood, "both", eps]
+            forward, backward = (sum(both.passes[p][i] for p in ("id", "ood")) / 2 for i in (0, 1))
+            transfer = "-" if both.auroc_transfer is None else f"{100 * both.auroc_transfer:.1f}"
+            yield (
+                f"| {name} | {ood} | {eps:g}/255 | {cell(clean)} | {cell(theirs)} | {transfer} | {cell(min_)} "
+                f"| {cell(max_)} | {cell(both)} | {forward:.0f} + {backward:.0f} |"
+            )
+
+
+def write_table(folder: Path, names: list[str]) -> None:
+    """results.md, of the runs whose records exist."""
+    columns = (
+        "network, detector(base)",
+        "OOD set",
+        "eps (pixels)",
+        "clean",
+        "published protocol, both",
+        "same attack, our space and steps, both",
+        "suite, min",
+        "suite, max",
+        "suite, both",
+        "passes per image (suite)",
+    )
+    text = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    for name in names:
+        files = [folder / f"{name}-{protocol}" / "result.json" for protocol in ("ross-2026", "roodbench")]
+        if all(file.is_file() for file in files):
+            published, suite = (Result.from_json(file.read_text()) for file in files)
+            network, detector, base = name.rsplit("-", 2)
+            text += lines(f"{network}, {detector}({base})", published, suite)
+    (folder / "results.md").write_text("\n".join(text) + "\n")
+
+
+def main() -> None:
+    """Run what is not finished and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True, help="folder with the networks' safetensors")
+    parser.add_argument("--out", type=Path, default=Path("reports/ross-under-attack"))
+    parser.add_argument("--runs", type=Path, help="where finished populations are kept; default the user's cache")
+    parser.add_argument("--bases", default="gen,fdbd")
+    parser.add_argument("--images", type=int, default=100)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    names = []
+    for name, config in configs(options):
+        folder = options.out / name
+        if not (folder / "result.json").is_file():
+            result, _ = run(config, out=options.runs)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "result.json").write_text(result.to_json() + "\n")
+            logging.info("%s: %.0f s", name, result.timing["seconds"])
+        names.append(name.removesuffix(f"-{config.protocol}"))
+        write_table(options.out, list(dict.fromkeys(names)))
+
+
+if __name__ == "__main__":
+    main()
