@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import comb
 
 import torch
 from torch import Tensor
@@ -18,8 +19,9 @@ class Best:
 
     A deterministic detector's candidates are compared by score. A randomised one's by their expected rank: the mean,
     over 8 draws that all candidates share, of the score's empirical distribution function (ties half) in `reference`;
-    where that saturates, by the median score. An image is decided when all its scores are past all of `reference`:
-    no AUROC can tell a further candidate from it.
+    where that saturates, by the median score. Of an adversary with `tries` submissions it is the expected rank of the
+    best of them. An image is decided when all its scores are past all of `reference`: no AUROC can tell a further
+    candidate from it.
     """
 
     def __init__(
@@ -30,8 +32,10 @@ class Best:
         sign: int,
         stream: Callable[[], torch.Generator],
         reference: Tensor | None = None,
+        tries: int = 1,
     ) -> None:
         self.detector, self.sign, self.stream = detector, sign, stream
+        self.weights = best_of(tries, max(SELECTION_DRAWS, tries), x.device) if detector.randomized else None
         self.ranks = None if reference is None else reference.flatten().sort().values
         self.images = x
         self.winner = torch.zeros(len(x), dtype=torch.long, device=x.device)
@@ -66,10 +70,10 @@ class Best:
 
     @torch.no_grad()
     def _score(self, x: Tensor) -> Tensor:
-        """(8, B) of a randomised detector, else (1, B)."""
-        if self.detector.randomized:
+        """(8, B) of a randomised detector, more for more than 8 tries, else (1, B)."""
+        if self.weights is not None:
             generator = self.stream()
-            scores = torch.stack([self.detector(x, generator=generator) for _ in range(SELECTION_DRAWS)])
+            scores = torch.stack([self.detector(x, generator=generator) for _ in self.weights])
         else:
             scores = self.detector(x)[None]
         self.scored += scores.numel()
@@ -81,10 +85,20 @@ class Best:
         """(2, B), compared in this order, larger is better for the attacker."""
         median = scores.median(0).values
         rank = torch.zeros_like(median)
-        if self.ranks is not None and self.detector.randomized:
+        if self.ranks is not None and self.weights is not None:
             below = torch.searchsorted(self.ranks, scores) + torch.searchsorted(self.ranks, scores, right=True)
-            rank = below.double().mean(0) / (2 * len(self.ranks))
+            ordered = below.double().sort(0, descending=self.sign > 0).values
+            rank = self.weights @ ordered / (2 * len(self.ranks))
         return self.sign * torch.stack([rank.double(), median.double()])
+
+
+def best_of(tries: int, draws: int, device: torch.device) -> Tensor:
+    """Weights (draws,) of draws sorted best first whose sum is the expected best of `tries` of them.
+
+    The i-th best is the best of a random subset of q with probability C(n - i, q - 1) / C(n, q); 1 / n for q = 1.
+    """
+    weights = [comb(draws - i, tries - 1) / comb(draws, tries) for i in range(1, draws + 1)]
+    return torch.tensor(weights, dtype=torch.double, device=device)
 
 
 def select(
@@ -94,9 +108,10 @@ def select(
     sign: int,
     stream: Callable[[], torch.Generator],
     reference: Tensor | None = None,
+    tries: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Per image the best of the candidates (B, C, H, W) and its index (B,), compared as `Best` does."""
-    best = Best(detector, candidates[0], sign=sign, stream=stream, reference=reference)
+    best = Best(detector, candidates[0], sign=sign, stream=stream, reference=reference, tries=tries)
     for number, candidate in enumerate(candidates[1:], 1):
         best.component = number
         best.offer(candidate)

@@ -89,6 +89,7 @@ def suite(
     view: tuple[float, float] = (0.0, 1.0),
     components: Sequence[str] | None = None,
     eight_bits: bool = False,
+    tries: int = 1,
 ) -> Suite:
     """Per image of x (B, C, H, W), the candidate that the detector misjudges most, x itself among them.
 
@@ -99,7 +100,8 @@ def suite(
     `view` = (threshold, scale). Uses the streams `attack/...` and `select`: report on another one. `draws` are copies
     per gradient by objective. `reference` are clean scores of the opposing population, see `Best`: an image past all
     of them is decided, and later components leave it alone. `components` names the attacks to run instead of those of
-    `method`. With `eight_bits` every candidate is rounded (`quantize`) before it is compared.
+    `method`. With `eight_bits` every candidate is rounded (`quantize`) before it is compared. An adversary with several
+    `tries` compares candidates by the best of them.
     """
     spent = [0.0, 0.0]
 
@@ -166,7 +168,7 @@ def suite(
         found = run(names[0], x)[-1]
         images, winner = rounded(found.images, x), torch.zeros(len(x), dtype=torch.long, device=x.device)
         return Suite(images, winner, names, {names[0]: found.trace}, per_image(), transfer=images)
-    best = Best(detector, x, sign=sign, stream=lambda: streams("select"), reference=reference)
+    best = Best(detector, x, sign=sign, stream=lambda: streams("select"), reference=reference, tries=tries)
     traces, transfer = {}, None
     for name in names:
         alive = (~best.decided).nonzero().flatten()

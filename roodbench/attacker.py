@@ -100,6 +100,7 @@ class Attacker:
             view=self.view,
             components=components,
             eight_bits=plan.quantize and plan.threat.eps * 255 >= 1,
+            tries=attacks.tries_of(plan.adversary),
         )
 
     def seen(self, plan: AttackPlan, population: str, shard: int) -> attacks.Detector:

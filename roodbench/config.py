@@ -64,6 +64,8 @@ class RunConfig:
             if not is_plugin(name):
                 one_of("detector", name, DETECTORS)
         one_of("base score", self.base, BASES)
+        if self.base != type(self).base and not any(is_plugin(name) or name in WRAPPERS for name in self.detector):
+            raise ValueError(f"base {self.base}: none of {', '.join(self.detector)} wraps a base score")
         self._follow_protocol()
         one_of("attack", self.attack, DIRECTIONS)
         check_method(self.method)
@@ -87,6 +89,9 @@ class RunConfig:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed {self.seed}: expected a whole number of at least 0")
         check_objective(self.method, self.objective)
+        for name in ("steps", "restarts"):
+            if getattr(self, name) is not None and self.method in ("noise", "square"):
+                raise ValueError(f"method {self.method} takes no {name}: leave out --{name}")
         for eps in self.eps or ():
             check_eps(eps, self.norm, self.space)
         for key in self.params:

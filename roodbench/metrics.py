@@ -79,6 +79,8 @@ class Components:
     v_ood: Sequence[np.ndarray]
     """One array per OOD set: several when AUROCs over sets are averaged."""
     shared: float = 0.0
+    floor: float = 0.0
+    """Of a mean over OOD sets: what the sets at an AUROC of exactly 0 or 1, whose variance is 0, add to its interval."""
 
     def minus(self, other: Components) -> Components:
         """The paired difference of two AUROCs on the same images (DeLong et al. 1988)."""
@@ -96,12 +98,14 @@ class Components:
 
         `lowest` is -1 for a difference.
         """
-        value, error = self.value, self.standard_error()
-        if error == 0 and value in (-1.0, 0.0, 1.0):
-            miss = 1 - (1 - LEVEL) ** (1 / min(len(self.v_id), *(len(v) for v in self.v_ood)))
-            return Estimate(value, max(lowest, value - miss), min(1.0, value + miss))
-        half = float(norm.ppf(0.5 + LEVEL / 2)) * error
-        return Estimate(value, max(lowest, value - half), min(1.0, value + half))
+        half = float(np.hypot(norm.ppf(0.5 + LEVEL / 2) * self.standard_error(), self.floor or self.miss()))
+        return Estimate(self.value, max(lowest, self.value - half), min(1.0, self.value + half))
+
+    def miss(self) -> float:
+        """The binomial bound on the smaller population where the variance is 0 at an end, else 0."""
+        if self.value not in (-1.0, 0.0, 1.0) or self.standard_error() > 0:
+            return 0.0
+        return float(1 - (1 - LEVEL) ** (1 / min(len(self.v_id), *(len(v) for v in self.v_ood))))
 
 
 def components(id_scores: np.ndarray, ood_scores: np.ndarray) -> Components:
@@ -119,7 +123,8 @@ def average(parts: Sequence[Components]) -> Components:
     """The mean AUROC over OOD sets that share the ID population."""
     v_ood = [v for part in parts for v in part.v_ood]
     value, shared = (float(np.mean([getattr(p, name) for p in parts])) for name in ("value", "shared"))
-    return Components(value, np.mean([p.v_id for p in parts], axis=0), v_ood, shared)
+    floor = float(np.mean([p.miss() for p in parts]))  # the sets share their ID images: no independence
+    return Components(value, np.mean([p.v_id for p in parts], axis=0), v_ood, shared, floor)
 
 
 def paired_gap(first: Components, second: Components) -> tuple[float, float, float]:

@@ -124,6 +124,7 @@ class Probe:
                 sign=-1 if direction == "min" else 1,
                 stream=lambda d=direction: self.evaluator.attacker.stream("select", f"probe {d}", 0),  # type: ignore[misc]
                 reference=None if known else self.reference[direction].to(self.evaluator.device),
+                tries=attacks.tries_of(self.plan.adversary),
             )
         return chosen
 

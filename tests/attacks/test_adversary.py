@@ -1,9 +1,13 @@
 """Adversaries who know the noise or may try again, and 8-bit images."""
 
+from itertools import combinations
+
 import pytest
 import torch
 
-from attacks import KnownSeed, ThreatModel, pgd, quantize, tries_of
+from attacks import KnownSeed, ThreatModel, pgd, quantize, select, tries_of
+from attacks.selection import best_of
+from detectors import Detector
 from tests.attacks.analytic import Noisy, generator
 
 
@@ -27,6 +31,39 @@ def test_tries(text, tries):
 def test_unknown_adversaries(text):
     with pytest.raises(ValueError, match="expected fresh, known-seed or resubmit:q"):
         tries_of(text)
+
+
+@pytest.mark.parametrize(("tries", "draws"), [(1, 8), (3, 8), (8, 8), (12, 12)])
+def test_best_of_is_the_mean_over_all_subsets(tries, draws):
+    values = torch.rand(draws, dtype=torch.double, generator=generator())
+    exact = sum(max(subset) for subset in combinations(values.tolist(), tries)) / len(
+        list(combinations(range(draws), tries))
+    )
+    ordered = values.sort(descending=True).values
+    assert float(best_of(tries, draws, values.device) @ ordered) == pytest.approx(exact, abs=1e-12)
+
+
+class MeanAndSpread(Detector):
+    """The first pixel plus the second times normal noise."""
+
+    randomized = True
+
+    def forward(self, x, *, generator=None):
+        return x[:, 0, 0, 0] + x[:, 0, 0, 1] * torch.randn(len(x), generator=generator)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_many_tries_choose_the_wide_candidate_and_one_the_near(sign):
+    near, wide = torch.zeros(64, 1, 1, 2), torch.zeros(64, 1, 1, 2)
+    near[:, 0, 0, 0] = 1.5 * sign
+    wide[:, 0, 0, 1] = 3.0
+    reference = torch.linspace(-6, 6, 1001)
+    shares = {}
+    for tries in (1, 8):
+        settings = {"sign": sign, "stream": lambda: generator(4), "reference": reference, "tries": tries}
+        shares[tries] = float(select(MeanAndSpread(), [near, wide], **settings)[1].double().mean())
+    assert shares[1] < 0.25
+    assert shares[8] > 0.75
 
 
 def test_rounding_to_8_bits_goes_towards_the_image_and_stays_in_the_ball():

@@ -91,6 +91,8 @@ MISTAKES = {
     "--method pdg": "unknown method 'pdg': did you mean 'pgd'?",
     "--objective men": "unknown objective 'men' of ross",
     "--method transfer --objective mean": "method transfer takes no objective",
+    "--detector gen --base msp": "base msp: none of gen wraps a base score",
+    "--method square --restarts 3": "method square takes no restarts: leave out --restarts",
     "--param copies=2.5": "copies 2.5 of ross: expected int",
     "--param copies=true": "copies True of ross: expected int",
     "--param eta=Infinity": "eta inf of ross: expected float",

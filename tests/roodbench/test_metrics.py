@@ -117,6 +117,17 @@ def test_average_over_sets():
     assert mean.standard_error() == pytest.approx(np.std([resampled() for _ in range(1500)]), rel=0.1)
 
 
+def test_average_over_a_perfect_set_is_no_narrower_than_without_its_certainty():
+    rng = np.random.default_rng(0)
+    id_scores, near, far = rng.normal(2, 1, 50), rng.normal(0, 1, 50), np.full(50, -9.0)
+    parts = [metrics.components(id_scores, near), metrics.components(id_scores, far)]
+    low_near, low_far = (p.value - p.interval().low for p in parts)
+    mean = metrics.average(parts)
+    assert mean.value - mean.interval().low == pytest.approx(np.hypot(low_near, low_far) / 2, rel=1e-9)
+    perfect = metrics.average([parts[1], parts[1]])
+    assert perfect.interval().low == pytest.approx(0.05 ** (1 / 50), abs=1e-12)
+
+
 def test_bootstrap_is_as_wide_as_the_value_varies():
     """Ten draws: the interval belongs to their mean, not to one of them."""
     rng = np.random.default_rng(5)
