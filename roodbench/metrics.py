@@ -80,7 +80,7 @@ class Components:
     """One array per OOD set: several when AUROCs over sets are averaged."""
     shared: float = 0.0
     floor: float = 0.0
-    """Of a mean over OOD sets: what the sets at an AUROC of exactly 0 or 1, whose variance is 0, add to its interval."""
+    """Of a mean over OOD sets: what the sets at exactly 0 or 1, whose variance is 0, add to its interval."""
 
     def minus(self, other: Components) -> Components:
         """The paired difference of two AUROCs on the same images (DeLong et al. 1988)."""

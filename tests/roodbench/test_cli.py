@@ -133,6 +133,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.usefixtures("digits_net")
 @pytest.mark.parametrize("arguments", MISTAKES)
 def test_mistakes_get_one_line_and_exit_2(arguments, command, monkeypatch):
     monkeypatch.delenv("ROODBENCH_DATA", raising=False)
