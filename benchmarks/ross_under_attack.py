@@ -116,7 +116,8 @@ def main() -> None:
     for name, config in configs(options):
         folder = options.out / name
         if not (folder / "result.json").is_file():
-            result, _ = run(config, out=options.runs)
+            # the published protocol fails its indicators by its travel alone: no further attacks to show more
+            result, _ = run(config, out=options.runs, check=config.protocol == "roodbench")
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "result.json").write_text(result.to_json() + "\n")
             logging.info("%s: %.0f s", name, result.timing["seconds"])

@@ -18,14 +18,15 @@ from .features import FDBD, KNN, MDS, RMDS, VIM
 from .gradients import ODIN, GradNorm
 from .logits import EBO, ENT, GEN, MLS, MSP, MSPT
 from .pro import PRO
-from .smoothing import COV, MAD, ROSS, Median, Smoothed
+from .ross import ROSS, ROSSQ
+from .smoothing import COV, MAD, Median, Smoothed
 
 BASES: dict[str, type[Score]] = {
     cls.name: cls
     for cls in (MSP, MSPT, ENT, GEN, EBO, MLS, FDBD, MDS, RMDS, KNN, VIM, ReAct, ASH, SCALE, ODIN, GradNorm)
 }
 """Scores of a network's outputs."""
-WRAPPERS: dict[str, type[Detector]] = {cls.name: cls for cls in (PRO, Median, MAD, COV, ROSS)}
+WRAPPERS: dict[str, type[Detector]] = {cls.name: cls for cls in (PRO, Median, MAD, COV, ROSS, ROSSQ)}
 """Detectors over a base score."""
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "PRO",
     "RMDS",
     "ROSS",
+    "ROSSQ",
     "SCALE",
     "VIM",
     "WRAPPERS",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
@@ -184,6 +185,10 @@ class Score(Detector):
 
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         raise NotImplementedError
+
+    def extremes(self) -> tuple[float, float]:
+        """The lowest and the highest score that any image can have; infinite where no bound is known."""
+        return -math.inf, math.inf
 
     def fit(self, train: Batches, val: Batches) -> Score:
         """One pass of the network over each split that the score needs, then `fit_outputs`."""

@@ -5,6 +5,8 @@ Values and gradients stay finite for logits up to +-1e4 in float32: everything i
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -44,6 +46,9 @@ class MSP(Score):
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         return z.softmax(1).amax(1)
 
+    def extremes(self) -> tuple[float, float]:
+        return 1 / self.net.head.out_features, 1.0
+
 
 class MSPT(Score):
     """max_c softmax(z / T)_c with T fitted on the NLL of the ID validation logits (Guo et al. 2017).
@@ -74,6 +79,9 @@ class MSPT(Score):
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         return (z / self._fitted_temperature()).softmax(1).amax(1)
+
+    def extremes(self) -> tuple[float, float]:
+        return 1 / self.net.head.out_features, 1.0
 
     def _fitted_temperature(self) -> float:
         if self.temperature is None:
@@ -111,6 +119,9 @@ class ENT(Score):
         log_p = z.log_softmax(1)
         return (log_p.exp() * log_p).sum(1)
 
+    def extremes(self) -> tuple[float, float]:
+        return -math.log(self.net.head.out_features), 0.0
+
 
 class GEN(Score):
     """-sum over the top M classes of p^gamma (1 - p)^gamma, in [-M 4^-gamma, 0] (Liu et al. 2023).
@@ -142,6 +153,9 @@ class GEN(Score):
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         return -self.log_terms(z).exp().sum(1)
+
+    def extremes(self) -> tuple[float, float]:
+        return -min(self.top, self.net.head.out_features) * 4**-self.gamma, 0.0
 
 
 class EBO(Score):

@@ -1,4 +1,4 @@
-"""Median smoothing and ROSS over any deterministic base score: scores of N noisy copies, combined per image."""
+"""Median smoothing over any deterministic base score: scores of N noisy copies, combined per image."""
 
 from __future__ import annotations
 
@@ -233,80 +233,3 @@ class COV(Smoothed):
     def combine(self, s: Tensor) -> Tensor:
         m = s.median(0).values
         return -deviation(s, m) / (m + 1e-12)
-
-
-class ROSS(Smoothed):
-    """S = min(m, tau) + max(m - tau, 0) (1 + lambda / (D + eta)): the median, raised where copies agree (ROSS, 2026).
-
-    tau is the 5% quantile of m over the ID validation images, fitted on noise seeded with `seed`. Where all copies
-    score alike (D = 0) S explodes to lambda / eta, as published. Besides those of `Smoothed` it has the objective
-    `log-gain`, asinh((S - tau) / c) with c the interquartile range of m on ID validation: S with the explosion tamed.
-    """
-
-    name = "ross"
-    objectives = ("exact", "mean", "soft-median", "log-gain", "base")
-    symbols = {"N": "copies", "lambda": "gain"}
-    reference = "ROSS 2026"
-    grid = {"sigma": SIGMAS, "copies": COPIES, "gain": (0.005, 0.01, 0.02, 0.05)}
-
-    def __init__(
-        self,
-        base: Detector,
-        *,
-        copies: int = 25,
-        sigma: float = 0.0125,
-        gain: float = 0.01,
-        eta: float = 1e-12,
-        chunk: int = 256,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(base, copies=copies, sigma=sigma, chunk=chunk, seed=seed)
-        if not gain >= 0:
-            raise ValueError(f"gain {gain}: expected a number of at least 0")
-        if not eta > 0:
-            raise ValueError(f"eta {eta}: expected a number above 0")
-        self.gain, self.eta = gain, eta
-        self.tau: float | None = None
-        self.spread = 1.0
-
-    def fit(self, train: Batches, val: Batches) -> ROSS:
-        if iter(val) is val:
-            raise ValueError("ross reads the validation batches twice: give a list or a data set, not an iterator")
-        self.base.fit(train, val)
-        m, generator, device = [], None, device_of(self)
-        with torch.no_grad():
-            for x, _ in val:
-                x = x if device is None else x.to(device)
-                if generator is None:
-                    generator = torch.Generator(x.device).manual_seed(self.seed)
-                m.append(self.matrix(x, generator=generator).median(0).values)
-        if not m:
-            raise ValueError("ross cannot fit tau on an empty validation split")
-        self.fit_medians(torch.cat(m))
-        return self
-
-    def fit_medians(self, m: Tensor) -> None:
-        """tau and the scale of `log-gain` from the medians of the ID validation images (n,)."""
-        bad = ~m.isfinite()
-        if bad.any():
-            index = int(bad.nonzero()[0])
-            raise ValueError(f"ross({self.base.name}): the score of ID validation image {index} is {m[index].item()}")
-        tau, low, high = torch.quantile(m.double(), m.new_tensor([0.05, 0.25, 0.75], dtype=torch.double)).tolist()
-        self.tau = tau
-        self.spread = high - low if high > low else 1.0
-
-    def combine(self, s: Tensor) -> Tensor:
-        tau, m = self._fitted_tau(), s.median(0).values
-        return m.clamp_max(tau) + (m - tau).clamp_min(0) * (1 + self.gain / (deviation(s, m) + self.eta))
-
-    def _fitted_tau(self) -> float:
-        if self.tau is None:
-            raise ValueError("ross has no tau yet: call fit(train, val)")
-        return self.tau
-
-    def _objective(self, s: Tensor, objective: str) -> Tensor:
-        S = self.combine(s)
-        return torch.asinh((S - self._fitted_tau()) / self.spread) if objective == "log-gain" else S
-
-    def fitted(self) -> dict[str, float]:
-        return {**self.base.fitted(), **({} if self.tau is None else {"tau": self.tau, "spread": self.spread})}

@@ -88,8 +88,13 @@ def evaluate(
     return record([found], config, device, {"seconds": time.perf_counter() - start})
 
 
-def run(config: RunConfig, *, out: Path | None = None, progress: Progress = silent) -> tuple[Result, Path]:
-    """Do what `config` says, reusing populations finished under `out`. Returns the record and its folder."""
+def run(
+    config: RunConfig, *, out: Path | None = None, progress: Progress = silent, check: bool = True
+) -> tuple[Result, Path]:
+    """Do what `config` says, reusing populations finished under `out`. Returns the record and its folder.
+
+    `check` runs the attacks of the indicators.
+    """
     start = time.perf_counter()
     use_threads()
     device = device_of(config.device)
@@ -146,7 +151,7 @@ def run(config: RunConfig, *, out: Path | None = None, progress: Progress = sile
             progress=progress,
             precision=precision,
         )
-        sweep = [replace(evaluator.run(config.attack, plan), search=facts) for plan in plans]
+        sweep = [replace(evaluator.run(config.attack, plan, check=check), search=facts) for plan in plans]
         checks.monotone([(f, *summary.strongest(f)) for f in sorted(sweep, key=lambda f: f.eps)])
         found += sweep
         seconds[label_of(detector)] = time.perf_counter() - begin
