@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +16,9 @@ from detectors import unknown
 from . import __version__
 from .attacker import EvaluationError
 from .catalogue import as_text, catalogue
+from .certify.command import certify_command
 from .config import RunConfig, parse_eps, parse_param
-from .evaluate import silent
+from .console import names, progress, start_logging, whole
 from .report.table import checks_csv, checks_table
 from .result import Result
 from .run import run
@@ -140,8 +138,7 @@ def run_command(
         seed=seed,
     )
     log = start_logging(quiet)
-    bars = silent if quiet else progress_bars if sys.stderr.isatty() else progress_lines
-    result, folder = run(config, out=None if out is None else Path(out), progress=bars)
+    result, folder = run(config, out=None if out is None else Path(out), progress=progress(quiet))
     typer.echo((CHECK_FORMATS if checking else FORMATS)[format](result))
     log.info("kept in %s (%.0f s)", folder, result.timing["seconds"])
     failed = [i["message"] for i in result.indicators if not i["passed"]]
@@ -159,6 +156,9 @@ app.command("check", help="Run the indicators of attack failure on a few images:
 )
 
 
+app.command("certify")(certify_command)
+
+
 @app.command("list")
 def list_command(
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
@@ -170,56 +170,10 @@ def list_command(
     typer.echo(as_text(kinds) if format == "table" else json.dumps(kinds, indent=1))
 
 
-def names(text: str, kind: str) -> tuple[str, ...]:
-    found = tuple(name.strip() for name in text.split(","))
-    if "" in found:
-        raise ValueError(f"{kind} {text!r}: expected NAME[,NAME]")
-    return tuple(dict.fromkeys(found))
-
-
-def whole(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{name} {text!r}: expected auto or a whole number") from None
-
-
-def start_logging(quiet: bool) -> logging.Logger:
-    """Notices of the package on stderr, one line each."""
-    log = logging.getLogger("roodbench")
-    log.handlers.clear()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("roodbench: %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.WARNING if quiet else logging.INFO)
-    return log
-
-
-@contextmanager
-def progress_bars(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar with the time left for one population, on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(label, total=total)
-        yield lambda n: bars.advance(task, n)
-
-
-@contextmanager
-def progress_lines(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """One line per finished population, for logs."""
-    start = time.perf_counter()
-    yield lambda n: None
-    logging.getLogger("roodbench").info("%s: %d images in %.0f s", label, total, time.perf_counter() - start)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"run", "check", "list"}
+    commands = {"run", "check", "certify", "list"}
     if not arguments or (arguments[0] not in commands and arguments[0] not in ("--help", "--version")):
         if arguments and not arguments[0].startswith("-"):
             return fail(f"unknown command {arguments[0]!r}: expected one of {', '.join(sorted(commands))}", 2)

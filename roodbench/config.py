@@ -142,13 +142,13 @@ def check_eps(eps: float, norm: str, space: str) -> None:
         raise ValueError(f"epsilon {eps:g}: pixels lie in [0, 1]; did you mean {eps:g}/255?")
 
 
-def parse_eps(text: str) -> float:
+def parse_eps(text: str, name: str = "epsilon") -> float:
     """`8/255` or `0.03` as a number."""
     try:
         numerator, _, denominator = text.partition("/")
         return float(numerator) / (float(denominator) if denominator else 1.0)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"epsilon {text!r}: expected a number such as 8/255 or 0.03") from None
+        raise ValueError(f"{name} {text!r}: expected a number such as 8/255 or 0.03") from None
 
 
 def parse_param(text: str) -> tuple[str, Any]:

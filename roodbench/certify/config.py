@@ -1,0 +1,88 @@
+"""What `roodbench certify` certifies, at which radii, from how many samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from detectors import unknown
+
+from ..config import RunConfig
+from .bounds import largest_radius, samples_needed
+
+CERTIFIABLE = ("median", "ross", "ross-q")
+SHARES = {"median": 1, "ross": 2, "ross-q": 3}
+"""How many quantile statements share alpha."""
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {"ross": {"eta": 1e-3, "floored": True}}
+"""Hyper-parameters in the form that can be certified, over the published ones."""
+
+
+@dataclass(frozen=True)
+class CertifyConfig:
+    """Radii are in units of `run.norm` (pixels of [0, 1]); alpha is the joint error of all said at one radius."""
+
+    run: RunConfig = field(default_factory=lambda: RunConfig(detector=("median",), norm="l2"))
+    sigma: float = 0.25
+    radius: tuple[float, ...] = (0.1, 0.25, 0.5)
+    samples: int = 10_000
+    alpha: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in self.run.detector:
+            if name not in CERTIFIABLE:
+                raise ValueError(f"{unknown('certifiable detector', name, CERTIFIABLE)}: others have no certificate")
+        if not (self.sigma > 0 and math.isfinite(self.sigma)):
+            raise ValueError(f"sigma {self.sigma:g}: expected a number above 0")
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha {self.alpha:g}: expected a number between 0 and 1, such as 0.001")
+        if self.samples < 1:
+            raise ValueError(f"samples {self.samples}: expected at least 1")
+        if not self.radius:
+            raise ValueError("no radius given: expected R[,R]")
+        for radius in self.radius:
+            if not (radius > 0 and math.isfinite(radius)):
+                raise ValueError(f"radius {radius:g}: expected a number above 0, such as 0.25")
+        object.__setattr__(self, "radius", tuple(sorted(set(self.radius))))
+        copies = self.run.params.get("copies", self.run.params.get("N"))
+        if copies is not None and copies % 2 == 0:
+            raise ValueError(f"copies {copies}: expected an odd number, as {copies + 1}: the deployed median needs one")
+        if "sigma" in self.run.params:
+            raise ValueError("sigma is given as a parameter: give --sigma alone")
+
+    def run_config(self) -> RunConfig:
+        """The run's settings with the noise and the certifiable form of every detector."""
+        params = {"sigma": self.sigma, **self.run.params}
+        for name in self.run.detector:
+            params = {**DEFAULTS.get(name, {}), **params}
+        return replace(self.run, params=params)
+
+    def radii(self, dimension: int) -> dict[float, float]:
+        """Given radius -> its l2 radius: an linf ball of epsilon lies in the l2 ball of epsilon sqrt(d)."""
+        scale = math.sqrt(dimension) if self.run.norm == "linf" else 1.0
+        return {radius: radius * scale for radius in self.radius}
+
+    def check_reach(self, radii: Mapping[float, float], images: int) -> list[str]:
+        """A warning for every radius that N samples cannot certify; ValueError where they can certify none."""
+        worst = max(self.run.detector, key=lambda name: SHARES[name])
+        alpha = self.alpha / images / SHARES[worst]
+        most = largest_radius(self.samples, alpha)
+        lines = []
+        for given, radius in radii.items():
+            r = radius / self.sigma
+            if r > most:
+                lines.append(
+                    f"radius {given:g} is {r:.3g} sigma, beyond the {most:.3g} that {self.samples} samples can certify "
+                    f"at alpha {self.alpha:g} over {images} images: {needed(r, alpha)}, or sigma {radius / most:.3g}"
+                )
+        if len(lines) == len(radii):
+            raise ValueError(lines[0])
+        return lines
+
+
+def needed(r: float, alpha: float) -> str:
+    """How many samples a radius of r sigma takes."""
+    if r > 8:
+        return "no feasible number would do"
+    return f"{samples_needed(r, alpha)} samples would do"
