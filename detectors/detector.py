@@ -111,6 +111,10 @@ class Detector(nn.Module):
         """Network passes (forward, backward) that one score costs."""
         return 1, 0
 
+    def extremes(self) -> tuple[float, float]:
+        """The lowest and the highest score that any image can have; infinite where no bound is known."""
+        return -math.inf, math.inf
+
     def hyperparameters(self) -> dict[str, Any]:
         """The keyword-only arguments of the constructor with their values (a fitted one after `fit`)."""
         names = [name for name in keywords(type(self)) if name not in ("chunk", "seed")]
@@ -185,10 +189,6 @@ class Score(Detector):
 
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         raise NotImplementedError
-
-    def extremes(self) -> tuple[float, float]:
-        """The lowest and the highest score that any image can have; infinite where no bound is known."""
-        return -math.inf, math.inf
 
     def fit(self, train: Batches, val: Batches) -> Score:
         """One pass of the network over each split that the score needs, then `fit_outputs`."""

@@ -58,7 +58,7 @@ class Scored:
 
 def bounds_of(detector: Smoothed, y: np.ndarray, r: float, alpha: float, *, confident: bool = True) -> Bounds:
     """Certified bounds of a fitted detector in its population form, from sorted scores (n, N); r = radius / sigma."""
-    extremes = detector.base.extremes()  # type: ignore[operator]
+    extremes = detector.base.extremes()
     if isinstance(detector, ROSS):
         if not detector.floored:
             raise ValueError(f"{label_of(detector)}: D + eta has no certificate, give floored=True and eta, as 1e-3")
@@ -363,7 +363,7 @@ def detail_of(certifier: Certifier, found: Mapping[str, Scored]) -> dict[str, An
         "base": detector.base.name,
         "params": {**detector.base.hyperparameters(), **detector.hyperparameters()},
         "fitted": detector.fitted(),
-        "extremes": [number(v) for v in detector.base.extremes()],  # type: ignore[operator]
+        "extremes": [number(v) for v in detector.base.extremes()],
         "alpha_image": certifier.alpha,
         "passes_attack": {name: list(p) for name, p in certifier.passes.items()},
         "populations": populations,

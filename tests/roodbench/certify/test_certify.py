@@ -1,0 +1,377 @@
+"""`roodbench certify` on digits: the sandwich, the certificate and its verification, plans, resuming, mistakes."""
+
+import copy
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import ndtri
+
+import detectors
+import roodbench
+from detectors import Detector, Median
+from roodbench import cli
+from roodbench.attacker import EvaluationError
+from roodbench.certify import bounds as bounds_module
+from roodbench.certify import run as run_module
+from roodbench.certify.config import CertifyConfig
+from roodbench.certify.plan import plan
+from roodbench.certify.run import Certifier, bounds_of, certify, population
+from roodbench.certify.sampling import noisy_scores, sampler_of
+from roodbench.certify.verify import read, verify
+from roodbench.config import RunConfig
+from roodbench.evaluate import Evaluator
+from roodbench.store import Store
+
+RADIUS = 0.3
+SMALL = CertifyConfig(
+    run=RunConfig(detector=("median", "ross", "ross-q"), norm="l2", ood=("unseen-digits",), limit=12, compile="off"),
+    sigma=0.25,
+    radius=(0.1, RADIUS),
+    samples=600,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def certified(folder, digits_net):
+    return certify(SMALL, out=folder)
+
+
+def test_sandwich(certified):
+    result, _ = certified
+    assert len(result.rows) == 3 * 2 * 3
+    assert result.violations == []
+    for row in result.rows:
+        assert row.gauroc <= row.auroc_attacked <= row.auroc_clean + 1e-9
+        assert 0 <= row.gauroc_counted <= 1
+        deployed = row.deployed
+        assert deployed["certified"] <= deployed["attacked"] + 0.02
+        assert row.says_id == row.says_ood == 1
+        assert row.alpha_image == SMALL.alpha / 24
+        assert row.gfpr95 >= row.fpr95_clean
+    by = {(r.detector, r.radius, r.condition): r for r in result.rows}
+    for name in SMALL.run.detector:
+        near, far = (by[name, radius, "both"] for radius in SMALL.radius)
+        assert far.gauroc < near.gauroc
+        assert far.auroc_attacked < near.auroc_attacked
+        assert near.gauroc > 0.5  # and the certificate is worth something
+        assert by[name, RADIUS, "both"].gauroc <= min(by[name, RADIUS, c].gauroc for c in ("min", "max"))
+
+
+def test_files_and_table(certified):
+    result, folder = certified
+    assert {"result.json", "result.csv", "table.txt", "certificate.json"} <= {f.name for f in folder.iterdir()}
+    table = (folder / "table.txt").read_text()
+    assert "certified <= attacked" in table
+    assert "ross-q(gen)" in table
+    record = json.loads((folder / "result.json").read_text())
+    assert record["rows"][0]["gauroc"] == result.rows[0].gauroc
+    assert record["config"]["sigma"] == 0.25
+    certificate = json.loads((folder / "certificate.json").read_text())
+    assert certificate["schema"] == "roodbench-certificate/1"
+    assert certificate["threat"] == {"norm": "l2", "space": "pixel", "radii": [0.1, RADIUS]}
+    assert certificate["network"]["sha256"] == roodbench.load_model("digits-cnn").fingerprint()
+    entry = certificate["detectors"][1]
+    assert entry["fitted"].keys() >= {"tau"}
+    population = entry["populations"]["digits"]
+    assert len(population["bounds"]["0.3"]["lower"]) == len(population["images"]) == 12
+    lower, score, upper = (
+        population["bounds"]["0.3"]["lower"],
+        population["score"],
+        population["bounds"]["0.3"]["upper"],
+    )
+    assert all(a <= b <= c for a, b, c in zip(lower, score, upper, strict=True))
+
+
+def test_certificate_verifies(certified):
+    _, folder = certified
+    verdict = verify(read(folder / "certificate.json"), seed=5)
+    assert verdict.failures == []
+    assert verdict.images == 3 * 2 * 8
+    assert verdict.bounds == 3 * 2 * 8 * 2 * 3
+
+
+def forged_bound(certificate):
+    for population in certificate["detectors"][0]["populations"].values():
+        sides = population["bounds"]["0.3"]
+        sides["lower"] = [value + 0.5 for value in sides["lower"]]
+
+
+def forged_upper(certificate):
+    sides = certificate["detectors"][2]["populations"]["unseen-digits"]["bounds"]["0.1"]
+    sides["upper"] = [value - 0.5 for value in sides["upper"]]
+
+
+def forged_metric(certificate):
+    certificate["gauroc"][0]["gauroc"] += 0.01
+
+
+def forged_network(certificate):
+    certificate["network"]["sha256"] = "0" * 64
+
+
+def forged_images(certificate):
+    certificate["data"]["ID test: digits"]["sha256"] = "0" * 64
+
+
+def forged_tau(certificate):
+    certificate["detectors"][1]["fitted"]["tau"] += 0.1
+
+
+@pytest.mark.parametrize(
+    ("forge", "message"),
+    [
+        (forged_bound, "the lower bound .* at radius 0.3 is beyond"),
+        (forged_upper, "the upper bound .* at radius 0.1 is beyond"),
+        (forged_metric, "gauroc of unseen-digits, min at 0.1 is"),
+        (forged_network, "network sha256"),
+        (forged_images, "images of ID test: digits"),
+        (forged_tau, "fitted tau is"),
+    ],
+)
+def test_forgeries_are_found(certified, forge, message, tmp_path, capsys):
+    _, folder = certified
+    certificate = copy.deepcopy(read(folder / "certificate.json"))
+    forge(certificate)
+    file = tmp_path / "forged.json"
+    file.write_text(json.dumps(certificate))
+    assert cli.main(["certify", "--verify", str(file), "--seed", "1", "--quiet"]) == 1
+    err = capsys.readouterr().err
+    assert "the certificate does not hold" in err
+    assert pytest.importorskip("re").search(message, err)
+
+
+def test_command_verifies_what_it_certified(certified, capsys):
+    _, folder = certified
+    assert cli.main(["certify", "--verify", str(folder / "certificate.json"), "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith("holds: ")
+
+
+def test_the_strongest_attack_never_beats_a_bound(digits_net, tmp_path):
+    """200 steps of the l2 suite, image by image, in the population form; and the deployed detector against its own."""
+    run = replace(SMALL.run, detector=("ross-q",), limit=16, steps=200)
+    result, folder = certify(replace(SMALL, run=run, radius=(RADIUS,), samples=2000), out=tmp_path)
+    assert result.violations == []
+    both = next(row for row in result.rows if row.condition == "both")
+    assert both.gauroc <= both.auroc_attacked < both.auroc_clean
+
+
+def test_a_bound_that_is_too_tight_is_a_loud_error(certified, folder, monkeypatch):
+    """The same evidence under a claim of twice the radius: attacks contradict it, and nothing computed is lost."""
+    monkeypatch.setattr(
+        run_module, "median_bounds", lambda y, r, *rest, **more: bounds_module.median_bounds(y, 0.1 * r, *rest, **more)
+    )
+    run = replace(SMALL.run, detector=("median",))
+    with pytest.raises(EvaluationError, match="attacked past its bound at l2 radius"):
+        certify(replace(SMALL, run=run), out=folder)
+    kept = [json.loads((f / "result.json").read_text()) for f in folder.glob("certify-digits-median-*")]
+    assert any(record["violations"] for record in kept)
+
+
+class Linear(Detector):
+    """<w, x>: noisy scores are normal, every bound has a closed form."""
+
+    name = "linear"
+
+    def __init__(self, w):
+        super().__init__()
+        self.w = w
+
+    def forward(self, x, *, generator=None):
+        return (x.double() * self.w).flatten(1).sum(1)
+
+
+def test_linear_score_has_its_closed_form(digits):
+    """Median and ROSS-Q of many samples against the worst shift, along w; noise is not clipped to [0, 1]."""
+    bench = roodbench.load_benchmark("digits", limit=4, ood=["unseen-digits"])
+    w = torch.randn(1, 8, 8, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    sigma, radius, N, alpha = 0.4, 0.3, 40_000, 1e-3
+    detector = detectors.ROSSQ(Linear(w), sigma=sigma).fit(bench.id_train, bench.id_val)
+    sampler = Evaluator(sampler_of(detector), bench)
+    y = np.sort(noisy_scores(sampler, bench.id_test, N), 1)
+    mean = Linear(w)(bench.id_test.shard(0, 4)).numpy()
+    spread = sigma * float(w.norm())
+    assert y.mean(1) == pytest.approx(mean, abs=5 * spread / N**0.5)
+    assert y.std(1) == pytest.approx(spread, rel=0.02)
+    found = bounds_of(Median(Linear(w), sigma=sigma), y, radius / sigma, alpha)
+    shift = radius * float(w.norm())
+    noise = 6 * spread / N**0.5
+    assert (found.lower <= mean - shift + 1e-9).all()
+    assert (found.upper >= mean + shift - 1e-9).all()
+    assert found.lower == pytest.approx(mean - shift, abs=noise)
+    assert found.upper == pytest.approx(mean + shift, abs=noise)
+    rossq = bounds_of(detector, y, radius / sigma, alpha)
+    tau, R = detector.fitted()["tau"], 2 * spread * -float(ndtri(0.05))
+    for image in range(4):
+        for moved in np.linspace(-shift, shift, 9):  # R of a linear score never changes
+            m = mean[image] + moved
+            score = min(m, tau) + max(m - tau, 0) * (1 + detector.gain / R)
+            assert rossq.lower[image] <= score <= rossq.upper[image]
+
+
+def test_n_forwards_an_image_and_nothing_more(digits_net, digits):
+    bench = roodbench.load_benchmark("digits", limit=70, ood=["unseen-digits"])
+    passed = []
+    handle = digits_net.register_forward_hook(lambda *_: None)
+    outputs = digits_net.outputs
+    try:
+        digits_net.outputs = lambda x: passed.append((len(x), torch.is_grad_enabled())) or outputs(x)
+        detector = Median(detectors.create("gen", digits_net), copies=1, sigma=0.2)
+        noisy_scores(Evaluator(detector, bench), bench.id_test, 120)
+    finally:
+        handle.remove()
+        del digits_net.outputs
+    assert sum(n for n, _ in passed) == 70 * 120
+    assert not any(grad for _, grad in passed)
+
+
+def test_more_samples_only_add_blocks(digits_net, tmp_path, monkeypatch):
+    bench = roodbench.load_benchmark("digits", limit=5, ood=["unseen-digits"])
+    detector = Median(detectors.create("gen", digits_net), copies=1, sigma=0.2)
+    drawn, matrix = [], Median.matrix
+
+    def counted(self, x, *, generator, n=None):
+        drawn.append(n)
+        return matrix(self, x, generator=generator, n=n)
+
+    monkeypatch.setattr(Median, "matrix", counted)
+    evaluator = Evaluator(detector, bench, store=Store(tmp_path), key={"who": "gen"})
+    first = noisy_scores(evaluator, bench.id_test, 2000)
+    assert drawn == [1000, 1000]
+    again = noisy_scores(evaluator, bench.id_test, 3500)
+    assert drawn == [1000, 1000, 1000, 500]
+    assert np.array_equal(again[:, :2000], first)
+    assert np.array_equal(noisy_scores(evaluator, bench.id_test, 1500)[:, :1000], first[:, :1000])
+
+
+def test_a_non_finite_score_names_its_image(digits_net):
+    bench = roodbench.load_benchmark("digits", limit=5, ood=["unseen-digits"])
+
+    class Broken(Linear):
+        def forward(self, x, *, generator=None):
+            s = super().forward(x)
+            s[2] = math.nan
+            return s
+
+    detector = Median(Broken(torch.ones(1, 8, 8, dtype=torch.double)), copies=1, sigma=0.1)
+    with pytest.raises(EvaluationError, match=r"median\(linear\): score nan .* digits, index 2"):
+        noisy_scores(Evaluator(detector, bench), bench.id_test, 10)
+
+
+def test_population_form_is_the_detector_on_all_samples(digits_net):
+    bench = roodbench.load_benchmark("digits", limit=40, ood=["unseen-digits"])
+    for name, params in (("median", {}), ("ross", {"floored": True, "eta": 1e-3}), ("ross-q", {})):
+        detector = detectors.create(name, digits_net, sigma=0.2, **params).fit(bench.id_train, bench.id_val)
+        y = np.random.default_rng(0).normal(-2, 1, size=(130, 50))
+        whole = detector.combine(torch.from_numpy(y.T)).numpy()
+        assert population(detector, y) == pytest.approx(whole, abs=1e-12)
+
+
+def test_ross_as_published_has_no_certificate(digits_net):
+    bench = roodbench.load_benchmark("digits", limit=4, ood=["unseen-digits"])
+    detector = detectors.create("ross", digits_net).fit(bench.id_train, bench.id_val)
+    with pytest.raises(ValueError, match="give floored=True"):
+        bounds_of(detector, np.zeros((2, 30)), 0.1, 0.01)
+    with pytest.raises(ValueError, match="has no certificate: expected one of median, ross, ross-q"):
+        bounds_of(detectors.create("mad", digits_net), np.zeros((2, 30)), 0.1, 0.01)
+
+
+def test_plan_names_what_would_do(digits_net):
+    plans = plan(replace(SMALL, sigma=0.05, radius=(0.1, 0.25, 0.5)))
+    assert [p.radius for p in plans[:3]] == [0.1, 0.25, 0.5]
+    for p in plans:
+        alpha = SMALL.alpha / 24 / {"median": 1, "ross": 2, "ross-q": 3}[p.detector]
+        assert bounds_module.largest_radius(SMALL.samples, alpha) * p.least_sigma == pytest.approx(p.radius)
+        assert p.r == pytest.approx(p.radius / 0.05)
+        assert p.seconds > 0
+        if p.least_samples != math.inf:
+            n = int(p.least_samples)
+            assert bounds_module.rank(n, -p.r, alpha, lower=True) >= 1
+            assert bounds_module.rank(n - 1, -p.r, alpha, lower=True) == 0
+    assert plans[2].least_samples == math.inf
+
+
+def test_linf_is_certified_through_the_l2_ball():
+    config = replace(SMALL, run=replace(SMALL.run, norm="linf"), radius=(2 / 255,))
+    assert config.radii(3072) == {2 / 255: pytest.approx(0.435, abs=5e-4)}
+
+
+MISTAKES = {
+    "--sigma 0": "sigma 0: expected a number above 0",
+    "--sigma -1": "sigma -1: expected a number above 0",
+    "--alpha 0": "alpha 0: expected a number between 0 and 1",
+    "--alpha 1": "alpha 1: expected a number between 0 and 1",
+    "--radius 0": "radius 0: expected a number above 0",
+    "--radius far": "radius 'far': expected a number",
+    "--radius 5": "radius 5 is 20 sigma, beyond the",
+    "--radius 1 --samples 100": "samples would do, or sigma",
+    "--samples 0": "samples 0: expected at least 1",
+    "--param copies=24": "copies 24: expected an odd number, as 25",
+    "--param sigma=0.1": "give --sigma alone",
+    "--detector ross --base ebo": "ross(ebo) has no certificate: ebo is unbounded",
+    "--detector mad": "unknown certifiable detector 'mad': expected one of median, ross, ross-q",
+    "--detector ros": "unknown detector 'ros': did you mean 'ross'?",
+    "--norm l1": "unknown norm 'l1'",
+    "--verify /nowhere.json": "certificate '/nowhere.json': No such file",
+    "--attack min": "unknown attack 'min'",
+    "--format xml": "unknown format 'xml'",
+}
+
+
+@pytest.mark.usefixtures("digits_net")
+@pytest.mark.parametrize("arguments", MISTAKES)
+def test_mistakes_get_one_line_and_exit_2(arguments, tmp_path, capsys):
+    assert cli.main(["certify", *arguments.split(), "--limit", "4", "--out", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert MISTAKES[arguments] in err
+    assert err.count("\n") == 1
+
+
+def test_a_radius_out_of_reach_is_reported_beside_one_within(digits_net, tmp_path, capsys):
+    arguments = "--radius 0.05,2 --sigma 0.2 --samples 300 --limit 4 --ood photos --attack none --format json"
+    assert cli.main(["certify", *arguments.split(), "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    near, far = (r for r in json.loads(out)["rows"] if r["condition"] == "both")
+    assert "radius 2 is 10 sigma" in err
+    assert (near["says_id"], far["says_id"], far["gauroc"]) == (1, 0, 0)
+    assert "no feasible number would do" in far["reasons"][0]
+    assert near["reasons"] == []
+    assert near["auroc_attacked"] is None
+
+
+def test_plan_command(capsys, digits_net):
+    assert (
+        cli.main(["certify", "--plan", "--radius", "0.1,2", "--sigma", "0.2", "--limit", "4", "--samples", "1000"]) == 0
+    )
+    out = capsys.readouterr().out
+    assert "least sigma for 1000 samples" in out
+    assert "no feasible number" in out
+
+
+def test_reads_no_other_file(tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        read(file)
+    file.write_text('{"schema": "roodbench-certificate/9"}')
+    with pytest.raises(ValueError, match="has schema 'roodbench-certificate/9'"):
+        read(file)
+
+
+def test_certifier_is_usable_from_python(digits_net):
+    bench = roodbench.load_benchmark("digits", limit=6, ood=["photos"])
+    median = detectors.create("median", digits_net, base="ebo", sigma=0.25).fit(bench.id_train, bench.id_val)
+    config = replace(SMALL, run=replace(SMALL.run, attack="none"), samples=500, radius=(0.2,))
+    certifier = Certifier(median, bench, config, {0.2: 0.2})
+    found = certifier.clean()
+    rows = certifier.rows(found)
+    assert [row.condition for row in rows] == ["min", "max", "both"]
+    assert all(row.base == "ebo" for row in rows)
