@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -81,14 +82,10 @@ def test_files_and_table(certified):
     assert certificate["network"]["sha256"] == roodbench.load_model("digits-cnn").fingerprint()
     entry = certificate["detectors"][1]
     assert entry["fitted"].keys() >= {"tau"}
-    population = entry["populations"]["digits"]
-    assert len(population["bounds"]["0.3"]["lower"]) == len(population["images"]) == 12
-    lower, score, upper = (
-        population["bounds"]["0.3"]["lower"],
-        population["score"],
-        population["bounds"]["0.3"]["upper"],
-    )
-    assert all(a <= b <= c for a, b, c in zip(lower, score, upper, strict=True))
+    own = entry["populations"]["digits"]
+    sides = own["bounds"]["0.3"]
+    assert len(sides["lower"]) == len(own["images"]) == 12
+    assert all(a <= b <= c for a, b, c in zip(sides["lower"], own["score"], sides["upper"], strict=True))
 
 
 def test_certificate_verifies(certified):
@@ -100,8 +97,8 @@ def test_certificate_verifies(certified):
 
 
 def forged_bound(certificate):
-    for population in certificate["detectors"][0]["populations"].values():
-        sides = population["bounds"]["0.3"]
+    for images in certificate["detectors"][0]["populations"].values():
+        sides = images["bounds"]["0.3"]
         sides["lower"] = [value + 0.5 for value in sides["lower"]]
 
 
@@ -146,7 +143,7 @@ def test_forgeries_are_found(certified, forge, message, tmp_path, capsys):
     assert cli.main(["certify", "--verify", str(file), "--seed", "1", "--quiet"]) == 1
     err = capsys.readouterr().err
     assert "the certificate does not hold" in err
-    assert pytest.importorskip("re").search(message, err)
+    assert re.search(message, err)
 
 
 def test_command_verifies_what_it_certified(certified, capsys):
@@ -158,7 +155,7 @@ def test_command_verifies_what_it_certified(certified, capsys):
 def test_the_strongest_attack_never_beats_a_bound(digits_net, tmp_path):
     """200 steps of the l2 suite, image by image, in the population form; and the deployed detector against its own."""
     run = replace(SMALL.run, detector=("ross-q",), limit=16, steps=200)
-    result, folder = certify(replace(SMALL, run=run, radius=(RADIUS,), samples=2000), out=tmp_path)
+    result, _ = certify(replace(SMALL, run=run, radius=(RADIUS,), samples=2000), out=tmp_path)
     assert result.violations == []
     both = next(row for row in result.rows if row.condition == "both")
     assert both.gauroc <= both.auroc_attacked < both.auroc_clean
@@ -166,9 +163,8 @@ def test_the_strongest_attack_never_beats_a_bound(digits_net, tmp_path):
 
 def test_a_bound_that_is_too_tight_is_a_loud_error(certified, folder, monkeypatch):
     """The same evidence under a claim of twice the radius: attacks contradict it, and nothing computed is lost."""
-    monkeypatch.setattr(
-        run_module, "median_bounds", lambda y, r, *rest, **more: bounds_module.median_bounds(y, 0.1 * r, *rest, **more)
-    )
+    whole = bounds_module.median_bounds
+    monkeypatch.setattr(run_module, "median_bounds", lambda y, r, *rest, **more: whole(y, 0.1 * r, *rest, **more))
     run = replace(SMALL.run, detector=("median",))
     with pytest.raises(EvaluationError, match="attacked past its bound at l2 radius"):
         certify(replace(SMALL, run=run), out=folder)
@@ -203,7 +199,7 @@ def test_linear_score_has_its_closed_form(digits):
     assert y.std(1) == pytest.approx(spread, rel=0.02)
     found = bounds_of(Median(Linear(w), sigma=sigma), y, radius / sigma, alpha)
     shift = radius * float(w.norm())
-    noise = 6 * spread / N**0.5
+    noise = 10 * spread / N**0.5
     assert (found.lower <= mean - shift + 1e-9).all()
     assert (found.upper >= mean + shift - 1e-9).all()
     assert found.lower == pytest.approx(mean - shift, abs=noise)
@@ -220,14 +216,12 @@ def test_linear_score_has_its_closed_form(digits):
 def test_n_forwards_an_image_and_nothing_more(digits_net, digits):
     bench = roodbench.load_benchmark("digits", limit=70, ood=["unseen-digits"])
     passed = []
-    handle = digits_net.register_forward_hook(lambda *_: None)
     outputs = digits_net.outputs
     try:
         digits_net.outputs = lambda x: passed.append((len(x), torch.is_grad_enabled())) or outputs(x)
         detector = Median(detectors.create("gen", digits_net), copies=1, sigma=0.2)
         noisy_scores(Evaluator(detector, bench), bench.id_test, 120)
     finally:
-        handle.remove()
         del digits_net.outputs
     assert sum(n for n, _ in passed) == 70 * 120
     assert not any(grad for _, grad in passed)
