@@ -30,6 +30,8 @@ RATIOS = [
     ("EOT-PGD on ROSS", "test_attack", "ours[ross-float32]", "peer_torchattacks_eotpgd", 0.35),
     ("EOT-PGD on ROSS, bfloat16", "test_attack", "ours[ross-bfloat16]", "floor[ross-80-bfloat16]", 1.10),
     ("EOT-PGD on ROSS, bfloat16", "test_attack", "ours[ross-bfloat16]", "peer_torchattacks_eotpgd", 0.35),
+    ("Certification, MSP, N = 32", "test_certify", "ours[msp]", "floor", 1.10),
+    ("Certification, GEN, N = 32", "test_certify", "ours[gen]", "floor", 1.10),
 ]
 """What, file, ours, other, and the ratio aimed at."""
 

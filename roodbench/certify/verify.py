@@ -21,8 +21,9 @@ from ..evaluate import Evaluator, Progress, silent
 from ..memory import use_threads
 from ..run import create, identity, load, prepared
 from .gauroc import gauroc, gfpr95
+from .population import bounds_of
 from .result import SCHEMA
-from .run import CONDITIONS, bounds_of
+from .rows import CONDITIONS
 from .sampling import BLOCK, block, sampler_of
 
 IMAGES = 8

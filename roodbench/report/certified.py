@@ -96,9 +96,16 @@ def curve(rows: Sequence[CertifiedRow]) -> str | None:
             axes.plot(
                 x, [own[0].auroc_clean, *(r.gauroc for r in own)], color=colour, marker="o", label=f"{label} certified"
             )
-            if own[0].auroc_attacked is not None:
-                attacked = [own[0].auroc_clean, *(r.auroc_attacked for r in own)]
-                axes.plot(x, attacked, color=colour, marker="x", linestyle="--", label=f"{label} attacked")
+            reached = [r.auroc_attacked for r in own if r.auroc_attacked is not None]
+            if len(reached) == len(own):
+                axes.plot(
+                    x,
+                    [own[0].auroc_clean, *reached],
+                    color=colour,
+                    marker="x",
+                    linestyle="--",
+                    label=f"{label} attacked",
+                )
         axes.set(title=ood, xlabel=f"radius ({rows[0].norm})", ylabel="AUROC, both", ylim=(-0.02, 1.02))
         axes.legend(fontsize="small")
     out = io.StringIO()

@@ -12,7 +12,7 @@ import detectors
 from roodbench.models import Classifier
 from roodbench.models.resnet import ResNet
 
-NAMES = ["median", "mad", "cov", "ross"]
+NAMES = ["median", "mad", "cov", "ross", "ross-q"]
 
 
 def generator(seed=0):
@@ -21,7 +21,7 @@ def generator(seed=0):
 
 def make(name, net, **params):
     detector = detectors.create(name, net, base=params.pop("base", "gen"), sigma=params.pop("sigma", 0.1), **params)
-    if name == "ross":
+    if name.startswith("ross"):
         detector.tau, detector.spread = -2.0, 0.7
     return detector
 
@@ -35,10 +35,14 @@ def combined_by_hand(name, s, tau=-2.0, gain=0.01, eta=1e-12):
         out.append({"median": m, "mad": -d, "cov": -d / (m + 1e-12)}.get(name))
         if name == "ross":
             out[-1] = m if m <= tau else tau + (m - tau) * (1 + gain / (d + eta))
+        if name == "ross-q":
+            ranked, n = np.sort(column), len(column)
+            spread = ranked[-(-19 * n // 20) - 1] - ranked[-(-n // 20) - 1]  # ceil(0.95 n), ceil(0.05 n)
+            out[-1] = m if m <= tau else tau + (m - tau) * (1 + gain / max(spread, 1e-3))
     return np.array(out)
 
 
-@pytest.mark.parametrize("n", [1, 4, 25])
+@pytest.mark.parametrize("n", [1, 4, 20, 25, 100])
 @pytest.mark.parametrize("name", NAMES)
 def test_combination(name, n, smooth):
     s = torch.randn(n, 40, generator=generator(), dtype=torch.double) - 2
@@ -194,3 +198,17 @@ def test_peak_memory_does_not_grow_with_copies(images, few):
     assert peaks[few] > 50e6  # the activations of 64 images are what is measured
     assert peaks[64] <= 1.1 * peaks[few]
     assert peaks[few] <= 1.1 * peaks[64]
+
+
+def test_the_certifiable_form_of_ross_divides_by_the_larger_of_deviation_and_eta(smooth):
+    s = torch.stack([torch.full((9,), -1.0), torch.linspace(-1.5, -0.5, 9)], 1).double()
+    ross = make("ross", smooth, eta=0.1, floored=True)
+    deviations = [0.1, (s[:, 1] + 1).abs().mean().item()]  # the first image's is 0
+    wanted = [-2.0 + 1.0 * (1 + 0.01 / d) for d in deviations]
+    np.testing.assert_allclose(ross.combine(s).numpy(), wanted, rtol=1e-12)
+
+
+def test_ross_q_refuses_a_tail_beyond_the_median(smooth):
+    for tail in (0.0, 0.5, -1.0):
+        with pytest.raises(ValueError, match="expected a number between 0 and"):
+            make("ross-q", smooth, tail=tail)

@@ -17,10 +17,12 @@ from detectors import Detector, Median
 from roodbench import cli
 from roodbench.attacker import EvaluationError
 from roodbench.certify import bounds as bounds_module
-from roodbench.certify import run as run_module
+from roodbench.certify import population as population_module
 from roodbench.certify.config import CertifyConfig
 from roodbench.certify.plan import plan
-from roodbench.certify.run import Certifier, bounds_of, certify, population
+from roodbench.certify.population import Certifier, bounds_of, population
+from roodbench.certify.rows import rows_of
+from roodbench.certify.run import certify
 from roodbench.certify.sampling import noisy_scores, sampler_of
 from roodbench.certify.verify import read, verify
 from roodbench.config import RunConfig
@@ -164,7 +166,9 @@ def test_the_strongest_attack_never_beats_a_bound(digits_net, tmp_path):
 def test_a_bound_that_is_too_tight_is_a_loud_error(certified, folder, monkeypatch):
     """The same evidence under a claim of twice the radius: attacks contradict it, and nothing computed is lost."""
     whole = bounds_module.median_bounds
-    monkeypatch.setattr(run_module, "median_bounds", lambda y, r, *rest, **more: whole(y, 0.1 * r, *rest, **more))
+    monkeypatch.setattr(
+        population_module, "median_bounds", lambda y, r, *rest, **more: whole(y, 0.1 * r, *rest, **more)
+    )
     run = replace(SMALL.run, detector=("median",))
     with pytest.raises(EvaluationError, match="attacked past its bound at l2 radius"):
         certify(replace(SMALL, run=run), out=folder)
@@ -366,6 +370,6 @@ def test_certifier_is_usable_from_python(digits_net):
     config = replace(SMALL, run=replace(SMALL.run, attack="none"), samples=500, radius=(0.2,))
     certifier = Certifier(median, bench, config, {0.2: 0.2})
     found = certifier.clean()
-    rows = certifier.rows(found)
+    rows = rows_of(certifier, found)
     assert [row.condition for row in rows] == ["min", "max", "both"]
     assert all(row.base == "ebo" for row in rows)

@@ -1,0 +1,50 @@
+"""Time of a certification: noisy scores against N bare forward passes, and bounds of 10^4 images from 10^4 scores."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+
+import detectors
+from benchmarks.conftest import SIGMA
+from detectors import Median
+from roodbench.certify.bounds import Gain, median_bounds, ross_bounds, ross_q_bounds
+from roodbench.certify.sampling import noisy_scores
+from roodbench.data import ImageSet
+from roodbench.evaluate import Evaluator
+
+N = 32
+
+
+@pytest.mark.benchmark(group="certify")
+@pytest.mark.parametrize("base", ["msp", "gen"])
+def test_ours(base, timed, setting):
+    net = setting.fast
+    images = ImageSet("images", "ID test", setting.y.cpu().numpy(), setting.x.cpu().numpy)
+    median = Median(detectors.create(base, net), copies=1, sigma=SIGMA, chunk=net.backbone.batch)
+    sampler = Evaluator(median, cast(Any, None), device=setting.x.device)
+    timed(lambda: noisy_scores(sampler, images, N), floor=[N, 0])
+
+
+@pytest.mark.benchmark(group="certify")
+def test_floor(timed, setting):
+    """N bare forward passes."""
+    timed(torch.no_grad()(lambda: [setting.fast(setting.x) for _ in range(N)]))
+
+
+@pytest.mark.benchmark(group="bounds")
+@pytest.mark.parametrize("name", ["sort", "median", "ross", "ross-q"])
+def test_bounds(name, timed):
+    """Of 10^4 images from 10^4 scores each; `sort` is what comes before them."""
+    y = np.random.default_rng(0).random((10**4, 10**4), dtype=np.float32)
+    ordered, gain = np.sort(y, axis=1), Gain(0.3)
+    run = {
+        "sort": lambda: np.sort(y, axis=1),
+        "median": lambda: median_bounds(ordered, 1.0, 1e-6, (0.0, 1.0)),
+        "ross": lambda: ross_bounds(ordered, 1.0, 1e-6, gain, (0.0, 1.0)),
+        "ross-q": lambda: ross_q_bounds(ordered, 1.0, 1e-6, gain, (0.0, 1.0)),
+    }
+    timed(run[name])

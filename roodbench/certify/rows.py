@@ -1,0 +1,156 @@
+"""certified <= attacked <= clean: the rows of a certification, and what an attack would disprove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from detectors import ROSS
+
+from .. import metrics
+from ..parts import label_of
+from .bounds import Bounds, Gain
+from .config import SHARES, needed
+from .deployed import deployed_auroc
+from .gauroc import counted, gauroc, gfpr95
+from .population import Certifier, Scored, bounds_of
+from .result import CertifiedRow
+
+CONDITIONS = {"min": (True, False), "max": (False, True), "both": (True, True)}
+"""Whether ID and OOD are bounded (or attacked) within the radius; else they are bounded at radius 0."""
+
+
+def rows_of(certifier: Certifier, found: Mapping[str, Scored]) -> list[CertifiedRow]:
+    """One row per radius, OOD set and condition."""
+    own = found[certifier.bench.id_test.name]
+    return [
+        row_of(certifier, own, found[name], given, radius, condition)
+        for given, radius in certifier.radii.items()
+        for name in certifier.bench.ood
+        for condition in CONDITIONS
+    ]
+
+
+def row_of(
+    certifier: Certifier, own: Scored, other: Scored, given: float, radius: float, condition: str
+) -> CertifiedRow:
+    """Clean, attacked and certified metrics of ID against one OOD set."""
+    run, detector, n_id, n_ood = certifier.config.run, certifier.detector, len(own.images), len(other.images)
+    near, far = (radius if bounded else 0.0 for bounded in CONDITIONS[condition])
+    bound_id, bound_ood = certifier.bounds(own, near), certifier.bounds(other, far)
+    threshold = bound_id if condition == "both" else certifier.bounds(own, 0.0)
+    single = certifier.config.alpha  # of one image, for the counted form
+    loose_id, loose_ood = (bounds_of(detector, s.y, d / detector.sigma, single) for s, d in ((own, near), (other, far)))
+    reasons = reasons_of(certifier, given, radius, bound_id, bound_ood, condition)
+    clean = metrics.components(own.clean, other.clean)
+    attacked = None
+    if own.attacked and other.attacked:
+        moved = own.attacked[radius] if near else own, other.attacked[radius] if far else other
+        attacked = metrics.components(moved[0].clean, moved[1].clean)
+    deployed: dict[str, float | None] = {
+        "clean": metrics.auroc(own.deployed, other.deployed),
+        "attacked": None if attacked is None else metrics.auroc(moved[0].deployed, moved[1].deployed),
+        "certified": deployed_of(certifier, own, other, near, far),
+    }
+    return CertifiedRow(
+        detector=detector.name,
+        base=detector.base.name,
+        params={**detector.base.hyperparameters(), **detector.hyperparameters()},
+        benchmark=certifier.bench.name,
+        model=getattr(detector.base.net, "name", None),
+        ood=other.images.name,
+        group=certifier.bench.groups[other.images.name],
+        condition=condition,
+        sigma=detector.sigma,
+        samples=certifier.config.samples,
+        alpha=certifier.config.alpha,
+        alpha_image=certifier.alpha,
+        norm=run.norm,
+        radius=given,
+        radius_l2=radius,
+        n_id=n_id,
+        n_ood=n_ood,
+        auroc_clean=clean.value,
+        auroc_clean_ci=clean.interval().ci,
+        auroc_attacked=None if attacked is None else attacked.value,
+        auroc_attacked_ci=None if attacked is None else attacked.interval().ci,
+        gauroc=gauroc(bound_id.lower, bound_ood.upper),
+        gauroc_counted=max(
+            0.0, gauroc(loose_id.lower, loose_ood.upper) - counted(n_id, n_ood, single, certifier.config.alpha)
+        ),
+        gfpr95=gfpr95(threshold.lower, bound_ood.upper),
+        fpr95_clean=metrics.fpr95_id(own.clean, other.clean),
+        says_id=float(1 - bound_id.vacuous_lower.mean()),
+        says_ood=float(1 - bound_ood.vacuous_upper.mean()),
+        reasons=reasons,
+        copies=detector.copies,
+        deployed=deployed,
+    )
+
+
+def deployed_of(certifier: Certifier, own: Scored, other: Scored, near: float, far: float) -> float:
+    """The certified AUROC of the median of n draws, or of a detector that lies between it and its largest gain."""
+    detector, highest = certifier.detector, None
+    if isinstance(detector, ROSS):
+        gain = Gain(detector.fitted()["tau"], detector.gain, detector.eta)
+        highest = lambda m: gain(m, np.zeros_like(m))  # noqa: E731
+    r_id, r_ood = near / detector.sigma, far / detector.sigma
+    return deployed_auroc(own.y, other.y, detector.copies, r_id, r_ood, certifier.alpha, highest=highest)
+
+
+def reasons_of(
+    certifier: Certifier, given: float, radius: float, bound_id: Bounds, bound_ood: Bounds, condition: str
+) -> list[str]:
+    """Why bounds say nothing, or little."""
+    found = []
+    if bound_id.vacuous_lower.any() or bound_ood.vacuous_upper.any():
+        N, r = certifier.config.samples, radius / certifier.detector.sigma
+        remedy = needed(r, certifier.alpha / SHARES[certifier.detector.name])
+        found.append(f"radius {given:g}: {N} samples say nothing at {r:.3g} sigma, {remedy}")
+    if bound_ood.at_eta is not None and CONDITIONS[condition][1] and bound_ood.at_eta.any():
+        share = float(bound_ood.at_eta.mean())
+        found.append(
+            f"radius {given:g}: the instability of {share:.0%} of OOD images may vanish, eta bounds their score"
+        )
+    return found
+
+
+def violations_of(certifier: Certifier, found: Mapping[str, Scored], rows: Sequence[CertifiedRow]) -> list[str]:
+    """Where an attack proves a bound wrong: beyond alpha per image, beyond 3 standard errors of the draws' noise.
+
+    certified <= attacked <= clean holds for one detector; either a bound or an attack has a bug otherwise.
+    """
+    label, lines = label_of(certifier.detector), []
+    for name, clean in found.items():
+        for radius, moved in clean.attacked.items():
+            claim, seen = certifier.bounds(clean, radius), certifier.bounds(moved, 0.0)
+            is_id = name == certifier.bench.id_test.name
+            bad = seen.upper < claim.lower if is_id else seen.lower > claim.upper
+            past = f"is attacked past its bound at l2 radius {radius:g}"
+            lines += [f"{label}: {name}, index {i} ({clean.images.names[i]}) {past}" for i in np.flatnonzero(bad)]
+    own = found[certifier.bench.id_test.name]
+    for row in rows:
+        few, few_attacked = row.deployed["certified"], row.deployed["attacked"]
+        if row.auroc_attacked is None or few is None or few_attacked is None:
+            continue
+        near, far = CONDITIONS[row.condition]
+        other, radius = found[row.ood], row.radius_l2
+        moved_id, moved_ood = own.attacked[radius] if near else own, other.attacked[radius] if far else other
+        attacked = aurocs(moved_id.parts, moved_ood.parts)
+        rise = attacked - aurocs(own.parts, other.parts)
+        as_deployed = aurocs(moved_id.deployed, moved_ood.deployed)
+        for what, low, high, values in (
+            ("certified above attacked", row.gauroc, row.auroc_attacked, attacked),
+            ("attacked above clean", row.auroc_attacked, row.auroc_clean, rise),
+            ("certified above attacked as deployed", few, few_attacked, as_deployed),
+        ):
+            if low > high + 3 * values.std(ddof=1) / len(values) ** 0.5 + 1e-9:
+                where = f"{label}: {row.ood}, {row.condition} at l2 radius {radius:g}"
+                lines.append(f"{where}: {what}, AUROC {low:.4f} > {high:.4f}")
+    return lines
+
+
+def aurocs(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """One AUROC per part, or per draw, of the scores (R, n) and (R, m)."""
+    return np.array([metrics.auroc(*pair) for pair in zip(own, other, strict=True)])
