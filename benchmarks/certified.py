@@ -1,6 +1,7 @@
 """The study reports/certified: what can be proved of median, ROSS and ROSS-Q, over noise, radius, base and network.
 
 usage: python -m benchmarks.certified [--data-root DATA --weights DIR] [--out reports/certified] [--runs DIR]
+           [--images 50] [--samples 2000]
 
 Digits with 10,000 samples an image and the l2 suite at every radius; real CIFAR-10 against texture with 2,000 samples.
 On CIFAR-10 the attacks run for the adversarially trained network over GEN, and for ResNet-20 at the noise and radius
@@ -46,16 +47,16 @@ def configs(options: argparse.Namespace) -> Iterator[tuple[str, CertifyConfig]]:
             "data_root": str(options.data_root),
             "model": model,
             "checkpoint": str(options.weights / file),
-            "limit": 50,
+            "limit": options.images,
         }
         for sigma in SIGMAS:
             for base in BASES:
                 attack = "both" if base == "gen" and model == "cifar-at-resnet2b" else "none"
                 run = RunConfig(detector=DETECTORS, base=base, attack=attack, **settings)
-                yield f"{model}-{base}-{sigma}", CertifyConfig(run, sigma, RADII, samples=2000)
+                yield f"{model}-{base}-{sigma}", CertifyConfig(run, sigma, RADII, samples=options.samples)
     detector, sigma, radius = ATTACKED
     run = RunConfig(detector=(detector,), base="gen", **settings)
-    yield f"cifar-resnet20-gen-{sigma}-attacked", CertifyConfig(run, sigma, (radius,), samples=2000)
+    yield f"cifar-resnet20-gen-{sigma}-attacked", CertifyConfig(run, sigma, (radius,), samples=options.samples)
 
 
 def write_table(folder: Path, names: list[str]) -> None:
@@ -100,6 +101,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="folder with the networks' safetensors")
     parser.add_argument("--out", type=Path, default=Path("reports/certified"))
     parser.add_argument("--runs", type=Path, help="where scores and attacks are kept; default the user's cache")
+    parser.add_argument("--images", type=int, default=50, help="of CIFAR-10 and texture each")
+    parser.add_argument("--samples", type=int, default=2000, help="of every CIFAR-10 image")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     names = []

@@ -1,7 +1,7 @@
 """The study reports/ross-under-attack: the published evaluation of ROSS and PRO against the suite, on real CIFAR-10.
 
 usage: python -m benchmarks.ross_under_attack --data-root DATA --weights DIR [--out reports/ross-under-attack]
-           [--bases gen,fdbd] [--images 100] [--runs DIR]
+           [--bases gen,fdbd] [--images 100] [--larger-eps 8] [--runs DIR]
 
 For every network, detector and base: the protocol ross-2026 (transfer in normalised space) and the suite (pixel space)
 at the same radius in pixels. Finished populations are kept under --runs and finished records under --out: the same
@@ -41,7 +41,7 @@ def configs(options: argparse.Namespace) -> Iterator[tuple[str, RunConfig]]:
                             base=base,
                             params=params,
                             protocol=protocol,
-                            eps=tuple(radius * unit / 255 for radius in radii),
+                            eps=tuple(radius * unit / 255 for radius in (*radii, *options.larger_eps)),
                             benchmark="cifar10",
                             ood=("texture", "cifar100"),
                             data_root=str(options.data_root),
@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="where finished populations are kept; default the user's cache")
     parser.add_argument("--bases", default="gen,fdbd")
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--larger-eps", type=float, nargs="*", default=[], help="further radii, times 255")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     names = []
