@@ -90,6 +90,13 @@ def test_files_and_table(certified):
     assert all(a <= b <= c for a, b, c in zip(sides["lower"], own["score"], sides["upper"], strict=True))
 
 
+def test_symbols_of_the_papers_are_verified_too(digits_net, tmp_path):
+    run = replace(SMALL.run, detector=("ross-q",), attack="none", params={"lambda": 0.05, "N": 15}, limit=4)
+    result, folder = certify(replace(SMALL, run=run, samples=300, radius=(0.1,)), out=tmp_path)
+    assert (result.rows[0].params["gain"], result.rows[0].copies) == (0.05, 15)
+    assert verify(read(folder / "certificate.json"), seed=2).failures == []
+
+
 def test_certificate_verifies(certified):
     _, folder = certified
     verdict = verify(read(folder / "certificate.json"), seed=5)
@@ -125,9 +132,14 @@ def forged_tau(certificate):
     certificate["detectors"][1]["fitted"]["tau"] += 0.1
 
 
+def forged_gain(certificate):
+    certificate["detectors"][1]["params"]["gain"] = 0.5
+
+
 @pytest.mark.parametrize(
     ("forge", "message"),
     [
+        (forged_gain, "gain is 0.01, the certificate says 0.5"),
         (forged_bound, "the lower bound .* at radius 0.3 is beyond"),
         (forged_upper, "the upper bound .* at radius 0.1 is beyond"),
         (forged_metric, "gauroc of unseen-digits, min at 0.1 is"),
