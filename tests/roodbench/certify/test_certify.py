@@ -13,7 +13,7 @@ from scipy.special import ndtri
 
 import detectors
 import roodbench
-from detectors import Detector, Median
+from detectors import Median
 from roodbench import cli
 from roodbench.attacker import EvaluationError
 from roodbench.certify import bounds as bounds_module
@@ -28,6 +28,7 @@ from roodbench.certify.verify import read, verify
 from roodbench.config import RunConfig
 from roodbench.evaluate import Evaluator
 from roodbench.store import Store
+from tests.attacks.analytic import Linear
 
 RADIUS = 0.3
 SMALL = CertifyConfig(
@@ -186,19 +187,6 @@ def test_a_bound_that_is_too_tight_is_a_loud_error(certified, folder, monkeypatc
         certify(replace(SMALL, run=run), out=folder)
     kept = [json.loads((f / "result.json").read_text()) for f in folder.glob("certify-digits-median-*")]
     assert any(record["violations"] for record in kept)
-
-
-class Linear(Detector):
-    """<w, x>: noisy scores are normal, every bound has a closed form."""
-
-    name = "linear"
-
-    def __init__(self, w):
-        super().__init__()
-        self.w = w
-
-    def forward(self, x, *, generator=None):
-        return (x.double() * self.w).flatten(1).sum(1)
 
 
 def test_linear_score_has_its_closed_form(digits):
