@@ -32,7 +32,7 @@ class Bounds(NamedTuple):
     lower: np.ndarray
     upper: np.ndarray
     vacuous_lower: np.ndarray
-    """(n,) bool: the bound is the lowest value that the score can have."""
+    """(n,) bool: the bound is the lowest value that the score can have, or the highest, which every score obeys."""
     vacuous_upper: np.ndarray
     crude_upper: np.ndarray | None = None
     """ROSS only: g(m+, D-), which the tight bound improves on."""
@@ -50,6 +50,11 @@ class Gain:
 
     def __call__(self, m: np.ndarray, D: np.ndarray) -> np.ndarray:
         return np.minimum(m, self.tau) + np.maximum(m - self.tau, 0) * (1 + self.gain / np.maximum(D, self.eta))
+
+    def range(self, extremes: tuple[float, float]) -> tuple[float, float]:
+        """The lowest and the highest value for medians between the extremes."""
+        low, high = (np.float64(m) for m in extremes)
+        return float(self(low, np.float64(np.inf))), float(self(high, np.float64(0.0)))
 
 
 def lower_rank(N: int, v: float, alpha: float) -> int:
@@ -121,12 +126,9 @@ def quantile_bound(
     return column(y, k, extremes), k
 
 
-def flags(y: np.ndarray, lower: int, upper: int) -> dict[str, np.ndarray]:
-    """Which bounds say nothing, from their ranks."""
-    return {
-        "vacuous_lower": np.full(len(y), lower < 1),
-        "vacuous_upper": np.full(len(y), upper > y.shape[1]),
-    }
+def flags(lower: np.ndarray, upper: np.ndarray, lowest: float, highest: float) -> dict[str, np.ndarray]:
+    """Which bounds say nothing: they are no better than the ends of the score's range."""
+    return {"vacuous_lower": lower <= lowest, "vacuous_upper": upper >= highest}
 
 
 def median_bounds(
@@ -138,9 +140,9 @@ def median_bounds(
     confident: bool = True,
 ) -> Bounds:
     """Of the population median: q_x(Phi(-r)) from below, q_x(Phi(r)) from above."""
-    lower, k_lower = quantile_bound(y, -r, alpha, extremes, lower=True, confident=confident)
-    upper, k_upper = quantile_bound(y, r, alpha, extremes, lower=False, confident=confident)
-    return Bounds(lower, upper, **flags(y, k_lower, k_upper))
+    lower, _ = quantile_bound(y, -r, alpha, extremes, lower=True, confident=confident)
+    upper, _ = quantile_bound(y, r, alpha, extremes, lower=False, confident=confident)
+    return Bounds(lower, upper, **flags(lower, upper, *extremes))
 
 
 def dkw(N: int, alpha: float) -> float:
@@ -202,7 +204,7 @@ def ross_bounds(
     if not np.isfinite(extremes).all():
         raise ValueError("ross has no certificate over an unbounded score: its instability has no bound; use ross-q")
     w = dkw(N, alpha / 2) * (1 if confident else -1)
-    m_low, k_low = quantile_bound(y, -r, alpha / 2, extremes, lower=True, confident=confident)
+    m_low, _ = quantile_bound(y, -r, alpha / 2, extremes, lower=True, confident=confident)
     m_high, k_high = quantile_bound(y, r, alpha / 2, extremes, lower=False, confident=confident)
     most, least = deviation_weights(N, r, w)
     mass = np.cumsum(cells(N, -w, -r, 0, 1)) + np.cumsum(cells(N, w, r, 0, 1)) - 1  # the slope of Dmin right of Y_(k)
@@ -224,7 +226,7 @@ def ross_bounds(
             highest = gain(peak, np.full_like(peak, gain.eta)).max(1)
             at_eta[rows] |= highest > upper[rows]
             upper[rows] = np.maximum(upper[rows], highest)
-    return Bounds(lower, upper, **flags(y, k_low, k_high), crude_upper=crude, at_eta=at_eta)
+    return Bounds(lower, upper, **flags(lower, upper, *gain.range(extremes)), crude_upper=crude, at_eta=at_eta)
 
 
 def ross_q_bounds(
@@ -244,13 +246,12 @@ def ross_q_bounds(
     """
     z_t = -float(ndtri(tail))
 
-    def bound(z: float, lower: bool) -> tuple[np.ndarray, int]:
-        return quantile_bound(y, z, alpha / 3, extremes, lower=lower, confident=confident)
+    def bound(z: float, lower: bool) -> np.ndarray:
+        return quantile_bound(y, z, alpha / 3, extremes, lower=lower, confident=confident)[0]
 
-    m_low, k_low = bound(-r, True)
-    m_high, k_high = bound(r, False)
-    widest = bound(z_t + r, False)[0] - bound(-z_t - r, True)[0]
-    A, B = bound(z_t - r, True)[0], bound(-z_t + r, False)[0]
+    m_low, m_high = bound(-r, True), bound(r, False)
+    widest = bound(z_t + r, False) - bound(-z_t - r, True)
+    A, B = bound(z_t - r, True), bound(-z_t + r, False)
     upper, at_eta = np.full(len(y), -np.inf), np.zeros(len(y), dtype=bool)
     for candidate in (m_high, A, B, B + gain.eta):  # R falls up to A and B, then rises; at B + eta it leaves eta
         m = np.minimum(candidate, m_high)
@@ -260,4 +261,5 @@ def ross_q_bounds(
         floored = gain.eta >= R
         at_eta = np.where(value > upper, floored, at_eta)
         upper = np.maximum(upper, value)
-    return Bounds(gain(m_low, widest), upper, **flags(y, k_low, k_high), at_eta=at_eta)
+    lower = gain(m_low, widest)
+    return Bounds(lower, upper, **flags(lower, upper, *gain.range(extremes)), at_eta=at_eta)

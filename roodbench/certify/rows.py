@@ -10,7 +10,7 @@ from detectors import ROSS
 
 from .. import metrics
 from ..parts import label_of
-from .bounds import Bounds, Gain
+from .bounds import Bounds, Gain, largest_radius
 from .config import SHARES, needed
 from .deployed import deployed_auroc
 from .gauroc import counted, gauroc, gfpr95
@@ -103,11 +103,14 @@ def reasons_of(
     certifier: Certifier, given: float, radius: float, bound_id: Bounds, bound_ood: Bounds, condition: str
 ) -> list[str]:
     """Why bounds say nothing, or little."""
-    found = []
-    if bound_id.vacuous_lower.any() or bound_ood.vacuous_upper.any():
-        N, r = certifier.config.samples, radius / certifier.detector.sigma
-        remedy = needed(r, certifier.alpha / SHARES[certifier.detector.name])
-        found.append(f"radius {given:g}: {N} samples say nothing at {r:.3g} sigma, {remedy}")
+    found, N, r = [], certifier.config.samples, radius / certifier.detector.sigma
+    alpha = certifier.alpha / SHARES[certifier.detector.name]
+    if r > largest_radius(N, alpha):
+        found.append(f"radius {given:g}: {N} samples bound no median at {r:.3g} sigma, {needed(r, alpha)}")
+    elif bound_id.vacuous_lower.any() or bound_ood.vacuous_upper.any():
+        mute_id, mute_ood = bound_id.vacuous_lower.mean(), bound_ood.vacuous_upper.mean()
+        who = f"{mute_id:.0%} of ID and {mute_ood:.0%} of OOD images"
+        found.append(f"radius {given:g}: {who} may have any score; more samples or noise may help")
     if bound_ood.at_eta is not None and CONDITIONS[condition][1] and bound_ood.at_eta.any():
         share = float(bound_ood.at_eta.mean())
         found.append(
