@@ -73,7 +73,7 @@ class Best:
         """(8, B) of a randomised detector, more for more than 8 tries, else (1, B)."""
         if self.weights is not None:
             generator = self.stream()
-            scores = torch.stack([self.detector(x, generator=generator) for _ in self.weights])
+            scores = torch.stack([self.detector(x, generator=generator) for _ in range(len(self.weights))])
         else:
             scores = self.detector(x)[None]
         self.scored += scores.numel()

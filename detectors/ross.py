@@ -51,12 +51,11 @@ class ROSS(Smoothed):
         if iter(val) is val:
             raise ValueError("ross reads the validation batches twice: give a list or a data set, not an iterator")
         self.base.fit(train, val)
-        m, generator, device = [], None, device_of(self)
+        m, device = [], device_of(self)
+        generator = torch.Generator().manual_seed(self.seed)  # on the CPU: tau is the same on every device
         with torch.no_grad():
             for x, _ in val:
                 x = x if device is None else x.to(device)
-                if generator is None:
-                    generator = torch.Generator(x.device).manual_seed(self.seed)
                 m.append(self.matrix(x, generator=generator).median(0).values)
         if not m:
             raise ValueError("ross cannot fit tau on an empty validation split")

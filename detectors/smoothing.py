@@ -67,10 +67,10 @@ class Smoothed(Detector):
         generator = self._required(generator)
         size = max(1, self.chunk // len(x))
         for start in range(0, n, size):
-            copies = x.new_empty(min(size, n - start), *x.shape)
+            copies = x.new_empty(min(size, n - start), *x.shape, device=generator.device)
             for copy in copies:
                 copy.normal_(generator=generator)
-            yield copies.mul_(self.sigma).add_(x)
+            yield copies.to(x.device).mul_(self.sigma).add_(x)
 
     def _required(self, generator: torch.Generator | None) -> torch.Generator:
         if generator is None:

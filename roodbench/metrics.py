@@ -85,7 +85,8 @@ class Components:
     def minus(self, other: Components) -> Components:
         """The paired difference of two AUROCs on the same images (DeLong et al. 1988)."""
         v_ood = [a - b for a, b in zip(self.v_ood, other.v_ood, strict=True)]
-        return Components(self.value - other.value, self.v_id - other.v_id, v_ood, self.shared + other.shared)
+        floor = float(np.hypot(self.floor, other.floor))
+        return Components(self.value - other.value, self.v_id - other.v_id, v_ood, self.shared + other.shared, floor)
 
     def standard_error(self) -> float:
         """Over images (DeLong) and over draws."""

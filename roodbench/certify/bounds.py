@@ -69,17 +69,12 @@ def lower_rank(N: int, v: float, alpha: float) -> int:
     return k
 
 
-def upper_rank(N: int, v: float, alpha: float) -> int:
-    """The smallest k with P(Y_(k) < q(v)) <= alpha, from P(Bin(N, v) >= k); N + 1 where no score will do.
+def rank(N: int, z: float, alpha: float, *, lower: bool) -> int:
+    """The rank of a bound on q(Phi(z)): from below, or from above by the mirrored distribution.
 
-    >>> upper_rank(2000, ndtr(1.44), 1e-5), upper_rank(25, ndtr(0.71), 1e-3)
+    >>> rank(2000, 1.44, 1e-5, lower=False), rank(25, 0.71, 1e-3, lower=False)
     (1899, 26)
     """
-    return N + 1 - lower_rank(N, 1 - v, alpha)
-
-
-def rank(N: int, z: float, alpha: float, *, lower: bool) -> int:
-    """The rank of a bound on q(Phi(z)): from below, or from above by the mirrored distribution."""
     return lower_rank(N, float(ndtr(z)), alpha) if lower else N + 1 - lower_rank(N, float(ndtr(-z)), alpha)
 
 
@@ -220,9 +215,9 @@ def ross_bounds(
         upper[rows] = np.take_along_axis(value, best, 1)[:, 0]
         at_eta[rows] = np.take_along_axis(D, best, 1)[:, 0] <= gain.eta
         if D.shape[1] > 1:  # where Dmin passes eta between two scores, g has a peak there
-            step = np.maximum(np.diff(D, axis=1), np.finfo(float).tiny)
-            share = (gain.eta - D[:, :-1]) / step
-            peak = np.where((share > 0) & (share < 1), m[:, :-1] + share * np.diff(m, axis=1), -np.inf)
+            passes = (D[:, :-1] < gain.eta) & (gain.eta < D[:, 1:])
+            share = np.divide(gain.eta - D[:, :-1], np.diff(D, axis=1), out=np.zeros_like(D[:, 1:]), where=passes)
+            peak = np.where(passes, m[:, :-1] + share * np.diff(m, axis=1), -np.inf)
             highest = gain(peak, np.full_like(peak, gain.eta)).max(1)
             at_eta[rows] |= highest > upper[rows]
             upper[rows] = np.maximum(upper[rows], highest)

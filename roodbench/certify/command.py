@@ -34,8 +34,8 @@ def certify_command(
     sigma: Annotated[float, typer.Option(help="Standard deviation of the noise, in pixels.")] = DEFAULTS.sigma,
     radius: Annotated[str, typer.Option(help="R[,R]: l2 radii in pixels, or linf ones such as 2/255.")] = RADII,
     norm: Annotated[str, typer.Option(help="l2, or linf: certified through the l2 ball of eps sqrt(d).")] = "l2",
-    samples: Annotated[int, typer.Option(help="Noisy copies of every image.")] = DEFAULTS.samples,
-    alpha: Annotated[float, typer.Option(help="Joint error of all bounds at one radius.")] = DEFAULTS.alpha,
+    samples: Annotated[int, typer.Option(help="Noisy copies of every image, also of --verify.")] = DEFAULTS.samples,
+    alpha: Annotated[float, typer.Option(help="Error of each certified number, over all its images.")] = DEFAULTS.alpha,
     plan_only: Annotated[
         bool, typer.Option("--plan", help="Show the least sigma and samples, and the time; certify nothing.")
     ] = False,
@@ -72,11 +72,12 @@ def certify_command(
     if verify_file is not None:
         verdict = verify(
             read(Path(verify_file)),
+            samples=samples,
             seed=seed,
+            device=device,
             progress=progress(quiet),
             data_root=data_root,
             checkpoint=checkpoint,
-            device=None if device == "auto" else device,
         )
         for line in verdict.failures:
             log.warning("does not hold: %s", line)
@@ -113,6 +114,8 @@ def certify_command(
         alpha=alpha,
     )
     if plan_only:
+        if format == "csv":
+            raise ValueError("format 'csv': a plan comes as table or json")
         plans = plan(config)
         typer.echo(plan_table(plans, norm) if format == "table" else json.dumps(as_record(plans), indent=1))
         return

@@ -13,6 +13,8 @@ from ..config import RunConfig
 from .bounds import largest_radius, samples_needed
 
 CERTIFIABLE = ("median", "ross", "ross-q")
+LEAST = 8
+"""Samples: the noise of an AUROC is measured on eighths of them."""
 SHARES = {"median": 1, "ross": 2, "ross-q": 3}
 """How many quantile statements share alpha."""
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {"ross": {"eta": 1e-3, "floored": True}}
@@ -21,7 +23,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {"ross": {"eta": 1e-3, "floored": Tr
 
 @dataclass(frozen=True)
 class CertifyConfig:
-    """Radii are in units of `run.norm` (pixels of [0, 1]); alpha is the joint error of all said at one radius."""
+    """Radii are in units of `run.norm` (pixels of [0, 1]); alpha is the error of each certified number."""
 
     run: RunConfig = field(default_factory=lambda: RunConfig(detector=("median",), norm="l2"))
     sigma: float = 0.25
@@ -37,8 +39,8 @@ class CertifyConfig:
             raise ValueError(f"sigma {self.sigma:g}: expected a number above 0")
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha {self.alpha:g}: expected a number between 0 and 1, such as 0.001")
-        if self.samples < 1:
-            raise ValueError(f"samples {self.samples}: expected at least 1")
+        if self.samples < LEAST:
+            raise ValueError(f"samples {self.samples}: expected at least {LEAST}")
         if not self.radius:
             raise ValueError("no radius given: expected R[,R]")
         for radius in self.radius:
@@ -46,7 +48,7 @@ class CertifyConfig:
                 raise ValueError(f"radius {radius:g}: expected a number above 0, such as 0.25")
         object.__setattr__(self, "radius", tuple(sorted(set(self.radius))))
         copies = self.run.params.get("copies", self.run.params.get("N"))
-        if copies is not None and copies % 2 == 0:
+        if isinstance(copies, int) and copies % 2 == 0:
             raise ValueError(f"copies {copies}: expected an odd number, as {copies + 1}: the deployed median needs one")
         if "sigma" in self.run.params:
             raise ValueError("sigma is given as a parameter: give --sigma alone")
@@ -64,19 +66,21 @@ class CertifyConfig:
         return {radius: radius * scale for radius in self.radius}
 
     def check_reach(self, radii: Mapping[float, float], images: int) -> list[str]:
-        """A warning for every radius that N samples cannot certify; ValueError where they can certify none."""
-        worst = max(self.run.detector, key=lambda name: SHARES[name])
-        alpha = self.alpha / images / SHARES[worst]
-        most = largest_radius(self.samples, alpha)
+        """A line for every detector and radius that N samples cannot certify; ValueError where they certify none."""
         lines = []
-        for given, radius in radii.items():
-            r = radius / self.sigma
-            if r > most:
-                lines.append(
-                    f"radius {given:g} is {r:.3g} sigma, beyond the {most:.3g} that {self.samples} samples can certify "
-                    f"at alpha {self.alpha:g} over {images} images: {needed(r, alpha)}, or sigma {radius / most:.3g}"
-                )
-        if len(lines) == len(radii):
+        for name in self.run.detector:
+            alpha = self.alpha / images / SHARES[name]
+            most = largest_radius(self.samples, alpha)
+            for given, radius in radii.items():
+                r, who = radius / self.sigma, f"{self.samples} samples at alpha {self.alpha:g} over {images} images"
+                if most <= 0:
+                    lines.append(f"{name}: {who} certify nothing at any sigma: {needed(r, alpha)}")
+                elif r > most:
+                    lines.append(
+                        f"{name}: radius {given:g} is {r:.3g} sigma, beyond the {most:.3g} that {who} can certify: "
+                        f"{needed(r, alpha)}, or sigma {radius / most:.3g}"
+                    )
+        if len(lines) == len(radii) * len(self.run.detector):
             raise ValueError(lines[0])
         return lines
 

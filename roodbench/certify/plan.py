@@ -31,7 +31,7 @@ class Plan:
     radius_l2: float
     samples: int
     least_sigma: float
-    """At which these samples can certify anything, on both sides."""
+    """At which these samples can certify anything; infinite where they are too few at any sigma."""
     sigma: float
     r: float
     """radius_l2 / sigma."""
@@ -69,7 +69,7 @@ def plan(config: CertifyConfig) -> list[Plan]:
                     radius=given,
                     radius_l2=radius,
                     samples=config.samples,
-                    least_sigma=radius / reach,
+                    least_sigma=radius / reach if reach > 0 else float("inf"),
                     sigma=config.sigma,
                     r=r,
                     least_samples=samples_needed(r, alpha) if r <= 8 else float("inf"),
@@ -100,9 +100,8 @@ def plan_table(plans: list[Plan], norm: str) -> str:
         grid.add_column(column, justify="left" if column == "detector" else "right")
     for p in plans:
         count = "no feasible number" if p.least_samples == float("inf") else f"{p.least_samples:.0f}"
-        grid.add_row(
-            p.detector, f"{p.radius:.4g}", f"{p.radius_l2:.4g}", f"{p.least_sigma:.4g}", count, f"{p.seconds:.0f} s"
-        )
+        sigma = "none" if p.least_sigma == float("inf") else f"{p.least_sigma:.4g}"
+        grid.add_row(p.detector, f"{p.radius:.4g}", f"{p.radius_l2:.4g}", sigma, count, f"{p.seconds:.0f} s")
     console.print(grid)
     text = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text if line.strip())

@@ -19,7 +19,7 @@ from ..evaluate import Evaluator, hash_of
 from ..parts import label_of
 from ..run import identity
 from .bounds import Bounds, Gain, median_bounds, ross_bounds, ross_q_bounds
-from .config import SHARES, CertifyConfig
+from .config import CERTIFIABLE, CertifyConfig
 from .sampling import noisy_scores, sampler_of
 
 PARTS = 8
@@ -40,23 +40,44 @@ class Scored:
     """(10, n): scores of the detector as it is deployed, on ten draws of its own copies."""
     attacked: dict[float, Scored] = field(default_factory=dict)
     """By l2 radius, of the images moved by the suite."""
-    bounds: dict[float, Bounds] = field(default_factory=dict)
-    """By l2 radius."""
+    bounds: dict[tuple[float, float], Bounds] = field(default_factory=dict)
+    """By l2 radius and alpha."""
+
+    def worse(self, moved: Scored, *, lower: bool) -> Scored:
+        """Per image this or the moved one, whichever the adversary prefers; `deployed` is the moved one's."""
+        gain = moved.clean < self.clean if lower else moved.clean > self.clean
+        y = np.where(gain[:, None], moved.y, self.y)
+        return Scored(
+            self.images,
+            y,
+            np.where(gain, moved.clean, self.clean),
+            np.where(gain, moved.parts, self.parts),
+            moved.deployed,
+        )
+
+
+def check_certifiable(detector: Smoothed) -> None:
+    """ValueError for a detector that has no certificate, saying why."""
+    if not isinstance(detector, ROSS | Median):
+        raise ValueError(f"{label_of(detector)} has no certificate: expected one of {', '.join(CERTIFIABLE)}")
+    if isinstance(detector, ROSS) and not detector.floored:
+        raise ValueError(f"{label_of(detector)}: D + eta has no certificate, give floored=True and eta, as 1e-3")
+    bounded = np.isfinite(detector.base.extremes()).all()
+    if isinstance(detector, ROSS) and not isinstance(detector, ROSSQ) and not bounded:
+        name = detector.base.name
+        raise ValueError(f"{label_of(detector)} has no certificate: {name} is unbounded; take ross-q, or msp or gen")
 
 
 def bounds_of(detector: Smoothed, y: np.ndarray, r: float, alpha: float, *, confident: bool = True) -> Bounds:
     """Certified bounds of a fitted detector in its population form, from sorted scores (n, N); r = radius / sigma."""
+    check_certifiable(detector)
     extremes = detector.base.extremes()
-    if isinstance(detector, ROSS):
-        if not detector.floored:
-            raise ValueError(f"{label_of(detector)}: D + eta has no certificate, give floored=True and eta, as 1e-3")
-        gain = Gain(detector.fitted()["tau"], detector.gain, detector.eta)
-        if isinstance(detector, ROSSQ):
-            return ross_q_bounds(y, r, alpha, gain, extremes, tail=detector.tail, confident=confident)
-        return ross_bounds(y, r, alpha, gain, extremes, confident=confident)
-    if isinstance(detector, Median):
+    if not isinstance(detector, ROSS):
         return median_bounds(y, r, alpha, extremes, confident=confident)
-    raise ValueError(f"{label_of(detector)} has no certificate: expected one of {', '.join(SHARES)}")
+    gain = Gain(detector.fitted()["tau"], detector.gain, detector.eta)
+    if isinstance(detector, ROSSQ):
+        return ross_q_bounds(y, r, alpha, gain, extremes, tail=detector.tail, confident=confident)
+    return ross_bounds(y, r, alpha, gain, extremes, confident=confident)
 
 
 def population(detector: Smoothed, y: np.ndarray) -> np.ndarray:
@@ -77,7 +98,8 @@ class Certifier:
         self.sampler = Evaluator(bare, bench, seed=config.run.seed, key=identity(bare), **settings)
         self.sets = {bench.id_test.name: bench.id_test, **bench.ood}
         self.alpha = config.alpha / sum(len(images) for images in self.sets.values())
-        self.passes: dict[str, tuple[float, float]] = {}
+        self.passes: list[dict[str, Any]] = []
+        """Of the attacks: population, l2 radius, network passes [forward, backward] per image."""
 
     def scored(self, images: ImageSet, deployed: np.ndarray, moved: Tensor | None = None) -> Scored:
         raw = noisy_scores(self.sampler, images, self.config.samples, moved=moved)
@@ -93,7 +115,11 @@ class Certifier:
         }
 
     def attack(self, found: Mapping[str, Scored]) -> None:
-        """Move every population by the l2 suite at every radius and score it as the clean one, on the same noise."""
+        """Move every population by the l2 suite at every radius and score it as the clean one, on the same noise.
+
+        The suite attacks the detector as deployed, through noise of its own; of its image and the clean one the
+        adversary takes the one that the population form misjudges more.
+        """
         references = {name: cast(Tensor, self.evaluator.clean(images).reference) for name, images in self.sets.items()}
         id_name = self.bench.id_test.name
         ood = torch.cat([references[name] for name in self.bench.ood], 1)
@@ -105,14 +131,16 @@ class Certifier:
             for name, images in self.sets.items():
                 direction: Direction = "min" if name == id_name else "max"
                 moved, deployed = self.moved(images, direction, plan, ood if name == id_name else references[id_name])
-                found[name].attacked[radius] = self.scored(images, deployed.double().numpy(), moved)
+                found[name].attacked[radius] = found[name].worse(
+                    self.scored(images, deployed.double().numpy(), moved), lower=name == id_name
+                )
 
     def moved(
         self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The images (n, C, H, W) that the suite makes, and their scores by the deployed detector (10, n)."""
         copies = {name: n for name, (n, _) in self.evaluator.copies(plan).items()}
-        attacker, parts = self.evaluator.attacker, []
+        attacker, parts, spent = self.evaluator.attacker, [], np.zeros(2)
         label = f"{label_of(self.detector)}, {images.name} {direction} {plan.threat.eps:.3g}"
         with self.evaluator.progress(label, len(images)) as advance:
             for shard, clean in images.shards():
@@ -134,13 +162,16 @@ class Certifier:
                     what,
                     lambda: guarded(images, shard, compute),  # noqa: B023
                 )
-                self.passes[images.name] = tuple(facts["passes"])
+                spent += len(x) * np.array(facts["passes"])
                 parts.append(tensors)
                 advance(len(x))
+        passes = (spent / len(images)).tolist()
+        self.passes.append({"population": images.name, "radius_l2": plan.threat.eps, "passes": passes})
         return torch.cat([part["images"] for part in parts]), torch.cat([part["scores"] for part in parts], 1)
 
-    def bounds(self, found: Scored, radius: float) -> Bounds:
-        """At the joint alpha, computed once."""
-        if radius not in found.bounds:
-            found.bounds[radius] = bounds_of(self.detector, found.y, radius / self.detector.sigma, self.alpha)
-        return found.bounds[radius]
+    def bounds(self, found: Scored, radius: float, alpha: float | None = None) -> Bounds:
+        """At the alpha that all images share, or at a given one; computed once."""
+        alpha = self.alpha if alpha is None else alpha
+        if (radius, alpha) not in found.bounds:
+            found.bounds[radius, alpha] = bounds_of(self.detector, found.y, radius / self.detector.sigma, alpha)
+        return found.bounds[radius, alpha]

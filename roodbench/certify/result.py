@@ -5,19 +5,71 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from detectors import Smoothed
+
+from ..data import Benchmark, ImageSet
 from ..files import save_text
 from ..report.certified import certified_table, curve
+from .config import CertifyConfig
 
 SCHEMA = "roodbench-certificate/1"
 CLAIM = (
     "For every image and every shift of it within the l2 radius, in pixels of [0, 1], the score of the detector in its "
-    "population form lies between the bounds (null: no bound); all lower bounds of ID and upper bounds of OOD images "
-    "at one radius hold together with probability 1 - alpha over the noise that was drawn."
+    "population form lies between the bounds (null: no bound). Each bound fails with probability at most alpha_image "
+    "over the noise that was drawn, so each gauroc and each gfpr95 holds with probability 1 - alpha."
 )
+KEY = ("detector", "base", "ood", "condition", "radius_l2")
+
+
+def header(
+    config: CertifyConfig, network: Mapping[str, Any], data: Mapping[str, Any], radii: Mapping[float, float]
+) -> dict[str, Any]:
+    """What a certificate is about: the claim, the threat, the noise, the network and the images."""
+    return {
+        "schema": SCHEMA,
+        "claim": CLAIM,
+        "threat": {"norm": "l2", "space": "pixel", "radii": sorted(radii.values())},
+        "sigma": config.sigma,
+        "samples": config.samples,
+        "alpha": config.alpha,
+        "seed": config.run.seed,
+        "network": dict(network),
+        "data": dict(data),
+    }
+
+
+def described(detector: Smoothed, alpha: float) -> dict[str, Any]:
+    """What a certificate says of a detector, besides its fitted constants; `alpha` is that of one image."""
+    return {
+        "detector": detector.name,
+        "base": detector.base.name,
+        "params": {**detector.base.hyperparameters(), **detector.hyperparameters()},
+        "extremes": [number(v) for v in detector.base.extremes()],
+        "alpha_image": alpha,
+    }
+
+
+def role_of(images: ImageSet, bench: Benchmark) -> dict[str, Any]:
+    """What a certificate says of a population."""
+    role = "ID" if images is bench.id_test else "OOD"
+    return {"role": role, "sha256": images.digest, "images": list(images.names)}
+
+
+def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells a row of metrics from the others."""
+    return tuple(row.get(name) for name in KEY) if isinstance(row, Mapping) else ()
+
+
+def number(value: float) -> float | None:
+    """JSON has no infinity: null."""
+    return float(value) if np.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -38,7 +90,7 @@ class CertifiedRow:
     sigma: float
     samples: int
     alpha: float
-    """Joint error of all bounds at one radius."""
+    """Error of each certified number, shared by the bounds of all images."""
     alpha_image: float
     norm: str
     radius: float
@@ -71,7 +123,7 @@ class CertifiedRow:
 class CertifiedResult:
     """Everything of one `roodbench certify`."""
 
-    config: dict[str, Any]
+    config: CertifyConfig
     environment: dict[str, Any]
     network: dict[str, Any]
     data: dict[str, Any]
@@ -84,7 +136,8 @@ class CertifiedResult:
     def to_dict(self) -> dict[str, Any]:
         """The record without the per-image bounds, JSON-like."""
         record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "certificates"}
-        return {"schema_version": 1, **record, "rows": [asdict(row) for row in self.rows]}
+        rows = [asdict(row) for row in self.rows]
+        return {"schema_version": 1, **record, "config": asdict(self.config), "rows": rows}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
@@ -104,24 +157,13 @@ class CertifiedResult:
 
     def certificate(self) -> dict[str, Any]:
         """The evidence: threat model, settings, hashes, constants and per-image bounds."""
-        config = self.config
+        config, radii = self.config, {row.radius: row.radius_l2 for row in self.rows}
         return {
-            "schema": SCHEMA,
-            "claim": CLAIM,
-            "threat": {"norm": "l2", "space": "pixel", "radii": sorted({row.radius_l2 for row in self.rows})},
-            "sigma": config["sigma"],
-            "samples": config["samples"],
-            "alpha": config["alpha"],
-            "seed": config["run"]["seed"],
-            "config": config,
+            **header(config, self.network, self.data, radii),
+            "config": asdict(config),
             "environment": self.environment,
-            "network": self.network,
-            "data": self.data,
             "detectors": self.certificates,
-            "gauroc": [
-                {k: getattr(row, k) for k in ("detector", "base", "ood", "condition", "radius_l2", "gauroc", "gfpr95")}
-                for row in self.rows
-            ],
+            "gauroc": [{k: getattr(row, k) for k in (*KEY, "gauroc", "gfpr95")} for row in self.rows],
         }
 
     def save(self, folder: Path) -> None:

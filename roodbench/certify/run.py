@@ -8,11 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from platformdirs import user_cache_path
 
-from detectors import ROSS, ROSSQ, Smoothed
+from detectors import Smoothed
 
 from ..attacker import EvaluationError
 from ..config import device_of
@@ -27,8 +26,8 @@ from ..run import check_network, create, load, log, prepared
 from ..store import Store
 from .bounds import Bounds
 from .config import CertifyConfig
-from .population import Certifier, Scored
-from .result import CertifiedResult
+from .population import Certifier, Scored, check_certifiable
+from .result import CertifiedResult, described, number, role_of
 from .rows import rows_of, violations_of
 
 
@@ -48,10 +47,10 @@ def certify(
     images = [bench.id_test, *bench.ood.values()]
     sample = bench.id_val.shard(0, min(SHARD, len(bench.id_val))).to(device)
     radii = config.radii(sample[0].numel())
+    for name in run.detector:
+        check_certifiable(cast(Smoothed, create(name, plain, bench, run)))
     for line in config.check_reach(radii, sum(len(s) for s in images)):
         log.warning("%s", line)
-    for name in run.detector:
-        check_certifiable(create(name, plain, bench, run))
     check_network(create(run.detector[0], plain, bench, run), bench, device)
     work = operations(plain, sample) * config.samples * sum(len(s) for s in images)
     net = prepared(plain, sample, run, work * (1 + len(radii) * len(run.detector) * (run.attack != "none")))
@@ -71,9 +70,8 @@ def certify(
         violations += violations_of(certifier, found, own_rows)
         details.append(detail_of(certifier, found))
         seconds[label_of(detector)] = time.perf_counter() - begin
-    settings = {**asdict(config), "run": {**asdict(run), "params": dict(run.params)}}
     result = CertifiedResult(
-        config=settings,
+        config=config,
         environment=environment(device),
         network={"name": plain.name, "sha256": plain.fingerprint()},
         data=bench.description(),
@@ -82,54 +80,33 @@ def certify(
         violations=violations,
         timing={"seconds": time.perf_counter() - start, "parts": seconds},
     )
-    key = content_hash([settings, result.network, result.data, result.environment["code"]])
+    key = content_hash([asdict(config), result.network, result.data, result.environment["code"]])
     folder = store.folder / f"certify-{run.benchmark}-{'-'.join(run.detector)}-{key[:12]}"
     result.save(folder)
     if violations:
-        raise EvaluationError(f"{len(violations)} bounds are violated, the first: {violations[0]} (kept in {folder})")
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        raise EvaluationError(f"the sandwich fails: {violations[0]}{more}; kept in {folder}")
     return result, folder
-
-
-def check_certifiable(detector: Any) -> None:
-    """ValueError for a detector whose certificate needs a bounded score, over one that is not."""
-    extremes = detector.base.extremes()
-    if isinstance(detector, ROSS) and not isinstance(detector, ROSSQ) and not np.isfinite(extremes).all():
-        raise ValueError(
-            f"{label_of(detector)} has no certificate: {detector.base.name} is unbounded; take ross-q, or msp or gen"
-        )
 
 
 def detail_of(certifier: Certifier, found: Mapping[str, Scored]) -> dict[str, Any]:
     """What an assessor needs of one detector: constants and, per image, its clean score and its bounds per radius."""
     detector = certifier.detector
-    populations = {}
-    for name, scored in found.items():
-        is_id = name == certifier.bench.id_test.name
-        clean = certifier.bounds(scored, 0.0)
-        populations[name] = {
-            "role": "ID" if is_id else "OOD",
-            "sha256": scored.images.digest,
-            "images": list(scored.images.names),
+    populations = {
+        name: {
+            **role_of(scored.images, certifier.bench),
             "score": scored.clean.tolist(),
-            "bounds": {"0": sides(clean)}
-            | {f"{radius:.9g}": sides(certifier.bounds(scored, radius)) for radius in certifier.radii.values()},
+            "bounds": {f"{d:.9g}": sides(certifier.bounds(scored, d)) for d in (0.0, *certifier.radii.values())},
         }
+        for name, scored in found.items()
+    }
     return {
-        "detector": detector.name,
-        "base": detector.base.name,
-        "params": {**detector.base.hyperparameters(), **detector.hyperparameters()},
+        **described(detector, certifier.alpha),
         "fitted": detector.fitted(),
-        "extremes": [number(v) for v in detector.base.extremes()],
-        "alpha_image": certifier.alpha,
-        "passes_attack": {name: list(p) for name, p in certifier.passes.items()},
+        "passes_attack": certifier.passes,
         "populations": populations,
     }
 
 
 def sides(bounds: Bounds) -> dict[str, list[float | None]]:
     return {side: [number(v) for v in getattr(bounds, side)] for side in ("lower", "upper")}
-
-
-def number(value: float) -> float | None:
-    """JSON has no infinity: null."""
-    return float(value) if np.isfinite(value) else None

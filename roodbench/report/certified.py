@@ -93,9 +93,7 @@ def curve(rows: Sequence[CertifiedRow]) -> str | None:
             own.sort(key=lambda r: r.radius)
             x, colour = [0.0, *(r.radius for r in own)], f"C{number}"
             label = f"{name[0]}({name[1]})"
-            axes.plot(
-                x, [own[0].auroc_clean, *(r.gauroc for r in own)], color=colour, marker="o", label=f"{label} certified"
-            )
+            axes.plot(x[1:], [r.gauroc for r in own], "o-", color=colour, label=f"{label} certified")
             reached = [r.auroc_attacked for r in own if r.auroc_attacked is not None]
             if len(reached) == len(own):
                 axes.plot(

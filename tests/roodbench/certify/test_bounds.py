@@ -23,7 +23,6 @@ from roodbench.certify.bounds import (
     ross_bounds,
     ross_q_bounds,
     samples_needed,
-    upper_rank,
 )
 
 MANY = 10**5
@@ -43,14 +42,14 @@ NORMAL = ndtri((np.arange(MANY) + 0.5) / MANY)[None]
 )
 def test_ranks(N, alpha, r, expected):
     assert (rank(N, -r, alpha, lower=True), rank(N, r, alpha, lower=False)) == expected
-    assert (lower_rank(N, ndtr(-r), alpha), upper_rank(N, ndtr(r), alpha)) == expected
+    assert lower_rank(N, ndtr(-r), alpha) == expected[0]
 
 
 @pytest.mark.parametrize("N", [1, 7, 25, 400, 10_000])
 @pytest.mark.parametrize("alpha", [1e-9, 1e-3, 0.05, 0.4])
 @pytest.mark.parametrize("v", [1e-6, 0.01, 0.3, 0.5, 0.9, 0.9999])
 def test_ranks_are_valid_and_the_best(N, alpha, v):
-    k, top = lower_rank(N, v, alpha), upper_rank(N, v, alpha)
+    k, top = lower_rank(N, v, alpha), rank(N, ndtri(v), alpha, lower=False)
     assert k == 0 or binom.cdf(k - 1, N, v) <= alpha  # Y_(k) > q needs fewer than k draws below it
     assert k == N or binom.cdf(k, N, v) > alpha
     assert top == N + 1 or binom.sf(top - 1, N, v) <= alpha * (1 + 1e-9)
@@ -264,3 +263,18 @@ def test_no_shift_leaves_the_certificate(x, radius):
         assert max(scores[name]) <= found.upper.item(), name
         assert found.upper.item() < 1 + gain.gain / gain.eta  # and the bound says something
         assert found.lower.item() > 0
+
+
+def test_coverage_with_atoms():
+    """Half of the mass at the top, as a saturated softmax has it: at radius 0 every truth is known by counting."""
+    rng, N, top = np.random.default_rng(9), 101, 1.0
+    y = np.sort(np.minimum(rng.uniform(0.0, 2.0, size=(REPEATS, N)), top), axis=1)
+    misses_of = lambda bounds, low, high: (np.mean(bounds.lower > high), np.mean(bounds.upper < low))  # noqa: E731
+    allowed = ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / REPEATS)
+    D = quad(lambda u: abs(min(2 * u, top) - top), 0, 1)[0]  # the median is 1
+    for bounds, truth in (
+        (median_bounds(y, 0.0, ALPHA, (0.0, top)), top),
+        (ross_bounds(y, 0.0, ALPHA, GAIN, (0.0, top)), float(GAIN(top, D))),
+        (ross_q_bounds(y, 0.0, ALPHA, GAIN, (0.0, top)), float(GAIN(top, top - 0.1))),
+    ):
+        assert max(misses_of(bounds, truth - 1e-9, truth + 1e-9)) <= allowed
