@@ -129,24 +129,10 @@ def path(*keys, value):
 
 
 OWN = ("detectors", 1, "populations", "digits")
+MEDIAN, ROSS_Q = (("detectors", i, "populations") for i in (0, 2))
 FORGERIES = [
-    (
-        path("detectors", 0, "populations", "digits", "bounds", "0.3", "lower", value=lambda v: [a + 0.5 for a in v]),
-        "its own bounds",
-    ),
-    (
-        path(
-            "detectors",
-            2,
-            "populations",
-            "unseen-digits",
-            "bounds",
-            "0.3",
-            "upper",
-            value=lambda v: [a - 0.7 for a in v],
-        ),
-        "its own bounds",
-    ),
+    (path(*MEDIAN, "digits", "bounds", "0.3", "lower", value=lambda v: [a + 0.5 for a in v]), "the lower bound"),
+    (path(*ROSS_Q, "unseen-digits", "bounds", "0.3", "upper", value=lambda v: [a - 0.7 for a in v]), "the upper bound"),
     (path("detectors", 1, "params", "gain", value=0.5), "params, gain is 0.5: expected 0.01"),
     (path("detectors", 1, "fitted", "tau", value=lambda v: v + 0.1), "fitted tau is"),
     (path("detectors", 1, "fitted", value={}), "fitted {}: expected"),
