@@ -83,6 +83,7 @@ def row_of(
         gauroc_counted=max(
             0.0, gauroc(loose_id.lower, loose_ood.upper) - counted(n_id, n_ood, single, certifier.config.alpha)
         ),
+        gauroc_crude=None if bound_ood.crude_upper is None else gauroc(bound_id.lower, bound_ood.crude_upper),
         gfpr95=gfpr95(threshold.lower, bound_ood.upper),
         fpr95_clean=metrics.fpr95_id(own.clean, other.clean),
         says_id=float(1 - bound_id.vacuous_lower.mean()),
