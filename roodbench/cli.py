@@ -54,7 +54,7 @@ def version(version: Annotated[bool, typer.Option("--version", help="Print the v
 def run_command(
     context: typer.Context,
     detector: Annotated[str, typer.Option(help="NAME[,NAME], all, or MODULE:ATTRIBUTE.")] = ",".join(DEFAULTS.detector),
-    base: Annotated[str, typer.Option(help="Base score of pro, median, mad, cov, ross.")] = DEFAULTS.base,
+    base: Annotated[str, typer.Option(help="Base score of pro, median, mad, cov, ross, ross-q.")] = DEFAULTS.base,
     param: Annotated[
         list[str] | None, typer.Option(help="Hyper-parameter key=value, repeatable; `list` names them.")
     ] = None,

@@ -92,6 +92,19 @@ def samples_needed(r: float, alpha: float) -> int:
     return max(1, math.ceil(math.log(alpha) / math.log1p(-float(ndtr(-r)))))
 
 
+def checked(y: np.ndarray, r: float, alpha: float) -> np.ndarray:
+    """The scores as given; ValueError for what no bound can come from."""
+    y = np.asarray(y)
+    if y.ndim != 2 or y.shape[1] < 1:
+        raise ValueError(f"scores of shape {y.shape}: expected (images, samples)")
+    if not 0 <= r < math.inf or not 0 < alpha < 1:
+        raise ValueError(f"r {r:g}, alpha {alpha:g}: expected r of at least 0 and alpha between 0 and 1")
+    some = np.concatenate([y[:, :: max(1, y.shape[1] // 128)], y[:, -1:]], axis=1)  # a look, not a second pass
+    if not (np.diff(some, axis=1) >= 0).all():
+        raise ValueError("scores are not sorted (or not finite): sort each image's ascending")
+    return y
+
+
 def padded(y: np.ndarray, extremes: tuple[float, float]) -> np.ndarray:
     """(n, N + 2): the scores between the extremes, so that a rank is an index; rounding may exceed an extreme."""
     y = y.astype(np.float64, copy=False)
@@ -135,6 +148,7 @@ def median_bounds(
     confident: bool = True,
 ) -> Bounds:
     """Of the population median: q_x(Phi(-r)) from below, q_x(Phi(r)) from above."""
+    y = checked(y, r, alpha)
     lower, _ = quantile_bound(y, -r, alpha, extremes, lower=True, confident=confident)
     upper, _ = quantile_bound(y, r, alpha, extremes, lower=False, confident=confident)
     return Bounds(lower, upper, **flags(lower, upper, *extremes))
@@ -195,6 +209,7 @@ def ross_bounds(
     S- = g(m-, D+); S+ = max over m' <= m+ of g(m', Dmin(m')), at most g(m+, D-). The median takes half of alpha and the
     band that covers all quantiles at once (Dvoretzky, Kiefer, Wolfowitz; Massart 1990) the other half.
     """
+    y = checked(y, r, alpha)
     n, N = y.shape
     if not np.isfinite(extremes).all():
         raise ValueError("ross has no certificate over an unbounded score: its instability has no bound; use ross-q")
@@ -239,6 +254,7 @@ def ross_q_bounds(
     S- = g(m-, R+), R+ = q_x(Phi(z_t + r)) - q_x(Phi(-z_t - r)); S+ = max over m' <= m+ of
     g(m', (A - m')_+ + (m' - B)_+) with A = Q-(1-t), B = Q+(t).
     """
+    y = checked(y, r, alpha)
     z_t = -float(ndtri(tail))
 
     def bound(z: float, lower: bool) -> np.ndarray:

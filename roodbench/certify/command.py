@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -70,6 +71,8 @@ def certify_command(
         raise ValueError(unknown("attack", attack, ("none", "both")))
     log = start_logging(quiet)
     if verify_file is not None:
+        if plan_only or format == "csv":
+            raise ValueError("--verify prints one line, or a verdict with --format json; leave out --plan and csv")
         verdict = verify(
             read(Path(verify_file)),
             samples=samples,
@@ -79,12 +82,15 @@ def certify_command(
             data_root=data_root,
             checkpoint=checkpoint,
         )
-        for line in verdict.failures:
-            log.warning("does not hold: %s", line)
+        if format == "json":
+            typer.echo(json.dumps(asdict(verdict), indent=1))
         demand(verdict)
+        if format == "json":
+            return
+        fresh = f"{verdict.samples} fresh draws an image (seed {verdict.seed}) disprove none of {verdict.bounds} bounds"
         typer.echo(
-            f"holds: network and images are the certificate's, its metrics follow from its bounds, and fresh noise "
-            f"(seed {verdict.seed}) disproves none of {verdict.bounds} bounds of {verdict.images} images"
+            "holds: settings, network and images are the certificate's, its metrics follow from its bounds, and "
+            f"{fresh} of {verdict.images} images"
         )
         return
     config = CertifyConfig(
@@ -117,7 +123,7 @@ def certify_command(
         if format == "csv":
             raise ValueError("format 'csv': a plan comes as table or json")
         plans = plan(config)
-        typer.echo(plan_table(plans, norm) if format == "table" else json.dumps(as_record(plans), indent=1))
+        typer.echo(plan_table(plans, config) if format == "table" else json.dumps(as_record(plans), indent=1))
         return
     result, folder = certify(config, out=None if out is None else Path(out), progress=progress(quiet))
     typer.echo(FORMATS[format](result))

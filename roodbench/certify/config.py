@@ -15,6 +15,8 @@ from .bounds import largest_radius, samples_needed
 CERTIFIABLE = ("median", "ross", "ross-q")
 LEAST = 8
 """Samples: the noise of an AUROC is measured on eighths of them."""
+MOST = 10**8
+"""Samples of an image that anybody may draw."""
 SHARES = {"median": 1, "ross": 2, "ross-q": 3}
 """How many quantile statements share alpha."""
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {"ross": {"eta": 1e-3, "floored": True}}
@@ -73,20 +75,26 @@ class CertifyConfig:
             most = largest_radius(self.samples, alpha)
             for given, radius in radii.items():
                 r, who = radius / self.sigma, f"{self.samples} samples at alpha {self.alpha:g} over {images} images"
+                where = f"{name}: {self.run.norm} radius {given:g} is {r:.3g} sigma"
                 if most <= 0:
                     lines.append(f"{name}: {who} certify nothing at any sigma: {needed(r, alpha)}")
                 elif r > most:
-                    lines.append(
-                        f"{name}: radius {given:g} is {r:.3g} sigma, beyond the {most:.3g} that {who} can certify: "
-                        f"{needed(r, alpha)}, or sigma {radius / most:.3g}"
-                    )
+                    remedy = f"{needed(r, alpha)}, sigma {radius / most:.3g} would"
+                    lines.append(f"{where}, beyond the {most:.3g} that {who} can certify: {remedy}")
         if len(lines) == len(radii) * len(self.run.detector):
             raise ValueError(lines[0])
         return lines
 
 
+def feasible(r: float, alpha: float) -> float:
+    """The fewest samples that can bound a median at r sigma; infinite where that is more than anybody draws."""
+    if r > 8:
+        return math.inf
+    least = samples_needed(r, alpha)
+    return least if least <= MOST else math.inf
+
+
 def needed(r: float, alpha: float) -> str:
     """How many samples a radius of r sigma takes."""
-    if r > 8:
-        return "no feasible number would do"
-    return f"{samples_needed(r, alpha)} samples would do"
+    least = feasible(r, alpha)
+    return "no feasible number of samples would do" if least == math.inf else f"{least:.0f} samples would do"

@@ -65,7 +65,9 @@ def check_certifiable(detector: Smoothed) -> None:
     bounded = np.isfinite(detector.base.extremes()).all()
     if isinstance(detector, ROSS) and not isinstance(detector, ROSSQ) and not bounded:
         name = detector.base.name
-        raise ValueError(f"{label_of(detector)} has no certificate: {name} is unbounded; take ross-q, or msp or gen")
+        raise ValueError(
+            f"{label_of(detector)} has no certificate: {name} is unbounded; take ross-q, or base msp, msp-t, ent, gen"
+        )
 
 
 def bounds_of(detector: Smoothed, y: np.ndarray, r: float, alpha: float, *, confident: bool = True) -> Bounds:

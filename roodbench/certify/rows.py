@@ -120,8 +120,10 @@ def reasons_of(
     if isinstance(detector, ROSSQ) and CONDITIONS[condition][0]:
         widest = rank(N, r - float(ndtri(detector.tail)), alpha, lower=False)
         if widest > N and not np.isfinite(detector.base.extremes()).all():
-            found.append(f"radius {given:g}: {detector.base.name} is unbounded and so is R+, lower bounds gain nothing")
-    if bound_ood.at_eta is not None and CONDITIONS[condition][1] and bound_ood.at_eta.any():
+            found.append(
+                f"radius {given:g}: {detector.base.name} is unbounded, ID lower bounds fall back to the median's"
+            )
+    if not found and bound_ood.at_eta is not None and CONDITIONS[condition][1] and bound_ood.at_eta.any():
         share = float(bound_ood.at_eta.mean())
         found.append(
             f"radius {given:g}: the instability of {share:.0%} of OOD images may vanish, eta bounds their score"

@@ -31,6 +31,8 @@ from .sampling import noisy_scores, sampler_of
 
 IMAGES = 8
 """Checked per population, at random."""
+FEWEST = 500
+"""Samples that may be asked for: fewer disprove hardly anything."""
 ERROR = 1e-3
 """Probability of rejecting an honest certificate for the noise that is drawn to check it."""
 TOLERANCE = 1e-5
@@ -42,7 +44,9 @@ class Verdict:
     """How much was checked, and everything that does not hold; nothing when it all does."""
 
     images: int
+    """Each under every detector of the certificate."""
     bounds: int
+    samples: int
     seed: int
     failures: list[str]
 
@@ -79,6 +83,8 @@ def verify(
     `overrides` are settings of the run that are the assessor's own: `data_root`, `checkpoint`. `seed` defaults to a
     random one. Raises ValueError for a certificate without settings, and where images or network cannot be loaded.
     """
+    if samples < FEWEST:
+        raise ValueError(f"samples {samples}: expected at least {FEWEST} to verify, fewer disprove hardly anything")
     use_threads()
     seed = secrets.randbits(32) if seed is None else seed
     config = config_of(certificate)
@@ -105,7 +111,7 @@ def verify(
     if sorted(map(key_of, rows), key=repr) != sorted(wanted_rows, key=repr):
         failures.append(f"gauroc does not have the {len(wanted_rows)} rows of its detectors, radii and OOD sets")
     if failures:  # of another network, other images or other settings: nothing is comparable
-        return Verdict(0, 0, seed, failures)
+        return Verdict(0, 0, samples, seed, failures)
     net = prepared(plain, x, run, 0.0)
     chosen = {name: some(images, seed) for name, images in sets.items()}
     counts = sum(len(images) for images, _ in chosen.values())
@@ -126,7 +132,7 @@ def verify(
                 found += out_of_reach(detector, population, config, alpha)
             found += metric_failures(entry, rows, bench.id_test.name)
         failures += [f"{label}: {line}" for line in found]
-    return Verdict(counts * len(run.detector), bounds, seed, failures)
+    return Verdict(counts, bounds, samples, seed, failures)
 
 
 def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
@@ -291,5 +297,5 @@ def demand(verdict: Verdict) -> None:
     """EvaluationError for a verdict with failures, the first in full."""
     if verdict.failures:
         more = len(verdict.failures) - 1
-        rest = f" (and {more} more failures)" if more else ""
+        rest = f" (and {more} more; --format json lists them)" if more else ""
         raise EvaluationError(f"the certificate does not hold: {verdict.failures[0]}{rest}")

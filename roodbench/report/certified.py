@@ -70,11 +70,16 @@ def certified_table(rows: Sequence[CertifiedRow]) -> str:
 
 
 def heading(row: CertifiedRow) -> str:
+    ball = (
+        "l2 adversary"
+        if row.norm == "l2"
+        else f"linf adversary (through its l2 ball, {row.radius_l2 / row.radius:.3g} times)"
+    )
     return (
         f"{row.benchmark}, {row.model}, {row.n_id} ID images; noise sigma {row.sigma:g}, {row.samples} samples each, "
-        f"joint alpha {row.alpha:g} at each radius\n"
-        "AUROC % of the detector in its population form (all samples): clean; certified: no l2 adversary within the "
-        "radius gets below; attacked: by the l2 suite. min moves ID, max OOD, both both."
+        f"alpha {row.alpha:g} for each number\n"
+        f"AUROC % of the detector in its population form (all samples): clean; certified: no {ball} within "
+        "the radius gets below; attacked: by the suite in that l2 ball. min: ID is moved, max: OOD, both: both."
     )
 
 

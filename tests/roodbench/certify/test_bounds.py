@@ -265,6 +265,21 @@ def test_no_shift_leaves_the_certificate(x, radius):
         assert found.lower.item() > 0
 
 
+@pytest.mark.parametrize(
+    ("y", "r", "alpha", "message"),
+    [
+        (np.array([[2.0, 1.0]]), 0.1, 0.1, "not sorted"),
+        (np.array([[1.0, np.nan]]), 0.1, 0.1, "not sorted"),
+        (np.zeros(5), 0.1, 0.1, "expected \\(images, samples\\)"),
+        (np.zeros((1, 5)), -0.1, 0.1, "expected r of at least 0"),
+        (np.zeros((1, 5)), 0.1, 2.0, "alpha between 0 and 1"),
+    ],
+)
+def test_bad_scores_have_no_bounds(y, r, alpha, message):
+    with pytest.raises(ValueError, match=message):
+        median_bounds(y, r, alpha)
+
+
 def test_coverage_with_atoms():
     """Half of the mass at the top, as a saturated softmax has it: at radius 0 every truth is known by counting."""
     rng, N, top = np.random.default_rng(9), 101, 1.0

@@ -103,7 +103,7 @@ def test_certificate_verifies(certified):
     _, folder = certified
     verdict = verify(read(folder / "certificate.json"), seed=5, samples=2000)
     assert verdict.failures == []
-    assert verdict.images == 3 * 2 * 8
+    assert verdict.images == 2 * 8
     assert verdict.bounds == 3 * 2 * 8 * 2 * 3
 
 
@@ -377,8 +377,10 @@ MISTAKES = {
     "--alpha 1": "alpha 1: expected a number between 0 and 1",
     "--radius 0": "radius 0: expected a number above 0",
     "--radius far": "radius 'far': expected a number",
-    "--radius 5": "radius 5 is 20 sigma, beyond the",
-    "--radius 1 --samples 100": "samples would do, or sigma",
+    "--radius 5": "l2 radius 5 is 20 sigma, beyond the",
+    "--radius 1 --samples 100": "would do, sigma",
+    "--verify /nowhere.json --plan": "leave out --plan",
+    "--plan --detector ross --base ebo": "ross(ebo) has no certificate",
     "--samples 0": "samples 0: expected at least 8",
     "--samples 8": "samples at alpha 0.001 over 16 images certify nothing at any sigma",
     '--param copies="abc"': "copies 'abc' of median: expected int",
@@ -410,9 +412,9 @@ def test_a_radius_out_of_reach_is_reported_beside_one_within(digits_net, tmp_pat
     assert cli.main(["certify", *arguments.split(), "--out", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     near, far = (r for r in json.loads(out)["rows"] if r["condition"] == "both")
-    assert "radius 2 is 10 sigma" in err
+    assert "l2 radius 2 is 10 sigma" in err
     assert (near["says_id"], far["says_id"], far["gauroc"]) == (1, 0, 0)
-    assert "no feasible number would do" in far["reasons"][0]
+    assert "no feasible number of samples would do" in far["reasons"][0]
     assert near["reasons"] == []
     assert near["auroc_attacked"] is None
 
