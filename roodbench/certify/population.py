@@ -70,13 +70,18 @@ def check_certifiable(detector: Smoothed) -> None:
         )
 
 
+def gain_of(detector: ROSS) -> Gain:
+    """The g(m, D) of a fitted ROSS or ROSS-Q."""
+    return Gain(detector.fitted()["tau"], detector.gain, detector.eta)
+
+
 def bounds_of(detector: Smoothed, y: np.ndarray, r: float, alpha: float, *, confident: bool = True) -> Bounds:
     """Certified bounds of a fitted detector in its population form, from sorted scores (n, N); r = radius / sigma."""
     check_certifiable(detector)
     extremes = detector.base.extremes()
     if not isinstance(detector, ROSS):
         return median_bounds(y, r, alpha, extremes, confident=confident)
-    gain = Gain(detector.fitted()["tau"], detector.gain, detector.eta)
+    gain = gain_of(detector)
     if isinstance(detector, ROSSQ):
         return ross_q_bounds(y, r, alpha, gain, extremes, tail=detector.tail, confident=confident)
     return ross_bounds(y, r, alpha, gain, extremes, confident=confident)

@@ -12,11 +12,11 @@ from detectors import ROSS, ROSSQ
 
 from .. import metrics
 from ..parts import label_of
-from .bounds import Bounds, Gain, largest_radius, rank
+from .bounds import Bounds, largest_radius, rank
 from .config import SHARES, needed
 from .deployed import deployed_auroc
 from .gauroc import counted, gauroc, gfpr95
-from .population import Certifier, Scored
+from .population import Certifier, Scored, gain_of
 from .result import CertifiedRow
 
 ALARM = 1e-3
@@ -98,7 +98,7 @@ def deployed_of(certifier: Certifier, own: Scored, other: Scored, near: float, f
     """The certified AUROC of the median of n draws, or of a detector that lies between it and its largest gain."""
     detector, highest = certifier.detector, None
     if isinstance(detector, ROSS):
-        gain = Gain(detector.fitted()["tau"], detector.gain, detector.eta)
+        gain = gain_of(detector)
         highest = lambda m: gain(m, np.zeros_like(m))  # noqa: E731
     r_id, r_ood = near / detector.sigma, far / detector.sigma
     return deployed_auroc(own.y, other.y, detector.copies, r_id, r_ood, certifier.alpha, highest=highest)

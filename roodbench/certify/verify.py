@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,8 +19,9 @@ from ..data import SHARD, Benchmark, ImageSet
 from ..evaluate import Evaluator, Progress, silent
 from ..memory import use_threads
 from ..parts import label_of
-from ..run import create, identity, load, prepared
+from ..run import create, load, prepared
 from .bounds import largest_radius
+from .compare import TOLERANCE, differences, numbers, side
 from .config import CERTIFIABLE, SHARES, CertifyConfig
 from .gauroc import gauroc, gfpr95
 from .population import bounds_of
@@ -35,8 +35,6 @@ FEWEST = 500
 """Samples that may be asked for: fewer disprove hardly anything."""
 ERROR = 1e-3
 """Probability of rejecting an honest certificate for the noise that is drawn to check it."""
-TOLERANCE = 1e-5
-"""Relative, for what another machine rounds differently."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,6 @@ def verify(
         found = [*constants(detector, entry), *structure(detector, entry, bench, radii, alpha)]
         if not found:
             sampler = Evaluator(sampler_of(detector), bench, seed=seed, device=place, progress=progress)
-            sampler.key |= identity(detector)
             for name, (images, index) in chosen.items():
                 y = np.sort(noisy_scores(sampler, images, samples, stream=f"verify/{seed}"), axis=1)
                 population = entry["populations"][name]
@@ -148,28 +145,6 @@ def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
         return CertifyConfig(**{**kept, "run": RunConfig(**run), "radius": tuple(kept["radius"])})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the certificate's config is malformed: {type(error).__name__} {error}") from None
-
-
-def differences(have: Any, wanted: Any, where: str) -> Iterator[str]:
-    """One line for every place where JSON-like values differ; numbers up to rounding."""
-    if isinstance(wanted, Mapping):
-        if not isinstance(have, Mapping) or set(have) != set(wanted):
-            keys = sorted(have) if isinstance(have, Mapping) else have
-            yield f"{where} has {keys}: expected {sorted(wanted)}"
-            return
-        for key, value in wanted.items():
-            yield from differences(have[key], value, f"{where}, {key}")
-    elif isinstance(wanted, list | tuple):
-        if not isinstance(have, list | tuple) or len(have) != len(wanted):
-            yield f"{where} is {have}: expected {list(wanted)}"
-            return
-        for place, (a, b) in enumerate(zip(have, wanted, strict=True)):
-            yield from differences(a, b, f"{where}, {place}")
-    elif isinstance(wanted, float) and isinstance(have, int | float):
-        if not math.isclose(have, wanted, rel_tol=TOLERANCE, abs_tol=1e-12):
-            yield f"{where} is {have}: expected {wanted}"
-    elif have != wanted or isinstance(have, bool) != isinstance(wanted, bool):
-        yield f"{where} is {have!r}: expected {wanted!r}"
 
 
 def some(images: ImageSet, seed: int) -> tuple[ImageSet, np.ndarray]:
@@ -224,24 +199,10 @@ def structure(
                 failures.append(f"{name}, radius {radius}: expected lower and upper bounds of {len(images)} images")
                 continue
             lower, upper, value = side(sides, "lower"), side(sides, "upper"), np.array(score, dtype=float)
-            if not ((lower <= value) & (value <= upper)).all():
+            slack = TOLERANCE * np.maximum(1, np.abs(value))  # copies that all agree leave nothing but rounding
+            if not ((lower <= value + slack) & (value - slack <= upper)).all():
                 failures.append(f"{name}, radius {radius}: a score lies outside its own bounds")
     return failures
-
-
-def numbers(values: Any, length: int) -> bool:
-    """Whether this is a list of so many numbers or nulls."""
-    return (
-        isinstance(values, list)
-        and len(values) == length
-        and all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in values)
-    )
-
-
-def side(sides: Mapping[str, Any], which: str) -> np.ndarray:
-    """Bounds as an array; null is infinite."""
-    empty = -np.inf if which == "lower" else np.inf
-    return np.array([empty if v is None else v for v in sides[which]], dtype=float)
 
 
 def disproved(

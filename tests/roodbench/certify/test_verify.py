@@ -1,0 +1,165 @@
+"""`roodbench certify --verify`: honest certificates hold, forgeries are found, malformed ones get one line."""
+
+import copy
+import json
+from dataclasses import replace
+
+import pytest
+
+from roodbench import cli
+from roodbench.certify.run import certify
+from roodbench.certify.verify import read, verify
+from tests.roodbench.certify.conftest import SMALL
+
+
+def test_symbols_of_the_papers_are_verified_too(digits_net, tmp_path):
+    run = replace(SMALL.run, detector=("ross-q",), attack="none", params={"lambda": 0.05, "N": 15}, limit=4)
+    result, folder = certify(replace(SMALL, run=run, samples=300, radius=(0.1,)), out=tmp_path)
+    assert (result.rows[0].params["gain"], result.rows[0].copies) == (0.05, 15)
+    assert verify(read(folder / "certificate.json"), seed=2, samples=500).failures == []
+
+
+def test_certificate_verifies(certified):
+    _, folder = certified
+    verdict = verify(read(folder / "certificate.json"), seed=5, samples=2000)
+    assert verdict.failures == []
+    assert verdict.images == 2 * 8
+    assert verdict.bounds == 3 * 2 * 8 * 2 * 3
+
+
+def everywhere(side, shift):
+    def forge(certificate):
+        for entry in certificate["detectors"]:
+            for images in entry["populations"].values():
+                for bounds in images["bounds"].values():
+                    bounds[side] = [value + shift for value in bounds[side]]
+
+    return forge
+
+
+def path(*keys, value):
+    """A forgery that sets one value."""
+
+    def forge(certificate):
+        *way, last = keys
+        place = certificate
+        for key in way:
+            place = place[key]
+        place[last] = value(place[last]) if callable(value) else value
+
+    return forge
+
+
+OWN = ("detectors", 1, "populations", "digits")
+MEDIAN, ROSS_Q = (("detectors", i, "populations") for i in (0, 2))
+FORGERIES = [
+    (path(*MEDIAN, "digits", "bounds", "0.3", "lower", value=lambda v: [a + 0.5 for a in v]), "the lower bound"),
+    (path(*ROSS_Q, "unseen-digits", "bounds", "0.3", "upper", value=lambda v: [a - 0.7 for a in v]), "the upper bound"),
+    (path("detectors", 1, "params", "gain", value=0.5), "params, gain is 0.5: expected 0.01"),
+    (path("detectors", 1, "fitted", "tau", value=lambda v: v + 0.1), "fitted tau is"),
+    (path("detectors", 1, "fitted", value={}), "fitted {}: expected"),
+    (path("detectors", 1, "alpha_image", value=1e-9), "alpha_image is"),
+    (path("detectors", 1, "extremes", value=[None, None]), "extremes, 0 is None"),
+    (path("detectors", value=[]), "detectors is"),
+    (path("detectors", value={}), "detectors is"),
+    (path(*OWN, "images", value=lambda v: v[::-1]), "images, 0 is"),
+    (path(*OWN, "sha256", value="0" * 64), "digits, sha256 is"),
+    (path(*OWN, "role", value="OOD"), "role is 'OOD'"),
+    (path(*OWN, "score", value=lambda v: [99.0] * len(v)), "lies outside its own bounds"),
+    (path(*OWN, "score", value=lambda v: v[1:]), "expected scores of 12 images"),
+    (path(*OWN, "bounds", "0.3", value={"lower": [], "upper": []}), "expected lower and upper bounds"),
+    (path("gauroc", 0, "gauroc", value=lambda v: v + 0.01), "gauroc of unseen-digits, min at 0.1 is"),
+    (path("gauroc", 0, "detector", value="best"), "does not have the 18 rows"),
+    (path("gauroc", value=[]), "does not have the 18 rows"),
+    (path("network", "sha256", value="0" * 64), "network, sha256 is"),
+    (path("data", "ID test: digits", "sha256", value="0" * 64), "data, ID test: digits, sha256 is"),
+    (path("data", value={}), "data has []"),
+    (path("sigma", value=0.01), "sigma is 0.01"),
+    (path("samples", value="600"), "samples is '600'"),
+    (path("alpha", value=1e-12), "alpha is"),
+    (path("seed", value=7), "seed is 7"),
+    (path("claim", value="safe"), "claim is 'safe'"),
+    (path("threat", "norm", value="linf"), "threat, norm is 'linf'"),
+    (path("config", "sigma", value=0.5), "sigma is 0.25: expected 0.5"),
+]
+
+
+@pytest.mark.parametrize(("forge", "message"), FORGERIES, ids=[message for _, message in FORGERIES])
+def test_forgeries_are_found(certified, forge, message):
+    _, folder = certified
+    certificate = copy.deepcopy(read(folder / "certificate.json"))
+    forge(certificate)
+    verdict = verify(certificate, seed=1, samples=600)
+    assert any(message in line for line in verdict.failures), verdict.failures
+
+
+@pytest.mark.parametrize(("side", "shift"), [("lower", 0.25), ("upper", -0.25)])
+def test_bounds_that_claim_too_much_are_found_by_fresh_noise(certified, side, shift):
+    """Scores and metrics moved along, so that nothing but fresh evidence tells."""
+    _, folder = certified
+    certificate = copy.deepcopy(read(folder / "certificate.json"))
+    everywhere(side, shift)(certificate)
+    for entry in certificate["detectors"]:
+        for images in entry["populations"].values():
+            images["score"] = [value + shift for value in images["score"]]
+            other = "upper" if side == "lower" else "lower"
+            for bounds in images["bounds"].values():
+                bounds[other] = [None] * len(bounds[other])
+    failures = verify(certificate, seed=1, samples=2000).failures
+    assert any(f"the {side} bound" in line and "the most that fresh noise allows" in line for line in failures)
+
+
+def test_a_certificate_of_too_few_samples_is_refused(certified):
+    """True bounds that its own number of samples could not have given."""
+    _, folder = certified
+    certificate = copy.deepcopy(read(folder / "certificate.json"))
+    certificate["samples"] = certificate["config"]["samples"] = 16
+    failures = verify(certificate, seed=1, samples=600).failures
+    assert any("16 samples can bound nothing at radius 0.3" in line for line in failures)
+
+
+@pytest.mark.parametrize(
+    ("forge", "message"),
+    [
+        (path("config", value={}), "config is malformed: KeyError"),
+        (path("config", "run", "detector", value=["this:s"]), "unknown certifiable detector 'this:s'"),
+        (path("config", "run", "limit", value="x"), "malformed: TypeError"),
+        (path("config", "radius", value=None), "malformed: TypeError"),
+    ],
+)
+def test_malformed_certificates_get_one_line(certified, forge, message, tmp_path, capsys):
+    _, folder = certified
+    certificate = copy.deepcopy(read(folder / "certificate.json"))
+    forge(certificate)
+    file = tmp_path / "forged.json"
+    file.write_text(json.dumps(certificate))
+    assert cli.main(["certify", "--verify", str(file), "--quiet"]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_certificate_that_fails_exits_1(certified, tmp_path, capsys):
+    _, folder = certified
+    certificate = copy.deepcopy(read(folder / "certificate.json"))
+    certificate["network"]["sha256"] = "0" * 64
+    file = tmp_path / "forged.json"
+    file.write_text(json.dumps(certificate))
+    assert cli.main(["certify", "--verify", str(file), "--quiet"]) == 1
+    assert "the certificate does not hold: network, sha256" in capsys.readouterr().err
+
+
+def test_command_verifies_what_it_certified(certified, capsys):
+    _, folder = certified
+    assert cli.main(["certify", "--verify", str(folder / "certificate.json"), "--samples", "1000", "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith("holds: ")
+
+
+def test_reads_no_other_file(tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        read(file)
+    file.write_text('{"schema": "roodbench-certificate/9"}')
+    with pytest.raises(ValueError, match="has schema 'roodbench-certificate/9'"):
+        read(file)
