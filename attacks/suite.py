@@ -41,8 +41,8 @@ class Strength:
     """Square's queries in the suite, on images that nothing else decided."""
     step: float | None = None
     """Constant step size of pgd in units of epsilon; None for steps that fall geometrically."""
-    last: bool = False
-    """Whether pgd keeps its last iterate on every objective, as published attacks do."""
+    keep: str | None = None
+    """The iterate that pgd returns, best or last; None for the last where gradients are noisy, else the best."""
 
 
 STRENGTHS = {
@@ -68,6 +68,20 @@ class Suite:
     """(B,) of the images, where the detector is deterministic and selected them."""
     transfer: Tensor | None = None
     """The images of PGD on the base score alone, where the suite ran it: the published attack."""
+
+    def unseen(self, sign: int) -> int | None:
+        """How many images have a visited iterate with a better score than the returned one; None without `scores`.
+
+        A difference of a thousandth is rounding.
+        """
+        if self.scores is None:
+            return None
+        worse = torch.zeros_like(self.winner, dtype=torch.bool)
+        for name, trace in self.traces.items():
+            if name in ("pgd:exact", "apgd:exact", "square", "noise") and len(trace.values):
+                ahead = sign * (trace.values - self.scores)  # NaN, so not ahead, where the attack did not run
+                worse |= (ahead > 1e-3 * self.scores.abs() + 1e-6).any(0)
+        return int(worse.sum())
 
 
 Streams = Callable[[str], torch.Generator]
@@ -150,7 +164,7 @@ def suite(
         if algorithm == "pgd":
             settings["step_size"] = None if strength.step is None else strength.step * threat.eps
             settings["momentum"] = MOMENTUM if noisy else 0.0
-            settings["keep"] = "last" if noisy or strength.last else "best"
+            settings["keep"] = keeps(strength, noisy)
         attack = apgd if algorithm == "apgd" else pgd
         return [attack(detector, x, threat, **settings) for _ in range(strength.restarts if noisy else 1)]
 
@@ -205,8 +219,13 @@ def spread(trace: Trace, index: Tensor, size: int) -> Trace:
 
 def looks(component: str, method: str, strength: Strength, noisy: bool) -> int:
     """How often one run of pgd or apgd evaluates its objective; pgd after its last step only where the best is kept."""
-    last = 0 if component.startswith("pgd") and (noisy or strength.last) else 1
+    last = 0 if component.startswith("pgd") and keeps(strength, noisy) == "last" else 1
     return strength.restarts * (strength.steps + last) + (method == "transfer" and last != 0)
+
+
+def keeps(strength: Strength, noisy: bool) -> str:
+    """The iterate that pgd returns."""
+    return strength.keep or ("last" if noisy else "best")
 
 
 def queries_of(strength: Strength) -> int:

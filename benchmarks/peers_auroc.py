@@ -19,7 +19,8 @@ import roodbench
 from detectors import WRAPPERS
 from roodbench.attacker import AttackPlan
 from roodbench.config import plan_of
-from roodbench.evaluate import Evaluated, Evaluator
+from roodbench.evaluate import Evaluator
+from roodbench.evaluated import Evaluated
 from roodbench.metrics import components, paired_gap
 from roodbench.run import identity
 

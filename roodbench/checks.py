@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from .evaluate import Evaluated, Population
+from .evaluated import Evaluated, Population
 from .parts import label_of
 
 REPEATABLE = 1e-4
@@ -71,7 +71,9 @@ def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
     if populations and found.plan is not None:
         entries["gradient"] = gradient(populations)
         entries["feasibility"] = max(p.excess for p in populations.values()), {}
-        entries["silent-success"] = max(p.unseen for p in populations.values()), {}
+        unseen = [p.unseen for p in populations.values() if p.unseen is not None]
+        if unseen:
+            entries["silent-success"] = max(unseen), {}
         steps = [travel for p in populations.values() for travel in p.travel.values()]
         if steps and found.plan.threat.eps:
             entries["travel"] = min(steps) / found.plan.threat.eps, {}

@@ -17,7 +17,7 @@ from . import __version__
 from .attacker import EvaluationError
 from .catalogue import as_text, catalogue
 from .certify.command import certify_command
-from .config import RunConfig, parse_eps, parse_param
+from .config import RunConfig, check_fixed, parse_eps, parse_param
 from .console import names, progress, start_logging, whole
 from .report.table import checks_csv, checks_table
 from .result import Result
@@ -108,6 +108,9 @@ def run_command(
     checking = context.info_name == "check"
     if format not in FORMATS:
         raise ValueError(unknown("format", format, FORMATS))
+    for key, value in context.params.items():
+        if str(context.get_parameter_source(key)).endswith("COMMANDLINE"):  # a default spelt out is a wish too
+            check_fixed(protocol, key, value)
     config = RunConfig(
         detector=names(detector, "detector"),
         base=base,

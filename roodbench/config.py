@@ -108,8 +108,8 @@ class RunConfig:
         for key, value in PROTOCOLS[self.protocol].items():
             if key not in defaults:
                 continue
-            if getattr(self, key) not in (value, defaults[key]):
-                raise ValueError(f"protocol {self.protocol} fixes {key} = {value}: leave out --{key}")
+            if getattr(self, key) != defaults[key]:
+                check_fixed(self.protocol, key, getattr(self, key))
             object.__setattr__(self, key, value)
         taken = {key for name in self.detector for key in takes(name, self.base)}
         symbols = {symbol: name for cls in DETECTORS.values() for symbol, name in cls.symbols.items()}
@@ -118,6 +118,13 @@ class RunConfig:
         params = {key: value for key, value in fixed.items() if key in taken and key not in given}
         object.__setattr__(self, "params", {**params, **self.params})
         object.__setattr__(self, "eps", self.eps or EPS.get(self.protocol))
+
+
+def check_fixed(protocol: str, key: str, value: Any) -> None:
+    """ValueError for a setting which the protocol fixes at something else."""
+    fixed = PROTOCOLS.get(protocol, {})
+    if key in fixed and value != fixed[key]:
+        raise ValueError(f"protocol {protocol} fixes {key} = {fixed[key]}: leave out --{key} {value}")
 
 
 def one_of(kind: str, value: str, choices: Any) -> None:
@@ -187,7 +194,7 @@ def plan_of(
     one_of("strength", strength, STRENGTHS)
     spend = STRENGTHS[strength]
     spend = replace(spend, steps=steps or spend.steps, restarts=restarts or spend.restarts)
-    fixed = {key: value for key, value in PROTOCOLS[protocol].items() if key in ("step", "last")}
+    fixed = {key: value for key, value in PROTOCOLS[protocol].items() if key in ("step", "keep")}
     spend = replace(spend, **fixed)
     threat = ThreatModel(eps, cast(Literal["linf", "l2"], norm), bench.bounds)
     if is_external(method):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, cast
 
@@ -19,6 +19,7 @@ from detectors import Detector, Smoothed
 from . import metrics
 from .attacker import Attacker, AttackPlan, Direction, EvaluationError, stream
 from .data import SHARD, Benchmark, ImageSet
+from .evaluated import Evaluated, Population
 from .memory import within_memory
 from .parts import label_of, network_of
 from .store import Cell, Store
@@ -38,59 +39,6 @@ class Progress(Protocol):
 
 def silent(label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
     return nullcontext(lambda n: None)
-
-
-@dataclass(frozen=True)
-class Population:
-    """Scores (R, n) of one image set under one condition, on R report draws."""
-
-    scores: Tensor
-    reference: Tensor | None = None
-    """Clean only: scores on the selection's noise, (2, n)."""
-    instability: Tensor | None = None
-    """Clean, smoothed detectors only: D of every image on one draw, (n,)."""
-    transfer: Tensor | None = None
-    """Attacked only: scores like `scores` of the images of PGD on the base score alone, where the suite ran it."""
-    winner: Tensor | None = None
-    """Attacked only: per image the index of the component that won it."""
-    zero_gradient: Tensor | None = None
-    """Attacked only: (attacks, n), whether the gradient vanished at the random start."""
-    components: tuple[str, ...] = ()
-    passes: tuple[float, float] = (0, 0)
-    """Network passes (forward, backward) per image."""
-    excess: float = 0.0
-    """How far the worst image leaves the ball or the bounds."""
-    travel: dict[str, float] = field(default_factory=dict)
-    """Attacked only: sum of step sizes of every component that steps."""
-    unseen: float = 0.0
-    """Attacked only: share of images with a visited iterate better than the returned one (deterministic detectors)."""
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """Everything one detector scored: populations by (name, condition), condition clean, min or max."""
-
-    detector: Detector
-    bench: Benchmark
-    populations: dict[tuple[str, str], Population]
-    plan: AttackPlan | None
-    id_accuracy: float | None
-    shifted_accuracy: dict[str, float] = field(default_factory=dict)
-    search: dict[str, Any] = field(default_factory=dict)
-    """How the parameters were chosen; empty without a search."""
-    precision: str = "float32"
-    """Of the attack's gradients; scores are float32."""
-    cosines: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """Per noisy objective: copies per gradient, and the median cosine between halves of them."""
-    probe: dict[str, Any] = field(default_factory=dict)
-    """Numbers and margins of the indicators that need attacks of their own."""
-    unrepeatable: float = 0.0
-    """Largest relative difference between two scorings of the first shard, for a detector that is not `randomized`."""
-
-    @property
-    def eps(self) -> float:
-        """The attack's radius, 0 without one."""
-        return 0.0 if self.plan is None else self.plan.threat.eps
 
 
 class Evaluator:
@@ -187,21 +135,22 @@ class Evaluator:
 
         def compute() -> Cell:
             copies = {name: n for name, (n, _) in self.copies(plan).items()}
-            parts, excess, passes, unseen = [], 0.0, torch.zeros(2, dtype=torch.double), 0
+            parts, excess, passes = [], 0.0, torch.zeros(2, dtype=torch.double)
+            unseen: list[int | None] = []
             travel: dict[str, float] = {}
             for shard, x in self._shards(images, direction):
                 found, tensors = self.guarded(images, shard, lambda shard=shard, x=x: one(shard, x, copies))  # type: ignore[misc]
                 passes += len(x) * torch.tensor(found.passes, dtype=torch.double)
                 excess = max(excess, plan.threat.violation(found.images, x))
-                if self.precision == "float32" and not plan.quantize:
-                    unseen += unseen_of(found, -1 if direction == "min" else 1)
+                exact = self.precision == "float32" and not plan.quantize
+                unseen.append(found.unseen(-1 if direction == "min" else 1) if exact else None)
                 travel |= {name: trace.travel for name, trace in found.traces.items() if trace.travel}
                 parts.append({name: tensor.cpu() for name, tensor in tensors.items()})
             facts = {
                 "components": found.components,
                 "passes": (passes / len(images)).tolist(),
                 "excess": excess,
-                "unseen": unseen / len(images),
+                "unseen": None if None in unseen else sum(unseen) / len(images),  # type: ignore[arg-type]
                 "travel": travel,
             }
             return {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}, facts
@@ -314,21 +263,6 @@ class Evaluator:
             for shard, x in images.shards():
                 yield shard, x.to(self.device)
                 advance(len(x))
-
-
-def unseen_of(found: attacks.Suite, sign: int) -> int:
-    """How many images of a deterministic detector had a visited iterate with a better score than the returned one.
-
-    A difference of a thousandth is rounding.
-    """
-    if found.scores is None:
-        return 0
-    worse = torch.zeros_like(found.winner, dtype=torch.bool)
-    for name, trace in found.traces.items():
-        if name in ("pgd:exact", "apgd:exact", "square", "noise") and len(trace.values):
-            ahead = sign * (trace.values - found.scores)  # NaN, so not ahead, where the attack did not run
-            worse |= (ahead > 1e-3 * found.scores.abs() + 1e-6).any(0)
-    return int(worse.sum())
 
 
 def hash_of(tensor: Tensor) -> str:

@@ -76,6 +76,7 @@ class Probe:
         area = self.area(self.scored(strongest))
         numbers: dict[str, float] = {}
         margins: dict[str, float] = {}
+        one = 1 / sum(len(x) for x in self.images.values())  # one image is the probe's resolution
 
         def record(name: str, stronger: dict[Direction, Tensor], than: Components = area) -> None:
             gap = than.minus(self.area(self.scored(stronger)))
@@ -86,6 +87,11 @@ class Probe:
         best = [max(self.gradient, key=lambda name: self.wins[name])]
         again = best if self.evaluator.detector.randomized else self.gradient  # the cheap ones: all of them
         record("convergence", self.better(strongest, self.run(again, steps=2 * strength.steps)))
+        noisy = [name for name in own if attacks.is_noisy(self.evaluator.detector, name.partition(":")[2])]
+        if noisy:  # without noise the traces show it, on every image
+            chosen = max(noisy, key=lambda name: self.wins[name])
+            numbers["silent-success"] = self.beaten(strongest, self.run([chosen], keep="best"))
+            margins["silent-success"] = one
         if strength.restarts > 1:
             record("restarts", self.better(strongest, self.run(again, restarts=2 * strength.restarts)))
         if own and "pgd:base" in bases:
@@ -93,16 +99,16 @@ class Probe:
             record("own-gradient", base, self.area(self.scored(found_own)))  # type: ignore[arg-type]
         record("black-box", self.run(["square"], queries=strength.queries or QUERIES))
         numbers["random"] = self.beaten(strongest, self.run(["noise"]))
-        margins["random"] = 1 / sum(len(x) for x in self.images.values())  # one image is the probe's resolution
+        margins["random"] = one
         numbers["unbounded"] = self.missed([*best, *(name for name in own[:1] if name not in best)])
         return {"numbers": numbers, "margins": margins}
 
     def run(
-        self, components: list[str], plan: AttackPlan | None = None, stop: bool = True, **spend: int
+        self, components: list[str], plan: AttackPlan | None = None, stop: bool = True, **spend: Any
     ) -> dict[Direction, Tensor]:
         """The images of both populations under these attacks; `stop` leaves decided images alone."""
         plan = plan or self.plan
-        plan = replace(plan, strength=replace(plan.strength, **spend))  # type: ignore[arg-type]
+        plan = replace(plan, strength=replace(plan.strength, **spend))
         found: dict[Direction, Tensor] = {}
         for direction, x in self.images.items():
             reference = self.reference[direction] if stop else None

@@ -17,7 +17,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "steps": 40,
         "restarts": 1,
         "step": 0.01 / 0.3,
-        "last": True,
+        "keep": "last",
         "norm": "linf",
         "threat": "fresh",
     },

@@ -21,7 +21,8 @@ from . import checks, plugins, summary
 from .config import RunConfig, check_objective, device_of, plan_of
 from .data import SHARD, Benchmark, load_benchmark
 from .environment import environment
-from .evaluate import DIRECTIONS, Evaluated, Evaluator, Progress, silent
+from .evaluate import DIRECTIONS, Evaluator, Progress, silent
+from .evaluated import Evaluated
 from .files import code_version, content_hash
 from .memory import LARGEST, use_threads
 from .models import Classifier, load_model

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import metrics
 from .checks import REPEATABLE, attacked, indicators_of
-from .evaluate import Evaluated
+from .evaluated import Evaluated
 from .metrics import Components, Estimate
 from .models import Classifier
 from .parts import base_of, label_of, network_of

@@ -119,6 +119,35 @@ def test_too_small_steps_are_caught(bench, digits_net):
     assert "travel" in failed(detectors.create("gen", digits_net), bench, small)
 
 
+class TwoSided(Planted):
+    """ID is where the energy is usual: an OOD image must be moved just far enough. Noise that is declared."""
+
+    randomized = True
+
+    def forward(self, x, *, generator=None):
+        noise = torch.randn(len(x), generator=generator)
+        return -(self.energy(x) - self.usual).abs() + 0.01 * noise
+
+    def fit(self, train, val):
+        self.usual = self.energy(next(iter(val))[0]).median()
+        return self
+
+
+def test_a_better_iterate_thrown_away_is_caught(bench, digits_net):
+    """Constant long steps, and whatever the last one lands on is returned."""
+    bouncing = Strength(steps=20, restarts=1, draws=8, step=0.5, keep="last")
+    assert "silent-success" in failed(detectors.create("gen", digits_net), bench, bouncing)
+    assert "silent-success" in failed(TwoSided(digits_net), bench, bouncing)
+
+
+def test_silent_success_is_left_out_where_nothing_shows_it(bench, digits_net):
+    gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
+    for settings in ({"quantize": True}, {"method": "transfer"}):
+        result = roodbench.evaluate(gen, bench, check=False, **settings)
+        assert "silent-success" not in [i["name"] for i in result.indicators]
+    assert "silent-success" in [i["name"] for i in roodbench.evaluate(gen, bench, check=False).indicators]
+
+
 def test_too_few_copies_are_caught(bench, digits_net):
     ross = detectors.create("ross", digits_net, base="gen", sigma=2.0)
     assert "eot" in failed(ross, bench, Strength(steps=3, restarts=1, draws=1))

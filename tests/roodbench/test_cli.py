@@ -122,6 +122,8 @@ MISTAKES = {
     "--limit 1": "limit 1: expected at least 2 images",
     "--batch-size big": "batch-size 'big': expected auto or a whole number",
     "--seed -1": "seed -1: expected a whole number of at least 0",
+    "--protocol pro-2025 --attack both": "protocol pro-2025 fixes attack = none: leave out --attack both",
+    "--protocol ross-2026 --space pixel": "protocol ross-2026 fixes space = normalized: leave out --space pixel",
     "--seed one": "Invalid value for '--seed'",
     "--device cuda": "has no CUDA",
     "--device tpu": "device 'tpu'",

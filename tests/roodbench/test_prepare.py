@@ -176,6 +176,12 @@ def test_prepared_base_scores_are_the_plain_ones(name, texture, resnet20):
     assert (a - b).abs().max() <= 1e-4 * a.abs().max()
 
 
+bfloat16 = pytest.mark.skipif(
+    not has_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16 instructions: minutes in software"
+)
+
+
+@bfloat16
 def test_bfloat16_gradients_cost_an_attack_on_ross_nothing(texture, resnet20):
     """AUROC of an attack on both populations, paired: within 0.2 points of float32's, or stronger."""
     net = prepare(resnet20, texture.id_val.shard(0, 64), compile="off")
@@ -193,7 +199,7 @@ def test_bfloat16_gradients_cost_an_attack_on_ross_nothing(texture, resnet20):
     assert areas[1] <= areas[0] + 0.002
 
 
-@pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16 instructions")
+@bfloat16
 def test_auto_takes_bfloat16_where_a_probe_shows_it_harmless(texture, resnet20):
     """GEN at 0.5/255 loses about 1% of each image's change with bfloat16 gradients; ROSS averages that away."""
     net = prepare(resnet20, texture.id_val.shard(0, 64), compile="off")
