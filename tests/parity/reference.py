@@ -41,7 +41,7 @@ ARGUMENTS = {
 
 
 FLIPPED = 2
-"""Images of 128 in which a sign step may go the other way: a CPU of other instructions than the fixtures' AVX-512 rounds
+"""Images of 128 in which a sign step may go the other way: another CPU than the fixtures' (AVX-512) rounds
 gradients near zero differently (docs/parity.md). Saturated images, whose gradient is all rounding, may differ more."""
 
 
