@@ -20,8 +20,16 @@ def w():
     return torch.randn(SHAPE[1:], generator=generator(2), dtype=torch.double)
 
 
-@pytest.mark.parametrize(("bounds", "sign"), [((0.0, 1.0), 1), (FREE, -1)])
-@pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("linf", 0.7), ("l2", 0.5), ("l2", 2.0)])
+@pytest.mark.parametrize(
+    ("norm", "eps", "bounds", "sign"),
+    [
+        ("linf", 8 / 255, (0.0, 1.0), 1),
+        ("linf", 8 / 255, FREE, -1),
+        ("linf", 0.7, (0.0, 1.0), -1),
+        ("l2", 0.5, FREE, 1),
+        ("l2", 2.0, (0.0, 1.0), -1),
+    ],
+)
 def test_linear_score_comes_within_2_percent(x, w, norm, eps, bounds, sign):
     threat = ThreatModel(eps, norm, bounds)
     found = square(Linear(w), x, threat, sign=sign, queries=5000, generator=generator())

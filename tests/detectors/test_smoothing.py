@@ -185,8 +185,8 @@ class PeakMemory(TorchDispatchMode):
 
 @pytest.mark.parametrize(("images", "few"), [(16, 8), (64, 2), (64, 8)])
 def test_peak_memory_does_not_grow_with_copies(images, few):
-    """ResNet-20, 64 images per pass: 64 copies need what the few that fill a chunk need, in two passes or one (2)."""
-    net = Classifier(ResNet(20), [0.5] * 3, [0.5] * 3, name="untrained")
+    """ResNet-14, 64 images per pass: 64 copies need what the few that fill a chunk need, in two passes or one (2)."""
+    net = Classifier(ResNet(14), [0.5] * 3, [0.5] * 3, name="untrained")
     x = torch.rand(images, 3, 32, 32, generator=generator())
     peaks = {}
     for copies in (few, 64):
@@ -195,7 +195,7 @@ def test_peak_memory_does_not_grow_with_copies(images, few):
         with PeakMemory() as memory:
             ross.value_and_grad(x, generator=generator())
         peaks[copies] = memory.peak
-    assert peaks[few] > 50e6  # the activations of 64 images are what is measured
+    assert peaks[few] > 20e6  # the activations of 64 images are what is measured
     assert peaks[64] <= 1.1 * peaks[few]
     assert peaks[few] <= 1.1 * peaks[64]
 

@@ -75,6 +75,7 @@ class Reference:
             name: entry["index_range"] for name, entry in self.inputs["lists"].items() if name in self.scored
         }
         self._scores: dict[str, np.ndarray] = {}
+        self._detectors: dict[str, detectors.Detector] = {}
 
     @cached_property
     def scored(self) -> list[str]:
@@ -106,7 +107,13 @@ class Reference:
         }
 
     def detector(self, case: Case) -> detectors.Detector:
-        """Our detector with the case's parameters, fitted."""
+        """Our detector with the case's parameters, fitted; the same one for every data set."""
+        key = case.key.rsplit("__", 1)[0]
+        if key not in self._detectors:
+            self._detectors[key] = self._fitted(case)
+        return self._detectors[key]
+
+    def _fitted(self, case: Case) -> detectors.Detector:
         net, bench = self.spaces[case.space]
         name, _, base = case.score.partition("-") if case.score.startswith("pro-") else (case.score, "", "")
         names = ARGUMENTS.get(name, {})

@@ -42,9 +42,15 @@ SCORES = sorted({key.split("__")[0] for key in KEYS if key.count("__") == 3})
 KNOWN = [s for s in SCORES if s in detectors.BASES or s.startswith("pro-")]
 
 
-@pytest.mark.parametrize("score", KNOWN)
-def test_scores(score, reference):
-    cases = [case for case in reference.cases if case.score == score]
+LATER = [pytest.param(score, True, marks=pytest.mark.slow) for score in KNOWN if score.startswith(("pro-", "odin"))]
+
+
+@pytest.mark.parametrize(("score", "rest"), [*((score, False) for score in KNOWN), *LATER])
+def test_scores(score, rest, reference):
+    """Scores that take steps on the first and the third block (ID and texture); on the others with `-m slow`."""
+    steps = score.startswith(("pro-", "odin"))
+    blocks = reference.scored if not steps else reference.scored[1::2] if rest else reference.scored[::2]
+    cases = [case for case in reference.cases if case.score == score and case.dataset in blocks]
     assert cases
     for case in cases:
         try:
@@ -145,14 +151,17 @@ def test_ross_from_the_stored_noise(reference):
     unit = torch.from_numpy(reference.arrays["noisecase-noise_unit"])
     half = unit.shape[1] // 2
     keys = [key for key in KEYS if key.startswith("noisecase-matrix__")]
+    fitted: dict = {}
     for key in keys:
         _, params, space = key.split("__")
         base, copies, sigma, _ = params.split("-")
         if base not in detectors.BASES:
             continue
         net, bench = reference.spaces[space]
-        settings = {"distance_to_mean": False} if base == "fdbd" else {}
-        score = detectors.create(base, net, **settings).fit(bench.id_train, bench.id_val)
+        if (base, space) not in fitted:
+            settings = {"distance_to_mean": False} if base == "fdbd" else {}
+            fitted[base, space] = detectors.create(base, net, **settings).fit(bench.id_train, bench.id_val)
+        score = fitted[base, space]
         ood = "test_texture" if "test_texture" in reference.scored else reference.scored[-1]
         x = torch.cat([reference.images(d, space)[:half] for d in (reference.scored[0], ood)])
         noisy = x + float(sigma.removeprefix("sigma")) * unit[: int(copies[1:])]

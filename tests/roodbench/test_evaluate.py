@@ -1,7 +1,6 @@
 """The main job's promises: what an attack may and may not do to the numbers, resuming, checks that speak up."""
 
 import copy
-import itertools
 import json
 
 import numpy as np
@@ -43,7 +42,7 @@ def components(result, condition, detector):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_main_job_separates_clean_and_falls_under_attack(name, seed, digits_net):
     """Default settings: near clean AUROC >= 0.95, `both` clearly lower, the suite at least as strong as transfer."""
-    bench = small(100)
+    bench = small(60)
     detector = fitted(name, digits_net, bench, seed=seed) if name == "ross" else fitted(name, digits_net, bench)
     suite = roodbench.evaluate(detector, bench, seed=seed, check=False)
     transfer = roodbench.evaluate(detector, bench, seed=seed, method="transfer", check=False)
@@ -64,16 +63,6 @@ def test_epsilon_0_reproduces_clean(name, digits_net):
     result = roodbench.evaluate(fitted(name, digits_net, bench), bench, eps=0.0, steps=2, check=False)
     aurocs = {row.auroc for row in result.rows}
     assert len(aurocs) == 1  # ROSS too: clean and attacked images are reported on the same draws
-
-
-@pytest.mark.parametrize("name", ["gen", "pro", "ross"])
-def test_auroc_does_not_rise_with_epsilon(name, digits_net):
-    bench = small(40)
-    detector = fitted(name, digits_net, bench)
-    found = [rows(roodbench.evaluate(detector, bench, eps=e / 255, check=False)) for e in (0, 4, 8, 16, 32)]
-    aurocs = [r["unseen-digits", "both"].auroc for r in found]
-    assert all(a >= b - 0.01 for a, b in itertools.pairwise(aurocs))
-    assert aurocs[-1] < aurocs[0] - 0.3
 
 
 def test_the_transfer_attack_is_the_suites_base_component(digits_net):

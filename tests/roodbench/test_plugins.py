@@ -125,14 +125,14 @@ def test_adversarial_training_helps(digits):
     """At the default radius the adversarially trained network keeps more of PRO's AUROC, at some clean accuracy."""
     import detectors
 
-    bench = roodbench.load_benchmark("digits", ood=["unseen-digits"], limit=100)
+    bench = roodbench.load_benchmark("digits", ood=["unseen-digits"], limit=60)
     found = {}
     for name in ("digits-cnn", "digits-cnn-at"):
         net = roodbench.load_model(name)
         x, y = digits.id_test.shard(0, 333), digits.id_test.labels
         assert (net(x).argmax(1) == y).double().mean() >= 0.95
         pro = detectors.create("pro", net).fit(bench.id_train, bench.id_val)
-        result = roodbench.evaluate(pro, bench, attack="min")
+        result = roodbench.evaluate(pro, bench, attack="min", check=False)
         found[name] = {row.condition: row.auroc for row in result.rows}
     assert found["digits-cnn-at"]["min"] > found["digits-cnn"]["min"]
 
