@@ -12,7 +12,8 @@ from .noise import noise
 from .pgd import Attacked, Trace, pgd, step_sizes
 from .selection import Best, select
 from .square import square
-from .suite import METHODS, MOMENTUM, STRENGTHS, Strength, Suite, components_of, cost, is_noisy, suite
+from .strength import METHODS, STRENGTHS, Strength, components_of, cost, is_noisy
+from .suite import MOMENTUM, Suite, suite
 from .threat import Detector, NonFiniteError, ThreatModel, check_finite
 
 __all__ = [

@@ -41,6 +41,7 @@ def pgd(
     restarts: int = 1,
     draws: int | None = None,
     generator: torch.Generator | None = None,
+    start: Tensor | None = None,
     step_size: float | None = None,
     momentum: float = 0.0,
     keep: str = "best",
@@ -49,21 +50,22 @@ def pgd(
     """Move images x (B, C, H, W) to a lower (`sign=-1`) or higher (`sign=+1`) `objective` within `threat`.
 
     x_{k+1} = P(x_k + sign a_k u(g_k)), u the steepest direction of the norm (sign for linf, normalised for l2), from a
-    uniform random start, `restarts` times; g_k is the gradient, with `momentum` mu the sum of
-    mu^(k-j) grad_j / norm2(grad_j) over the steps j so far. `draws` is the number of noisy copies per gradient of a
-    randomised detector (EOT); every step draws new ones from `generator`, and momentum averages over them.
+    uniform random start, `restarts` times, the first time from `start` if given; g_k is the gradient, with `momentum`
+    mu the sum of mu^(k-j) grad_j / norm2(grad_j) over the steps j so far. `draws` is the number of noisy copies per
+    gradient of a randomised detector (EOT); every step draws new ones from `generator`, which momentum averages over.
 
-    The default steps a_k fall geometrically (`step_sizes`); a given `step_size` is kept
-    constant. Returned is, per image, the iterate with the best objective over all steps and restarts (`keep="best"`;
-    x itself counts, unless `clean=False`), or the last iterate of the last restart (`keep="last"`), whose objective is
-    not computed: `values` are those one step before. The best of noisy values is partly luck: score the images of a
-    randomised detector again.
+    The default steps a_k fall geometrically (`step_sizes`), from half as long with a `start`; a given `step_size` is
+    kept constant. Returned is, per image, the iterate with the best objective over all steps and restarts
+    (`keep="best"`; x itself counts, unless `clean=False`), or the last iterate of the last restart (`keep="last"`),
+    whose objective is not computed: `values` are those one step before. The best of noisy values is partly luck: score
+    the images of a randomised detector again.
     """
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")
     if keep not in ("best", "last"):
         raise ValueError(f"keep {keep!r}: expected 'best' or 'last'")
-    sizes = step_sizes(threat.eps, steps) if step_size is None else [step_size] * steps
+    reach = threat.eps if start is None else threat.eps / 2
+    sizes = step_sizes(reach, steps) if step_size is None else [step_size] * steps
     values: list[Tensor] = []
     good: list[Tensor] = []
 
@@ -76,9 +78,10 @@ def pgd(
     best, best_value = x, torch.full((len(x),), -sign * torch.inf, device=x.device, dtype=x.dtype)
     if clean and keep == "best":
         best_value = look(x)[0]
-    start = len(values)
+    before = len(values)
     for restart in range(restarts):
-        x_k, g_k = threat.random(x, generator), torch.zeros_like(x)
+        x_k = threat.random(x, generator) if start is None or restart else start
+        g_k = torch.zeros_like(x)
         for k in range(steps):
             value, grad = look(x_k)
             if restart == k == 0:
@@ -89,7 +92,7 @@ def pgd(
         if keep == "best":
             best, best_value = better(sign, (best, best_value), (x_k, look(x_k)[0]))
     check_visited(torch.stack(values), torch.stack(good))  # once, at the end: a GPU need not wait in every step
-    trace = Trace(torch.stack(values[start:]), sum(sizes), zero_gradient)
+    trace = Trace(torch.stack(values[before:]), sum(sizes), zero_gradient)
     return Attacked(best, best_value, trace) if keep == "best" else Attacked(x_k, value, trace)
 
 

@@ -11,45 +11,27 @@ from torch import Tensor
 
 from .adversary import quantize
 from .apgd import apgd
-from .eot import LEAST
 from .external import TwoLogits, external, is_external
 from .noise import noise
 from .pgd import Attacked, Trace, pgd
-from .selection import SELECTION_DRAWS, Best, indexed
+from .selection import Best, indexed
 from .square import square
+from .strength import (
+    NOISE_DRAWS,
+    STRENGTHS,
+    Strength,
+    components_of,
+    copies_of,
+    is_noisy,
+    keeps,
+    looks,
+    queries_of,
+)
 from .threat import Detector, ThreatModel
 
 MOMENTUM = 0.75
 """For gradients through noise: each step then rests on the copies of the last few. The last iterate is kept there: the
 best of noisy values is mostly the luckiest. benchmarks/RESULTS.md has the figures."""
-NOISE_DRAWS = 100
-METHODS = ("suite", "pgd", "apgd", "square", "noise", "transfer")
-"""Besides them, the attacks of other libraries: torchattacks:NAME, foolbox:NAME, autoattack:NAME."""
-
-
-@dataclass(frozen=True)
-class Strength:
-    """How much an attack spends."""
-
-    steps: int
-    restarts: int
-    draws: int | None
-    """Noisy copies per gradient of a randomised detector; None sizes them by the cosine rule (`eot.copies`)."""
-    apgd: bool = False
-    """Whether the suite runs APGD besides PGD."""
-    queries: int = 0
-    """Square's queries in the suite, on images that nothing else decided."""
-    step: float | None = None
-    """Constant step size of pgd in units of epsilon; None for steps that fall geometrically."""
-    keep: str | None = None
-    """The iterate that pgd returns, best or last; None for the last where gradients are noisy, else the best."""
-
-
-STRENGTHS = {
-    "quick": Strength(steps=20, restarts=1, draws=8),
-    "standard": Strength(steps=40, restarts=1, draws=None, apgd=True, queries=500),
-    "strong": Strength(steps=100, restarts=5, draws=None, apgd=True, queries=5000),
-}
 
 
 @dataclass(frozen=True)
@@ -123,8 +105,11 @@ def suite(
         spent[0] += images * passes[0]
         spent[1] += images * passes[1]
 
-    def run(name: str, x: Tensor) -> list[Attacked]:
-        """The attack's results: one, or one for every restart where only fresh noise can tell which is best."""
+    def run(name: str, x: Tensor, found: Tensor | None = None) -> list[Attacked]:
+        """The attack's results: one, or one for every restart where only fresh noise can tell which is best.
+
+        pgd on the exact score starts from `found`, the best images so far, unless they are x, or its gradient is noisy.
+        """
         generator = streams(f"attack/{name}")
         if is_external(name):
             seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
@@ -165,6 +150,9 @@ def suite(
             settings["step_size"] = None if strength.step is None else strength.step * threat.eps
             settings["momentum"] = MOMENTUM if noisy else 0.0
             settings["keep"] = keeps(strength, noisy)
+            if target == "exact" and found is not None and not noisy:
+                moved = (found != x).flatten(1).any(1).view(-1, *[1] * (x.ndim - 1))
+                settings["start"] = torch.where(moved, found, threat.random(x, generator))
         attack = apgd if algorithm == "apgd" else pgd
         return [attack(detector, x, threat, **settings) for _ in range(strength.restarts if noisy else 1)]
 
@@ -191,7 +179,7 @@ def suite(
             best.component += 1
             continue
         with indexed(alive):
-            results = run(name, x[alive])
+            results = run(name, x[alive], best.images[alive] if best.component else None)
         traces[name] = spread(results[0].trace, alive, len(x))
         best.component += 1
         for found in results:
@@ -215,88 +203,3 @@ def spread(trace: Trace, index: Tensor, size: int) -> Trace:
     zero_gradient = torch.full((size,), torch.nan, device=values.device)
     zero_gradient[index] = trace.zero_gradient.float()
     return Trace(values, trace.travel, zero_gradient)
-
-
-def looks(component: str, method: str, strength: Strength, noisy: bool) -> int:
-    """How often one run of pgd or apgd evaluates its objective; pgd after its last step only where the best is kept."""
-    last = 0 if component.startswith("pgd") and keeps(strength, noisy) == "last" else 1
-    return strength.restarts * (strength.steps + last) + (method == "transfer" and last != 0)
-
-
-def keeps(strength: Strength, noisy: bool) -> str:
-    """The iterate that pgd returns."""
-    return strength.keep or ("last" if noisy else "best")
-
-
-def queries_of(strength: Strength) -> int:
-    return strength.queries or 500
-
-
-def is_noisy(detector: Detector, objective: str) -> bool:
-    """Whether an objective's gradient comes from noisy copies."""
-    return detector.randomized and not objective.startswith("base")
-
-
-def copies_of(detector: Detector, objective: str, strength: Strength, draws: Mapping[str, int] | None) -> int | None:
-    """Noisy copies per gradient of an objective; None for one without noise."""
-    if not is_noisy(detector, objective):
-        return None
-    return (draws or {}).get(objective) or strength.draws or LEAST
-
-
-def cost(
-    detector: Detector,
-    method: str,
-    objective: str | None,
-    strength: Strength,
-    draws: Mapping[str, int] | None = None,
-) -> tuple[int, int]:
-    """Network passes (forward, backward) that `suite` spends on an image that is never decided.
-
-    Of another library's attack, a guess: as many as pgd.
-    """
-    names, spent = components_of(detector, method, objective, strength), [0, 0]
-
-    def spend(times: int, passes: tuple[int, int]) -> None:
-        spent[0] += times * passes[0]
-        spent[1] += times * passes[1]
-
-    for name in names:
-        if name in ("noise", "square"):
-            spend(1 + (NOISE_DRAWS if name == "noise" else queries_of(strength)), detector.score_passes())
-            continue
-        target = (objective or "exact") if is_external(name) else name.partition(":")[2]
-        noisy = is_noisy(detector, target)
-        passes = detector.passes(target, copies_of(detector, target, strength, draws))
-        spend(looks(name, method, strength, noisy), passes)
-    if method != "transfer":
-        noisy_runs = [n for n in names if n.startswith(("pgd:", "apgd:")) and is_noisy(detector, n.partition(":")[2])]
-        offers = len(names) + (strength.restarts - 1) * len(noisy_runs)
-        spend((1 + offers) * (SELECTION_DRAWS if detector.randomized else 1), detector.score_passes())
-    return spent[0], spent[1]
-
-
-def components_of(detector: Detector, method: str, objective: str | None, strength: Strength) -> tuple[str, ...]:
-    """The attacks that a method consists of, in the order in which they run: the cheap base score first."""
-    if is_external(method) or method in ("noise", "square"):
-        return (method,)
-    if method not in METHODS:
-        raise ValueError(f"unknown attack method {method!r}: expected one of {METHODS}, or LIBRARY:NAME")
-    targets = objectives_of(detector, method, objective)
-    if method != "suite":
-        return tuple(f"{'apgd' if method == 'apgd' else 'pgd'}:{name}" for name in targets)
-    names = [f"pgd:{name}" for name in targets]
-    if strength.apgd:
-        names += [f"apgd:{name}" for name in targets]
-    return (*names, *(["square"] if strength.queries and objective is None else []))
-
-
-def objectives_of(detector: Detector, method: str, objective: str | None) -> tuple[str, ...]:
-    """The objectives that a method follows the gradient of."""
-    if method == "transfer":
-        return ("base",) if "base" in detector.objectives else ("exact",)
-    if objective is not None:
-        return (objective,)
-    if method != "suite":
-        return ("exact",)
-    return tuple(sorted(detector.objectives, key=lambda name: not name.startswith("base")))

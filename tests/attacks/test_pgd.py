@@ -116,6 +116,14 @@ def test_default_steps_cross_the_ball_and_settle():
     assert all(a > b for a, b in itertools.pairwise(sizes))
 
 
+def test_a_given_start_is_the_first_iterate_of_the_first_restart(x, w):
+    threat, start = ThreatModel(0.05), (x + 0.03).clamp(0, 1)
+    found = pgd(Linear(w), x, threat, sign=1, steps=3, restarts=2, start=start, generator=generator())
+    assert torch.equal(found.trace.values[0], Linear(w)(start))
+    assert not torch.equal(found.trace.values[4], Linear(w)(start))
+    assert found.trace.travel == pytest.approx(sum(step_sizes(0.05, 3)) / 2)
+
+
 def test_zero_gradients_are_on_record(x):
     class Flat(Linear):
         def forward(self, x, *, generator=None):

@@ -46,6 +46,37 @@ def test_the_suite_is_the_worst_case_over_objectives(x, w, sign):
     assert torch.equal(found.images, alone.images)
 
 
+@pytest.mark.parametrize("randomized", [False, True])
+def test_the_exact_score_starts_from_the_best_so_far(x, w, randomized):
+    """From what `surrogate` found, at random where that was worth nothing; through noise always at random."""
+    started = {}
+
+    class Surrogate(Linear):
+        objectives = ("exact", "surrogate")
+
+        def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
+            value, grad = autograd(lambda x: Linear.forward(self, x), x)
+            started.setdefault(objective, x)
+            if objective == "exact":
+                return value, grad
+            wrong = torch.where(torch.arange(len(x)) < 2, -1, 1)  # leads the first two images astray
+            return wrong * value, wrong.view(-1, 1, 1, 1) * grad
+
+        def forward(self, x, *, generator=None):
+            return super().forward(x)
+
+    detector, threat = Surrogate(w), ThreatModel(0.1)
+    detector.randomized = randomized
+    found = suite(detector, x, threat, sign=1, streams=streams)
+    assert found.components == ("clean", "pgd:surrogate", "pgd:exact")
+    alone = suite(detector, x, threat, sign=1, streams=streams, components=["pgd:surrogate"])
+    assert (alone.winner == torch.tensor([0, 0, 1, 1, 1, 1])).all()
+    same = (started["exact"] == alone.images).flatten(1).all(1)
+    assert same.tolist() == [False, False, *[not randomized] * 4]
+    assert not (started["exact"] == x).flatten(1).all(1).any()
+    assert (Linear(w)(found.images) >= Linear(w)(alone.images)).all()
+
+
 def test_clean_wins_where_no_attack_helps(x, w):
     found = suite(TwoFaced(w), x, ThreatModel(0.1), sign=1, streams=streams, objective="bad")
     assert (found.winner == 0).all()
