@@ -61,7 +61,7 @@ def main() -> None:
     if options.data_root is not None:
         bench = roodbench.load_benchmark("cifar10", root=options.data_root, ood=["texture"], limit=options.images)
         net = roodbench.load_model("cifar-resnet20", checkpoint=options.checkpoint)
-        benches.append((bench, roodbench.prepare(net, bench.id_val.shard(0, 64), compile="off")))
+        benches.append((bench, roodbench.prepare(net, bench.id_val.shard(0, 64), compile="on")))
     store = roodbench.Store(options.out)
     columns = "benchmark | detector | attack | steps | passes per image | AUROC both | suite lower by | two std errors"
     print(f"| {columns} |")
