@@ -27,7 +27,8 @@ class Trace:
     """(restarts * (steps + 1), B); (restarts * steps, B) where the last iterate is kept, which nobody looks at."""
     travel: float
     zero_gradient: Tensor
-    """(B,): whether the gradient at the first random start is exactly zero; NaN where a suite did not run it."""
+    """(B,): whether the gradient at the first start is exactly zero; NaN where a suite did not run it. Of a given
+    start without a gradient it is that of the random start taken instead."""
 
 
 def pgd(
@@ -50,12 +51,13 @@ def pgd(
     """Move images x (B, C, H, W) to a lower (`sign=-1`) or higher (`sign=+1`) `objective` within `threat`.
 
     x_{k+1} = P(x_k + sign a_k u(g_k)), u the steepest direction of the norm (sign for linf, normalised for l2), from a
-    uniform random start, `restarts` times, the first time from `start` if given; g_k is the gradient, with `momentum`
-    mu the sum of mu^(k-j) grad_j / norm2(grad_j) over the steps j so far. `draws` is the number of noisy copies per
-    gradient of a randomised detector (EOT); every step draws new ones from `generator`, which momentum averages over.
+    uniform random start, `restarts` times, the first time from `start` (B, C, H, W), projected, if given: an image
+    whose gradient there is exactly zero goes on from a random one. g_k is the gradient, with `momentum` mu the sum of
+    mu^(k-j) grad_j / norm2(grad_j) over the steps j so far. `draws` is the number of noisy copies per gradient of a
+    randomised detector (EOT); every step draws new ones from `generator`, which momentum averages over.
 
-    The default steps a_k fall geometrically (`step_sizes`), from half as long with a `start`; a given `step_size` is
-    kept constant. Returned is, per image, the iterate with the best objective over all steps and restarts
+    The default steps a_k fall geometrically (`step_sizes`), half as long from `start`; a given `step_size` is kept
+    constant. Returned is, per image, the iterate with the best objective over all steps and restarts
     (`keep="best"`; x itself counts, unless `clean=False`), or the last iterate of the last restart (`keep="last"`),
     whose objective is not computed: `values` are those one step before. The best of noisy values is partly luck: score
     the images of a randomised detector again.
@@ -64,8 +66,6 @@ def pgd(
         raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")
     if keep not in ("best", "last"):
         raise ValueError(f"keep {keep!r}: expected 'best' or 'last'")
-    reach = threat.eps if start is None else threat.eps / 2
-    sizes = step_sizes(reach, steps) if step_size is None else [step_size] * steps
     values: list[Tensor] = []
     good: list[Tensor] = []
 
@@ -78,21 +78,27 @@ def pgd(
     best, best_value = x, torch.full((len(x),), -sign * torch.inf, device=x.device, dtype=x.dtype)
     if clean and keep == "best":
         best_value = look(x)[0]
-    before = len(values)
+    before, travel = len(values), torch.inf
+    zero_gradient = torch.ones(len(x), dtype=torch.bool, device=x.device)
     for restart in range(restarts):
-        x_k = threat.random(x, generator) if start is None or restart else start
+        warm = start is not None and restart == 0
+        x_k = threat.random(x, generator) if start is None or restart else threat.project(start, x)
+        sizes = [step_size] * steps if step_size is not None else step_sizes(threat.eps / (2 if warm else 1), steps)
+        travel = min(travel, sum(sizes))
         g_k = torch.zeros_like(x)
         for k in range(steps):
             value, grad = look(x_k)
-            if restart == k == 0:
-                zero_gradient = (grad.flatten(1) == 0).all(1)
+            if restart == 0 and k <= warm:
+                zero_gradient = zero_gradient & (grad.flatten(1) == 0).all(1)
             best, best_value = better(sign, (best, best_value), (x_k, value))
             g_k = momentum * g_k + threat.unit(grad) if momentum else grad
             x_k = threat.project(x_k + sign * sizes[k] * threat.ascent(g_k), x)
+            if warm and k == 0:
+                x_k = torch.where(zero_gradient.view(-1, *[1] * (x.ndim - 1)), threat.random(x, generator), x_k)
         if keep == "best":
             best, best_value = better(sign, (best, best_value), (x_k, look(x_k)[0]))
     check_visited(torch.stack(values), torch.stack(good))  # once, at the end: a GPU need not wait in every step
-    trace = Trace(torch.stack(values[before:]), sum(sizes), zero_gradient)
+    trace = Trace(torch.stack(values[before:]), travel, zero_gradient)
     return Attacked(best, best_value, trace) if keep == "best" else Attacked(x_k, value, trace)
 
 

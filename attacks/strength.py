@@ -102,7 +102,8 @@ def cost(
 def components_of(detector: Detector, method: str, objective: str | None, strength: Strength) -> tuple[str, ...]:
     """The attacks that a method consists of, in the order in which they run.
 
-    The cheap base score first; pgd on the exact score last, since it starts from the best that the others found.
+    pgd on the cheap base score first and on the exact score last, since that starts from the best that the others
+    found; apgd, which starts at random, after them.
     """
     if is_external(method) or method in ("noise", "square"):
         return (method,)

@@ -87,7 +87,7 @@ def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
 
 
 def gradient(populations: dict[tuple[str, str], Population]) -> tuple[float, dict[str, Any]]:
-    """Share of images whose gradient vanishes at the random start, for the best of the detector's own objectives.
+    """Share of images whose gradient vanishes where the attack starts, for the best of the detector's own objectives.
 
     `base`, the transfer attack, does not count as one's own where there is another: a detector whose gradient is
     detached shows here even if transfer succeeds. Images that were decided before an objective ran do not count for it.

@@ -109,7 +109,8 @@ def run_command(
     if format not in FORMATS:
         raise ValueError(unknown("format", format, FORMATS))
     for key, value in context.params.items():
-        if str(context.get_parameter_source(key)).endswith("COMMANDLINE"):  # a default spelt out is a wish too
+        source = context.get_parameter_source(key)
+        if source is not None and source.name == "COMMANDLINE":  # a default spelt out is a wish too
             check_fixed(protocol, key, value)
     config = RunConfig(
         detector=names(detector, "detector"),

@@ -27,7 +27,7 @@ class Population:
     winner: Tensor | None = None
     """Attacked only: per image the index of the component that won it."""
     zero_gradient: Tensor | None = None
-    """Attacked only: (attacks, n), whether the gradient vanished at the random start."""
+    """Attacked only: (attacks, n), whether the gradient vanished where the attack started."""
     components: tuple[str, ...] = ()
     passes: tuple[float, float] = (0, 0)
     """Network passes (forward, backward) per image."""

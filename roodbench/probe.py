@@ -70,9 +70,7 @@ class Probe:
         """The numbers and the margins."""
         own = [name for name in self.gradient if not name.partition(":")[2].startswith("base")]
         bases = [name for name in self.gradient if name not in own]
-        found_own = self.run(own) if own else None
-        found_base = self.run(bases) if bases else None
-        strongest = self.better(*(f for f in (found_own, found_base) if f is not None))
+        strongest = self.run(self.gradient)
         area = self.area(self.scored(strongest))
         numbers: dict[str, float] = {}
         margins: dict[str, float] = {}
@@ -85,10 +83,11 @@ class Probe:
 
         strength = self.plan.strength
         best = [max(self.gradient, key=lambda name: self.wins[name])]
-        again = best if self.evaluator.detector.randomized else self.gradient  # the cheap ones: all of them
+        randomized = self.evaluator.attacker.seen(self.plan, "probe min", 0).randomized
+        again = best if randomized else self.gradient  # the cheap ones: all of them
         record("convergence", self.better(strongest, self.run(again, steps=2 * strength.steps)))
-        noisy = [name for name in own if attacks.is_noisy(self.evaluator.detector, name.partition(":")[2])]
-        if noisy:  # without noise the traces show it, on every image
+        noisy = [f"pgd:{name}" for name in self.evaluator.attacker.noisy(self.plan) if f"pgd:{name}" in own]
+        if noisy:  # without noise the traces show it, on every image; one image may gain a hair from its best iterate
             chosen = max(noisy, key=lambda name: self.wins[name])
             numbers["silent-success"] = self.beaten(strongest, self.run([chosen], keep="best"))
             margins["silent-success"] = one
@@ -96,7 +95,7 @@ class Probe:
             record("restarts", self.better(strongest, self.run(again, restarts=2 * strength.restarts)))
         if own and "pgd:base" in bases:
             base = self.run(["pgd:base"])
-            record("own-gradient", base, self.area(self.scored(found_own)))  # type: ignore[arg-type]
+            record("own-gradient", base, self.area(self.scored(self.run(own))))
         record("black-box", self.run(["square"], queries=strength.queries or QUERIES))
         numbers["random"] = self.beaten(strongest, self.run(["noise"]))
         margins["random"] = one

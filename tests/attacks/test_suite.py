@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from attacks import STRENGTHS, Strength, ThreatModel, cost, pgd, select, suite
+from attacks import STRENGTHS, KnownSeed, Strength, ThreatModel, components_of, cost, pgd, select, suite
 from detectors import Detector
 from detectors.detector import autograd
 from tests.attacks.analytic import Linear, Noisy
@@ -46,35 +46,59 @@ def test_the_suite_is_the_worst_case_over_objectives(x, w, sign):
     assert torch.equal(found.images, alone.images)
 
 
-@pytest.mark.parametrize("randomized", [False, True])
-def test_the_exact_score_starts_from_the_best_so_far(x, w, randomized):
+class Misled(Linear):
+    """The score's gradient, and a surrogate's that leads dark images astray; notes where each attack starts."""
+
+    objectives = ("exact", "surrogate")
+
+    def __init__(self, w, randomized):
+        super().__init__(w)
+        self.randomized, self.started = randomized, {}
+
+    def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
+        self.started.setdefault(objective, x)
+        value, grad = autograd(lambda x: Linear.forward(self, x), x)
+        sign = torch.where((x.mean((1, 2, 3)) < 0.5) & (objective == "surrogate"), -1, 1)
+        return sign * value, sign.view(-1, 1, 1, 1) * grad
+
+
+@pytest.mark.parametrize("setting", ["plain", "restarts", "eight bits", "decided"])
+@pytest.mark.parametrize("randomness", ["none", "fresh", "known"])
+def test_the_exact_score_starts_from_the_best_so_far(x, w, setting, randomness):
     """From what `surrogate` found, at random where that was worth nothing; through noise always at random."""
-    started = {}
-
-    class Surrogate(Linear):
-        objectives = ("exact", "surrogate")
-
-        def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
-            value, grad = autograd(lambda x: Linear.forward(self, x), x)
-            started.setdefault(objective, x)
-            if objective == "exact":
-                return value, grad
-            wrong = torch.where(torch.arange(len(x)) < 2, -1, 1)  # leads the first two images astray
-            return wrong * value, wrong.view(-1, 1, 1, 1) * grad
-
-        def forward(self, x, *, generator=None):
-            return super().forward(x)
-
-    detector, threat = Surrogate(w), ThreatModel(0.1)
-    detector.randomized = randomized
-    found = suite(detector, x, threat, sign=1, streams=streams)
+    light = torch.tensor([0, 1, 0, 1, 0, 1])
+    x = (255 * (0.4 * x + 0.6 * light.view(-1, 1, 1, 1))).round() / 255
+    misled, threat = Misled(w, randomness != "none"), ThreatModel(0.1)
+    detector = KnownSeed(misled, lambda: streams("report")) if randomness == "known" else misled
+    settings = {
+        "plain": {},
+        "restarts": {"strength": Strength(5, 2, 8)},
+        "eight bits": {"eight_bits": True},
+        "decided": {"reference": Linear(w)(x + 0.05 * w.sign()).median()[None]},
+    }[setting]
+    alone = suite(detector, x, threat, sign=1, streams=streams, components=["pgd:surrogate"], **settings)
+    misled.started.clear()
+    found = suite(detector, x, threat, sign=1, streams=streams, **settings)
     assert found.components == ("clean", "pgd:surrogate", "pgd:exact")
-    alone = suite(detector, x, threat, sign=1, streams=streams, components=["pgd:surrogate"])
-    assert (alone.winner == torch.tensor([0, 0, 1, 1, 1, 1])).all()
-    same = (started["exact"] == alone.images).flatten(1).all(1)
-    assert same.tolist() == [False, False, *[not randomized] * 4]
-    assert not (started["exact"] == x).flatten(1).all(1).any()
-    assert (Linear(w)(found.images) >= Linear(w)(alone.images)).all()
+    alive = Linear(w)(alone.images) <= settings.get("reference", torch.tensor([torch.inf]))
+    assert alive.all() == (setting != "decided")
+    assert alive.any()
+    assert torch.equal((alone.winner == 1)[alive], (light == 1)[alive])
+    start = misled.started["exact"]
+    same = (start == alone.images[alive]).flatten(1).all(1)
+    assert torch.equal(same, (light == 1)[alive] & (randomness != "fresh"))
+    assert not (start == x[alive]).flatten(1).all(1).any()
+    assert threat.violation(start, x[alive]) <= 1e-6
+    assert (Linear(w)(found.images) > Linear(w)(x))[alive].all()  # the images led astray too
+
+
+@pytest.mark.parametrize("strength", ["standard", "strong"])
+def test_pgd_on_the_exact_score_follows_that_on_the_surrogates(w, strength):
+    class Three(Linear):
+        objectives = ("exact", "a", "base")
+
+    names = components_of(Three(w), "suite", None, STRENGTHS[strength])
+    assert names == ("pgd:base", "pgd:a", "pgd:exact", "apgd:base", "apgd:a", "apgd:exact", "square")
 
 
 def test_clean_wins_where_no_attack_helps(x, w):

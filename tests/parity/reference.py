@@ -43,6 +43,8 @@ ARGUMENTS = {
 FLIPPED = 2
 """Images of 128 in which a sign step may go the other way: another CPU than the fixtures' (AVX-512) rounds
 gradients near zero differently (docs/parity.md). Saturated images, whose gradient is all rounding, may differ more."""
+FLIPPED_MOST = 0.25
+"""How far PRO's minimum of such an image may move; 0.21 was measured (PRO-GEN, 5 steps, a CPU with AVX2)."""
 
 
 @dataclass(frozen=True)
@@ -165,10 +167,11 @@ def check(reference: Reference, case: Case) -> None:
         most = 1e-3 if steps > 3 or case.score == "pro-gen" else 1e-4
         assert np.mean(gap[~saturated] <= most) >= 0.95
         kept = ~saturated if case.score == "pro-gen" else np.ones(len(gap), bool)
-        assert np.sum(gap[kept] > (5e-2 if steps > 3 else 2e-2)) <= FLIPPED
+        assert np.sum(~(gap[kept] <= (5e-2 if steps > 3 else 2e-2))) <= FLIPPED  # NaN is not close
+        assert gap[kept].max() <= FLIPPED_MOST
         return
     if case.score == "odin":
-        assert np.sum(gap > 2e-6) <= FLIPPED
+        assert np.sum(~(gap <= 2e-6)) <= FLIPPED
         assert gap.max() <= 1e-5
         return
     kept = ~saturated if case.score == "gen" and float(case.params["gamma"]) < 0.5 else np.ones(len(gap), bool)

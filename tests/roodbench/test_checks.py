@@ -149,6 +149,16 @@ def test_silent_success_is_left_out_where_nothing_shows_it(bench, digits_net):
     assert "silent-success" in [i["name"] for i in roodbench.evaluate(gen, bench, check=False).indicators]
 
 
+def test_known_noise_hides_nothing_from_the_trace(bench, digits_net):
+    """silent-success is exact there: of every visited iterate of every image, as without noise."""
+    ross = detectors.create("ross", digits_net, base="gen", sigma=bench.sigma).fit(bench.id_train, bench.id_val)
+    plan = AttackPlan(ThreatModel(16 / 255), strength=Strength(steps=5, restarts=1, draws=8), adversary="known-seed")
+    found = Evaluator(ross, bench).run("both", plan)
+    assert "silent-success" not in found.probe["numbers"]
+    (entry,) = (i for i in indicators_of(found) if i["name"] == "silent-success")
+    assert (entry["number"], entry["passed"]) == (0.0, True)
+
+
 def test_too_few_copies_are_caught(bench, digits_net):
     ross = detectors.create("ross", digits_net, base="gen", sigma=2.0)
     assert "eot" in failed(ross, bench, Strength(steps=3, restarts=1, draws=1))
