@@ -12,6 +12,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from attacks import STRENGTHS
 from roodbench import Result, RunConfig, metrics, run
 from roodbench.metrics import Components
 
@@ -75,7 +76,9 @@ def main() -> None:
         config = replace(configuration(options), seed=seed)
         result, suite, spent = attacked(config, options.out)
         _, transfer, each = attacked(replace(config, method="transfer"), options.out)
-        restarts = max(1, round(spent / each))
+        steps = STRENGTHS[config.strength].steps
+        look = each / (steps + 2)  # a run looks at the clean images, too, and once more after its last step
+        restarts = max(1, round((spent / look - 1) / (steps + 1)))
         _, equal, _ = attacked(replace(config, method="transfer", restarts=restarts), options.out)
         clean = next(row.auroc for row in result.rows if row.condition == "clean")
         cells = [clean, transfer.value, equal.value, restarts, suite.value]

@@ -7,54 +7,11 @@ from sklearn.covariance import EmpiricalCovariance
 from sklearn.neighbors import NearestNeighbors
 
 import detectors
-from detectors import Outputs
-from tests.conftest import SmoothNet, finite_difference
+from tests.conftest import finite_difference
+from tests.detectors.table import Table, batches, fitted, smooth_fit
 
 NAMES = ["fdbd", "mds", "rmds", "knn", "vim", "react", "ash", "scale", "odin", "gradnorm"]
 PARAMS = {"knn": {"neighbours": 5}, "vim": {"dim": 40}, "odin": {"temperature": 2.0, "step_size": 0.01}}
-
-
-class Table(torch.nn.Module):
-    """A network whose features are its input, with a random last layer in float64."""
-
-    def __init__(self, D=12, K=4, seed=0):
-        super().__init__()
-        self.head = torch.nn.Linear(D, K).double().requires_grad_(False)
-        g = torch.Generator().manual_seed(seed)
-        self.head.weight.data = torch.randn(K, D, generator=g, dtype=torch.double)
-        self.head.bias.data = torch.randn(K, generator=g, dtype=torch.double)
-
-    def outputs(self, h):
-        return Outputs(self.head(h), h)
-
-    def forward(self, h):
-        return self.head(h)
-
-
-@pytest.fixture
-def table():
-    return Table()
-
-
-def batches(h, y=None, size=40):
-    y = torch.arange(len(h)) % 4 if y is None else y
-    return list(zip(h.split(size), y.split(size), strict=True))
-
-
-@pytest.fixture
-def train():
-    g = torch.Generator().manual_seed(1)
-    means = torch.randn(4, 12, generator=g, dtype=torch.double)
-    return (torch.randn(200, 12, generator=g, dtype=torch.double) + means[torch.arange(200) % 4]).relu()
-
-
-@pytest.fixture
-def h():
-    return torch.randn(30, 12, generator=torch.Generator().manual_seed(2), dtype=torch.double).relu() + 0.01
-
-
-def fitted(name, net, train, **params):
-    return detectors.create(name, net, **params).fit(batches(train), batches(train[:50]))
 
 
 def test_fdbd(table, train, h):
@@ -207,15 +164,9 @@ def test_odin(smooth, smooth_images):
     torch.testing.assert_close(halved(smooth_images), (smooth(moved) / 3.0).softmax(1).amax(1))
 
 
-def smooth_fit(net):
-    x = torch.rand(120, 2, 4, 4, generator=torch.Generator().manual_seed(9), dtype=torch.double)
-    y = torch.arange(120) % 5
-    return list(zip(x.split(40), y.split(40), strict=True))
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_match_finite_differences(name, smooth, smooth_images):
-    split = smooth_fit(smooth)
+    split = smooth_fit()
     detector = detectors.create(name, smooth, **PARAMS.get(name, {})).fit(split, split)
     direction = torch.randn(smooth_images.shape, generator=torch.Generator().manual_seed(3), dtype=torch.double)
     for objective in detector.objectives:
@@ -241,7 +192,7 @@ def test_straight_through_keeps_the_value_and_passes_the_gradient(table, train, 
 @pytest.mark.parametrize("outer", ["pro", "ross"])
 @pytest.mark.parametrize("name", NAMES)
 def test_inside_pro_and_ross(name, outer, smooth, smooth_images):
-    split = smooth_fit(smooth)
+    split = smooth_fit()
     inner = {f"base.{key}": value for key, value in PARAMS.get(name, {}).items()}
     settings = {"step_size": 1e-3, "steps": 2} if outer == "pro" else {"sigma": 0.02, "copies": 5}
     detector = detectors.create(outer, smooth, base=name, **inner, **settings).fit(split, split)
@@ -265,7 +216,7 @@ def test_inside_pro_and_ross(name, outer, smooth, smooth_images):
 
 def test_wrappers_attack_the_surrogates_of_their_base(smooth, smooth_images):
     for outer, base in (("pro", "msp"), ("ross", "ash"), ("median", "knn")):
-        split = smooth_fit(smooth)
+        split = smooth_fit()
         detector = detectors.create(outer, smooth, base=base, **PARAMS.get(base, {})).fit(split, split)
         (name,) = [o for o in detector.objectives if o.startswith("base:")]
         value, grad = detector.value_and_grad(smooth_images, objective=name)
@@ -273,60 +224,3 @@ def test_wrappers_attack_the_surrogates_of_their_base(smooth, smooth_images):
         assert torch.equal(value, expected[0])
         assert torch.equal(grad, expected[1])
         assert detector.passes(name) == (1, 1)
-
-
-def test_fits_that_cannot_work_say_why(table, train):
-    cases = {
-        "knn with 300 neighbours: ID train has only 200 images": ("knn", {"neighbours": 300}, train, None),
-        "mds: class 2 has no image": ("mds", {}, train, torch.tensor([0, 1, 3, 3]).repeat(50)),
-        "vim with dim 12: 12 features leave no null space": ("vim", {"dim": 12}, train, None),
-        "vim with dim 300: 12 features leave no null space": ("vim", {"dim": 300}, train, None),
-        "rmds: ID train has label 7, but the network has 4 classes": ("rmds", {}, train, torch.arange(200) % 8),
-    }
-    for message, (name, params, h, y) in cases.items():
-        with pytest.raises(ValueError, match=message):
-            detectors.create(name, table, **params).fit(batches(h, y), batches(h, y))
-    bad = train.clone()
-    bad[7, 0] = torch.nan
-    for name in ("fdbd", "mds", "knn", "vim"):
-        with pytest.raises(ValueError, match=f"{name}: features of ID train image 7 are not finite"):
-            detectors.create(name, table).fit(batches(bad), [])
-    with pytest.raises(ValueError, match="react: an ID validation feature is not finite"):
-        detectors.create("react", table).fit([], batches(bad))
-    for name in ("fdbd", "mds", "rmds", "knn", "vim"):
-        with pytest.raises(ValueError, match=f"{name} is not fitted yet"):
-            detectors.create(name, table)(train)
-    with pytest.raises(ValueError, match="react has no threshold yet"):
-        detectors.create("react", table)(train)
-    with pytest.raises(ValueError, match="empty split"):
-        detectors.create("mds", table).fit([], [])
-    with pytest.raises(ValueError, match="percentile 100"):
-        detectors.create("ash", table, percentile=100)
-
-
-def test_vim_without_residual_is_an_error(table):
-    flat = torch.zeros(50, 12, dtype=torch.double)
-    flat[:, :3] = torch.rand(50, 3, dtype=torch.double)
-    table.head.bias.data.zero_()
-    with pytest.raises(ValueError, match="no residual outside that subspace"):
-        detectors.create("vim", table, dim=6).fit(batches(flat), [])
-
-
-def test_networks_without_features():
-    class Logits(SmoothNet):
-        def outputs(self, x):
-            return Outputs(super().outputs(x).logits, None)
-
-    split = smooth_fit(Logits())
-    with pytest.raises(ValueError, match="mds needs penultimate features, and this network shows none"):
-        detectors.create("mds", Logits()).fit(split, split)
-    with pytest.raises(ValueError, match="ash needs penultimate features"):
-        detectors.create("ash", Logits())(split[0][0])
-    assert detectors.create("gen", Logits())(split[0][0]).isfinite().all()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_fit_takes_one_pass_over_the_data(name, counting):
-    split = smooth_fit(None)
-    detectors.create(name, counting, **PARAMS.get(name, {})).fit(split, split)
-    assert counting.forwards <= 120
