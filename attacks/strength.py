@@ -24,7 +24,7 @@ class Strength:
     draws: int | None
     """Noisy copies per gradient of a randomised detector; None sizes them by the cosine rule (`eot.copies`)."""
     apgd: bool = False
-    """Whether the suite runs APGD besides PGD."""
+    """Whether the suite runs APGD besides PGD even on several objectives."""
     queries: int = 0
     """Square's queries in the suite, on images that nothing else decided."""
     step: float | None = None
@@ -103,7 +103,7 @@ def components_of(detector: Detector, method: str, objective: str | None, streng
     """The attacks that a method consists of, in the order in which they run.
 
     pgd on the cheap base score first and on the exact score last, since that starts from the best that the others
-    found; apgd, which starts at random, after them.
+    found; apgd, which starts at random, after them, always where else a single run without noise would be all.
     """
     if is_external(method) or method in ("noise", "square"):
         return (method,)
@@ -113,7 +113,8 @@ def components_of(detector: Detector, method: str, objective: str | None, streng
     if method != "suite":
         return tuple(f"{'apgd' if method == 'apgd' else 'pgd'}:{name}" for name in targets)
     names = [f"pgd:{name}" for name in targets]
-    if strength.apgd:
+    alone = objective is None and len(targets) == 1 and not is_noisy(detector, targets[0])
+    if strength.apgd or alone:
         names += [f"apgd:{name}" for name in targets]
     return (*names, *(["square"] if strength.queries and objective is None else []))
 

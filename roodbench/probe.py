@@ -30,7 +30,8 @@ def probe(evaluator: Evaluator, plan: AttackPlan, reference: dict[Direction, Ten
     `reference` are the clean scores of the opposing population, by direction. Empty for methods that are no gradient
     attack on the full detector (noise, square, other libraries).
     """
-    components = attacks.components_of(evaluator.detector, plan.method, plan.objective, plan.strength)
+    seen = evaluator.attacker.seen(plan, "probe min", 0)
+    components = attacks.components_of(seen, plan.method, plan.objective, plan.strength)
     gradient = [name for name in components if name.startswith(("pgd:", "apgd:"))]
     if not gradient or plan.threat.eps == 0:
         return {}

@@ -101,6 +101,14 @@ def test_pgd_on_the_exact_score_follows_that_on_the_surrogates(w, strength):
     assert names == ("pgd:base", "pgd:a", "pgd:exact", "apgd:base", "apgd:a", "apgd:exact", "square")
 
 
+def test_a_single_objective_without_noise_is_attacked_twice(w):
+    """One run from one random start would be all that there is."""
+    assert components_of(Linear(w), "suite", None, STRENGTHS["quick"]) == ("pgd:exact", "apgd:exact")
+    assert components_of(Linear(w), "suite", "exact", STRENGTHS["quick"]) == ("pgd:exact",)
+    assert components_of(Noisy(w, 0.1), "suite", None, STRENGTHS["quick"]) == ("pgd:exact",)
+    assert components_of(TwoFaced(w), "suite", None, STRENGTHS["quick"]) == ("pgd:bad", "pgd:good")
+
+
 def test_clean_wins_where_no_attack_helps(x, w):
     found = suite(TwoFaced(w), x, ThreatModel(0.1), sign=1, streams=streams, objective="bad")
     assert (found.winner == 0).all()

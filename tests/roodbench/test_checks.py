@@ -35,8 +35,8 @@ def test_healthy_detectors_trip_none(name, bench, digits_net):
     params = {"base": "gen"} if name in ("pro", "median", "ross") else {}
     if name in ("median", "ross"):
         params["sigma"] = bench.sigma
-    more = Strength(steps=40, restarts=1, draws=8, apgd=True)  # 20 steps leave up to a point of knn
-    strength = more if name == "knn" else QUICK
+    more = Strength(steps=40, restarts=1, draws=8, apgd=True)  # 20 steps leave up to a point of knn and vim
+    strength = more if name in ("knn", "vim") else QUICK
     assert failed(detectors.create(name, digits_net, **params), bench, strength) == set()
 
 
