@@ -27,8 +27,7 @@ class Trace:
     """(restarts * (steps + 1), B); (restarts * steps, B) where the last iterate is kept, which nobody looks at."""
     travel: float
     zero_gradient: Tensor
-    """(B,): whether the gradient at the first start is exactly zero; NaN where a suite did not run it. Of a given
-    start without a gradient it is that of the random start taken instead."""
+    """(B,): whether the gradient at the first start is exactly zero; NaN where a suite did not run it."""
 
 
 def pgd(
@@ -51,10 +50,10 @@ def pgd(
     """Move images x (B, C, H, W) to a lower (`sign=-1`) or higher (`sign=+1`) `objective` within `threat`.
 
     x_{k+1} = P(x_k + sign a_k u(g_k)), u the steepest direction of the norm (sign for linf, normalised for l2), from a
-    uniform random start, `restarts` times, the first time from `start` (B, C, H, W), projected, if given: an image
-    whose gradient there is exactly zero goes on from a random one. g_k is the gradient, with `momentum` mu the sum of
-    mu^(k-j) grad_j / norm2(grad_j) over the steps j so far. `draws` is the number of noisy copies per gradient of a
-    randomised detector (EOT); every step draws new ones from `generator`, which momentum averages over.
+    uniform random start, `restarts` times, the first time from `start` (B, C, H, W), projected, if given; g_k is the
+    gradient, with `momentum` mu the sum of mu^(k-j) grad_j / norm2(grad_j) over the steps j so far. `draws` is the
+    number of noisy copies per gradient of a randomised detector (EOT); every step draws new ones from `generator`,
+    which momentum averages over.
 
     The default steps a_k fall geometrically (`step_sizes`), half as long from `start`; a given `step_size` is kept
     constant. Returned is, per image, the iterate with the best objective over all steps and restarts
@@ -79,7 +78,6 @@ def pgd(
     if clean and keep == "best":
         best_value = look(x)[0]
     before, travel = len(values), torch.inf
-    zero_gradient = torch.ones(len(x), dtype=torch.bool, device=x.device)
     for restart in range(restarts):
         warm = start is not None and restart == 0
         x_k = threat.random(x, generator) if start is None or restart else threat.project(start, x)
@@ -88,13 +86,11 @@ def pgd(
         g_k = torch.zeros_like(x)
         for k in range(steps):
             value, grad = look(x_k)
-            if restart == 0 and k <= warm:
-                zero_gradient = zero_gradient & (grad.flatten(1) == 0).all(1)
+            if restart == k == 0:
+                zero_gradient = (grad.flatten(1) == 0).all(1)
             best, best_value = better(sign, (best, best_value), (x_k, value))
             g_k = momentum * g_k + threat.unit(grad) if momentum else grad
             x_k = threat.project(x_k + sign * sizes[k] * threat.ascent(g_k), x)
-            if warm and k == 0:
-                x_k = torch.where(zero_gradient.view(-1, *[1] * (x.ndim - 1)), threat.random(x, generator), x_k)
         if keep == "best":
             best, best_value = better(sign, (best, best_value), (x_k, look(x_k)[0]))
     check_visited(torch.stack(values), torch.stack(good))  # once, at the end: a GPU need not wait in every step

@@ -20,8 +20,8 @@ class Best:
     A deterministic detector's candidates are compared by score. A randomised one's by their expected rank: the mean,
     over 8 draws that all candidates share, of the score's empirical distribution function (ties half) in `reference`;
     where that saturates, by the median score. Of an adversary with `tries` submissions it is the expected rank of the
-    best of them. An image is decided when all its scores are past all of `reference`: no AUROC can tell a further
-    candidate from it.
+    best of them. An image is decided when all its scores are past all of `reference`: no AUROC of
+    these scores can tell a further candidate from it.
     """
 
     def __init__(

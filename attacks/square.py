@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .noise import same_noise
 from .pgd import Attacked, Trace, better
-from .threat import Detector, ThreatModel, check_finite
+from .threat import Detector, ThreatModel
 
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of the queries after which the squares' area halves, as published."""
@@ -42,27 +43,13 @@ def square(
     if queries < 1:
         raise ValueError(f"queries {queries}: expected at least 1")
     low, high = threat.bounds
-    if detector.randomized and generator is None:
-        raise ValueError("square needs a torch.Generator for a randomised detector (generator=...)")
-    noise_state = generator.get_state() if generator is not None and detector.randomized else None
-    noise = torch.Generator(x.device)
-
-    def score(z: Tensor) -> Tensor:
-        if noise_state is None:
-            value = detector(z)
-        else:
-            noise.set_state(noise_state)
-            value = detector(z, generator=noise)
-        check_finite(value)
-        return value
+    score = same_noise(detector, generator)
 
     def random(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator, device=x.device, dtype=x.dtype)
 
     n, c, h, w = x.shape
     best = (x, score(x))
-    if noise_state is not None:
-        random(1)  # the search does not repeat the detector's noise
     visited = []
     delta = start(threat, x, random)
     for query in range(queries):

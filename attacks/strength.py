@@ -41,9 +41,16 @@ STRENGTHS = {
 
 
 def looks(component: str, method: str, strength: Strength, noisy: bool) -> int:
-    """How often one run of pgd or apgd evaluates its objective; pgd after its last step only where the best is kept."""
+    """How often one attack evaluates its objective; pgd after its last step only where the best is kept."""
+    if component.startswith("refine"):
+        return refining(strength) + 1
     last = 0 if component.startswith("pgd") and keeps(strength, noisy) == "last" else 1
     return strength.restarts * (strength.steps + last) + (method == "transfer" and last != 0)
+
+
+def refining(strength: Strength) -> int:
+    """The steps of `refine`."""
+    return max(1, strength.steps // 2)
 
 
 def keeps(strength: Strength, noisy: bool) -> str:
@@ -102,8 +109,8 @@ def cost(
 def components_of(detector: Detector, method: str, objective: str | None, strength: Strength) -> tuple[str, ...]:
     """The attacks that a method consists of, in the order in which they run.
 
-    pgd on the cheap base score first and on the exact score last, since that starts from the best that the others
-    found; apgd, which starts at random, after them, always where else a single run without noise would be all.
+    The suite: pgd on every objective, the cheap base score first; apgd, always where else a single run without noise
+    would be all; `refine`, where the score has no noise: pgd on it from the best that the others found.
     """
     if is_external(method) or method in ("noise", "square"):
         return (method,)
@@ -116,7 +123,10 @@ def components_of(detector: Detector, method: str, objective: str | None, streng
     alone = objective is None and len(targets) == 1 and not is_noisy(detector, targets[0])
     if strength.apgd or alone:
         names += [f"apgd:{name}" for name in targets]
-    return (*names, *(["square"] if strength.queries and objective is None else []))
+    if objective is not None:
+        return tuple(names)
+    refine = ["refine:exact"] if "exact" in targets and not detector.randomized else []
+    return (*names, *refine, *(["square"] if strength.queries else []))
 
 
 def objectives_of(detector: Detector, method: str, objective: str | None) -> tuple[str, ...]:
@@ -127,4 +137,4 @@ def objectives_of(detector: Detector, method: str, objective: str | None) -> tup
         return (objective,)
     if method != "suite":
         return ("exact",)
-    return tuple(sorted(detector.objectives, key=lambda name: (not name.startswith("base"), name == "exact")))
+    return tuple(sorted(detector.objectives, key=lambda name: not name.startswith("base")))

@@ -26,12 +26,17 @@ from .strength import (
     keeps,
     looks,
     queries_of,
+    refining,
 )
 from .threat import Detector, ThreatModel
 
 MOMENTUM = 0.75
 """For gradients through noise: each step then rests on the copies of the last few. The last iterate is kept there: the
 best of noisy values is mostly the luckiest. benchmarks/RESULTS.md has the figures."""
+
+
+SCORED = ("pgd:exact", "apgd:exact", "refine:exact", "square", "noise")
+"""Attacks whose trace holds scores; the others' hold surrogates."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,32 @@ class Suite:
     """The images of PGD on the base score alone, where the suite ran it: the published attack."""
 
     def unseen(self, sign: int) -> int | None:
-        """How many images have a visited iterate with a better score than the returned one; None without `scores`.
+        """How many images have a visited iterate with a better score than the returned one.
 
-        A difference of a thousandth is rounding.
+        None where nothing shows it: without `scores`, or if no attack noted the score itself. A thousandth of the
+        returned scores' interquartile range, or 1e-5 of a score, is rounding.
         """
-        if self.scores is None:
+        shown = [trace.values for name, trace in self.traces.items() if name in SCORED and len(trace.values)]
+        if self.scores is None or not any(name in SCORED for name in self.traces):
             return None
+        quartiles = torch.quantile(self.scores, torch.tensor([0.25, 0.75], device=self.scores.device).to(self.scores))
+        rounding = 1e-3 * (quartiles[1] - quartiles[0]) + 1e-5 * self.scores.abs() + 1e-6
         worse = torch.zeros_like(self.winner, dtype=torch.bool)
-        for name, trace in self.traces.items():
-            if name in ("pgd:exact", "apgd:exact", "square", "noise") and len(trace.values):
-                ahead = sign * (trace.values - self.scores)  # NaN, so not ahead, where the attack did not run
-                worse |= (ahead > 1e-3 * self.scores.abs() + 1e-6).any(0)
+        for values in shown:  # NaN, so not ahead, where an attack did not run
+            worse |= (sign * (values - self.scores) > rounding).any(0)
         return int(worse.sum())
+
+    def moved(self, sign: int) -> Tensor | None:
+        """(B,) share of what pgd gained on the score that came in its last 10 steps (Pintor et al. 2022).
+
+        Of its best value so far. NaN for images that it left alone; None with noise, or without that many steps.
+        """
+        trace = self.traces.get("pgd:exact")
+        if self.scores is None or trace is None or len(trace.values) < 12:
+            return None
+        best = (sign * trace.values).cummax(0).values
+        gained = best[-1] - best[0]
+        return (best[-1] - best[-11]) / gained.clamp_min(torch.finfo(gained.dtype).tiny)
 
 
 Streams = Callable[[str], torch.Generator]
@@ -90,7 +109,8 @@ def suite(
     """Per image of x (B, C, H, W), the candidate that the detector misjudges most, x itself among them.
 
     Scores are pushed down (`sign=-1`) or up (+1). `suite` runs pgd on every objective of the detector (or on the one
-    named), at greater strength also apgd, and square on what they left; `pgd`, `apgd`, `square` and `noise` run alone,
+    named), at greater strength also apgd, then pgd from the best found, and square on what they left; `pgd`, `apgd`,
+    `square` and `noise` run alone,
     on `exact` unless an objective is named. `transfer` is the published evaluation: pgd on `base`, its best iterate by
     the base score, not compared by the full detector. Other libraries' attacks see the detector as `TwoLogits` with
     `view` = (threshold, scale). Uses the streams `attack/...` and `select`: report on another one. `draws` are copies
@@ -105,10 +125,10 @@ def suite(
         spent[0] += images * passes[0]
         spent[1] += images * passes[1]
 
-    def run(name: str, x: Tensor, found: Tensor | None = None) -> list[Attacked]:
+    def run(name: str, x: Tensor, found: Tensor) -> list[Attacked]:
         """The attack's results: one, or one for every restart where only fresh noise can tell which is best.
 
-        pgd on the exact score starts from `found`, the best images so far, unless they are x, or its gradient is noisy.
+        `found` are the best images so far, from which `refine` starts.
         """
         generator = streams(f"attack/{name}")
         if is_external(name):
@@ -146,13 +166,12 @@ def suite(
             "generator": generator,
             "clean": method == "transfer",  # elsewhere the selection compares with the clean image
         }
-        if algorithm == "pgd":
+        if algorithm == "refine":
+            settings |= {"steps": refining(strength), "restarts": 1, "start": found}
+        elif algorithm == "pgd":
             settings["step_size"] = None if strength.step is None else strength.step * threat.eps
             settings["momentum"] = MOMENTUM if noisy else 0.0
             settings["keep"] = keeps(strength, noisy)
-            if target == "exact" and found is not None and not noisy:
-                moved = (found != x).flatten(1).any(1).view(-1, *[1] * (x.ndim - 1))
-                settings["start"] = torch.where(moved, found, threat.random(x, generator))
         attack = apgd if algorithm == "apgd" else pgd
         return [attack(detector, x, threat, **settings) for _ in range(strength.restarts if noisy else 1)]
 
@@ -167,7 +186,7 @@ def suite(
 
     names = tuple(components or components_of(detector, method, objective, strength))
     if method == "transfer":
-        found = run(names[0], x)[-1]
+        found = run(names[0], x, x)[-1]
         images, winner = rounded(found.images, x), torch.zeros(len(x), dtype=torch.long, device=x.device)
         return Suite(images, winner, names, {names[0]: found.trace}, per_image(), transfer=images)
     best = Best(detector, x, sign=sign, stream=lambda: streams("select"), reference=reference, tries=tries)
@@ -179,7 +198,7 @@ def suite(
             best.component += 1
             continue
         with indexed(alive):
-            results = run(name, x[alive], best.images[alive] if best.component else None)
+            results = run(name, x[alive], best.images[alive])
         traces[name] = spread(results[0].trace, alive, len(x))
         best.component += 1
         for found in results:

@@ -44,6 +44,13 @@ class AttackPlan:
     """Whether GEN's gradient has the hole of the published code (`protocols.PublishedGradients`)."""
 
 
+def rests_on(copies: int, plan: AttackPlan) -> int:
+    """The copies whose halves must agree: where momentum averages over steps, as many as a later step rests on."""
+    if plan.strength.draws is None or plan.method == "apgd":
+        return copies
+    return round(copies * (1 + attacks.MOMENTUM) / (1 - attacks.MOMENTUM))
+
+
 def stream(seed: int, name: str, population: str, shard: int, device: torch.device) -> torch.Generator:
     """The generator of one use of randomness; other names, populations and shards get unrelated ones."""
     digest = hashlib.sha256(f"{seed}/{name}/{population}/{shard}".encode()).digest()
@@ -139,8 +146,8 @@ class Attacker:
                 found[name] = attacks.copies(self.detector, x, plan.threat, objective=name, generator=generator)
             else:
                 z = plan.threat.random(x, generator)
-                rests_on = round(draws * (1 + attacks.MOMENTUM) / (1 - attacks.MOMENTUM))
-                cosine = attacks.cosine(self.detector, z, objective=name, draws=rests_on, generator=generator)
+                n = rests_on(draws, plan)
+                cosine = attacks.cosine(self.detector, z, objective=name, draws=n, generator=generator)
                 found[name] = draws, cosine
         return found
 

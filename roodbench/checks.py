@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from .attacker import rests_on
 from .evaluated import Evaluated, Population
+from .metrics import Components
 from .parts import label_of
 
+MOVED = 0.05
+"""Largest share of an attack's gain in its last 10 steps."""
 REPEATABLE = 1e-4
 """Largest relative difference between repeated scores of a detector without randomness."""
 
@@ -39,7 +43,9 @@ CHECKS = {
         True,
     ),
     "travel": Check(2.0, "{label}: the attack's steps add up to {number:.2f} epsilon, too few to cross the ball", True),
-    "convergence": Check(0.005, "{label}: twice the steps take another {number:.3f} of AUROC: use more steps"),
+    "convergence": Check(
+        0.005, "{label}: twice the steps take another {number:.3f} of AUROC, or the last 10 move much: use more steps"
+    ),
     "restarts": Check(0.005, "{label}: twice the restarts take another {number:.3f} of AUROC: use more restarts"),
     "epsilon-monotone": Check(
         0.0,
@@ -69,7 +75,8 @@ def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
     populations = attacked(found)
     entries: dict[str, tuple[float, dict[str, Any]]] = {"randomness": (found.unrepeatable, {})}
     if populations and found.plan is not None:
-        entries["gradient"] = gradient(populations)
+        if any(run.startswith(("pgd:", "apgd:")) for p in populations.values() for run in p.components):
+            entries["gradient"] = gradient(populations)
         entries["feasibility"] = max(p.excess for p in populations.values()), {}
         unseen = [p.unseen for p in populations.values() if p.unseen is not None]
         if unseen:
@@ -78,16 +85,22 @@ def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
         if steps and found.plan.threat.eps:
             entries["travel"] = min(steps) / found.plan.threat.eps, {}
         if found.cosines:
-            detail = {name: {"copies": n, "cosine": cosine} for name, (n, cosine) in found.cosines.items()}
+            detail = {
+                name: {"copies": n, "compared": rests_on(n, found.plan), "cosine": cosine}
+                for name, (n, cosine) in found.cosines.items()
+            }
             entries["eot"] = max(cosine for _, cosine in found.cosines.values()), detail
     margins = found.probe.get("margins", {})
     for name, number in found.probe.get("numbers", {}).items():
         entries[name] = number, {"margin": margins.get(name, 0.0)}
+    moved = [p.moved for p in populations.values() if p.moved is not None]
+    if moved and "convergence" in entries:
+        entries["convergence"][1]["moved"] = max(moved)
     return [indicator(found, name, *entries[name]) for name in CHECKS if name in entries]
 
 
 def gradient(populations: dict[tuple[str, str], Population]) -> tuple[float, dict[str, Any]]:
-    """Share of images whose gradient vanishes where the attack starts, for the best of the detector's own objectives.
+    """Share of images whose gradient vanishes at the random start, for the best of the detector's own objectives.
 
     `base`, the transfer attack, does not count as one's own where there is another: a detector whose gradient is
     detached shows here even if transfer succeeds. Images that were decided before an objective ran do not count for it.
@@ -107,14 +120,15 @@ def gradient(populations: dict[tuple[str, str], Population]) -> tuple[float, dic
     return worst, shares
 
 
-def monotone(sweep: Sequence[tuple[Evaluated, float, float]]) -> None:
-    """From AUROC with its standard error over growing epsilon, the largest rise beyond two standard errors."""
+def monotone(sweep: Sequence[tuple[Evaluated, Components]]) -> None:
+    """From AUROC over growing epsilon, its largest rise beyond two standard errors, paired: the images are the same."""
     if len(sweep) < 2:
         return
     rise = 0.0
-    for (_, before, error_before), (_, after, error) in pairwise(sweep):
-        rise = max(rise, after - before - 2 * (error_before**2 + error**2) ** 0.5)
-    for found, _, _ in sweep:
+    for (_, before), (_, after) in pairwise(sweep):
+        change = after.minus(before)
+        rise = max(rise, change.value - 2 * change.standard_error())
+    for found, _ in sweep:
         found.probe.setdefault("margins", {})
         found.probe.setdefault("numbers", {})["epsilon-monotone"] = rise
 
@@ -124,6 +138,7 @@ def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]
     check, label = CHECKS[name], label_of(found.detector)
     margin = float(detail.get("margin", 0.0))
     passed = number >= check.threshold if check.least else number <= check.threshold + margin
+    passed = passed and detail.get("moved", 0.0) <= MOVED
     return {
         "detector": label,
         "eps": found.plan.threat.eps if found.plan is not None else None,

@@ -137,14 +137,17 @@ class Evaluator:
             copies = {name: n for name, (n, _) in self.copies(plan).items()}
             parts, excess, passes = [], 0.0, torch.zeros(2, dtype=torch.double)
             unseen: list[int | None] = []
+            moved: list[Tensor] = []
             travel: dict[str, float] = {}
+            sign = -1 if direction == "min" else 1
             for shard, x in self._shards(images, direction):
                 found, tensors = self.guarded(images, shard, lambda shard=shard, x=x: one(shard, x, copies))  # type: ignore[misc]
                 passes += len(x) * torch.tensor(found.passes, dtype=torch.double)
                 excess = max(excess, plan.threat.violation(found.images, x))
                 exact = self.precision == "float32" and not plan.quantize
-                unseen.append(found.unseen(-1 if direction == "min" else 1) if exact else None)
-                travel |= {name: trace.travel for name, trace in found.traces.items() if trace.travel}
+                unseen.append(found.unseen(sign) if exact else None)
+                moved += [share for share in [found.moved(sign)] if share is not None]
+                travel |= {n: t.travel for n, t in found.traces.items() if n.startswith(("pgd:", "apgd:")) and t.travel}
                 parts.append({name: tensor.cpu() for name, tensor in tensors.items()})
             facts = {
                 "components": found.components,
@@ -152,6 +155,7 @@ class Evaluator:
                 "excess": excess,
                 "unseen": None if None in unseen else sum(unseen) / len(images),  # type: ignore[arg-type]
                 "travel": travel,
+                "moved": float(torch.cat(moved).nanmean()) if moved else None,
             }
             return {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}, facts
 
@@ -182,6 +186,7 @@ class Evaluator:
             excess=facts["excess"],
             travel=facts["travel"],
             unseen=facts["unseen"],
+            moved=facts["moved"],
         )
 
     def copies(self, plan: AttackPlan) -> dict[str, tuple[int, float]]:

@@ -27,7 +27,7 @@ class Population:
     winner: Tensor | None = None
     """Attacked only: per image the index of the component that won it."""
     zero_gradient: Tensor | None = None
-    """Attacked only: (attacks, n), whether the gradient vanished where the attack started."""
+    """Attacked only: (attacks, n), whether the gradient vanished at the random start."""
     components: tuple[str, ...] = ()
     passes: tuple[float, float] = (0, 0)
     """Network passes (forward, backward) per image."""
@@ -35,6 +35,8 @@ class Population:
     """How far the worst image leaves the ball or the bounds."""
     travel: dict[str, float] = field(default_factory=dict)
     """Attacked only: sum of step sizes of every component that steps."""
+    moved: float | None = None
+    """Attacked only, without noise: the mean share of the attack's gain that came in its last 10 steps."""
     unseen: float | None = None
     """Attacked only: share of images with a visited iterate better than the returned one; None where values on the way
     are not the reported scores: noise, bfloat16, 8-bit rounding."""

@@ -27,18 +27,15 @@ QUERIES = 100
 def probe(evaluator: Evaluator, plan: AttackPlan, reference: dict[Direction, Tensor]) -> dict[str, Any]:
     """Numbers of the indicators that need attacks of their own, and margins of two standard errors where noise is.
 
-    `reference` are the clean scores of the opposing population, by direction. Empty for methods that are no gradient
-    attack on the full detector (noise, square, other libraries).
+    `reference` are the clean scores of the opposing population, by direction. Methods that are no gradient attack of
+    ours (noise, square, other libraries) are compared with noise and square alone.
     """
-    seen = evaluator.attacker.seen(plan, "probe min", 0)
-    components = attacks.components_of(seen, plan.method, plan.objective, plan.strength)
-    gradient = [name for name in components if name.startswith(("pgd:", "apgd:"))]
-    if not gradient or plan.threat.eps == 0:
+    if plan.threat.eps == 0:
         return {}
 
     def compute() -> tuple[dict[str, Tensor], dict[str, Any]]:
         images = evaluator.bench.id_test
-        found = evaluator.guarded(images, 0, lambda: Probe(evaluator, plan, reference, gradient).numbers())
+        found = evaluator.guarded(images, 0, lambda: Probe(evaluator, plan, reference).numbers())
         return {"none": torch.zeros(1)}, found
 
     what = {
@@ -51,12 +48,14 @@ def probe(evaluator: Evaluator, plan: AttackPlan, reference: dict[Direction, Ten
 
 
 class Probe:
-    """The first images of ID and a few of every OOD set, under the plan's gradient attacks and others."""
+    """The first images of ID and a few of every OOD set, under the plan's attacks and others."""
 
-    def __init__(
-        self, evaluator: Evaluator, plan: AttackPlan, reference: dict[Direction, Tensor], gradient: list[str]
-    ) -> None:
-        self.evaluator, self.plan, self.reference, self.gradient = evaluator, plan, reference, gradient
+    def __init__(self, evaluator: Evaluator, plan: AttackPlan, reference: dict[Direction, Tensor]) -> None:
+        self.evaluator, self.plan, self.reference = evaluator, plan, reference
+        seen = evaluator.attacker.seen(plan, "probe min", 0)
+        self.components = list(attacks.components_of(seen, plan.method, plan.objective, plan.strength))
+        self.gradient = [name for name in self.components if name.startswith(("pgd:", "apgd:", "refine:"))]
+        self.randomized = seen.randomized
         bench, device = evaluator.bench, evaluator.device
         most = IMAGES_RANDOMIZED if evaluator.detector.randomized else IMAGES
         share = -(-most // len(bench.ood))
@@ -69,9 +68,7 @@ class Probe:
 
     def numbers(self) -> dict[str, Any]:
         """The numbers and the margins."""
-        own = [name for name in self.gradient if not name.partition(":")[2].startswith("base")]
-        bases = [name for name in self.gradient if name not in own]
-        strongest = self.run(self.gradient)
+        strongest = self.run(self.gradient or self.components)
         area = self.area(self.scored(strongest))
         numbers: dict[str, float] = {}
         margins: dict[str, float] = {}
@@ -80,12 +77,21 @@ class Probe:
         def record(name: str, stronger: dict[Direction, Tensor], than: Components = area) -> None:
             gap = than.minus(self.area(self.scored(stronger)))
             numbers[name] = gap.value
-            margins[name] = 2 * gap.standard_error() if self.evaluator.detector.randomized else 0.0
+            margins[name] = 2 * gap.standard_error() if self.randomized else 0.0
 
         strength = self.plan.strength
+        if self.plan.method != "square":
+            queries = self.run(["square"], queries=strength.queries or QUERIES)
+            record("black-box", self.better(strongest, queries))
+        if self.plan.method != "noise":
+            numbers["random"] = self.beaten(strongest, self.run(["noise"]))
+            margins["random"] = one
+        if not self.gradient:
+            return {"numbers": numbers, "margins": margins}
+        own = [name for name in self.gradient if not name.partition(":")[2].startswith("base")]
+        bases = [name for name in self.gradient if name not in own]
         best = [max(self.gradient, key=lambda name: self.wins[name])]
-        randomized = self.evaluator.attacker.seen(self.plan, "probe min", 0).randomized
-        again = best if randomized else self.gradient  # the cheap ones: all of them
+        again = best if self.randomized else self.gradient  # the cheap ones: all of them
         record("convergence", self.better(strongest, self.run(again, steps=2 * strength.steps)))
         noisy = [f"pgd:{name}" for name in self.evaluator.attacker.noisy(self.plan) if f"pgd:{name}" in own]
         if noisy:  # without noise the traces show it, on every image; one image may gain a hair from its best iterate
@@ -97,10 +103,7 @@ class Probe:
         if own and "pgd:base" in bases:
             base = self.run(["pgd:base"])
             record("own-gradient", base, self.area(self.scored(self.run(own))))
-        record("black-box", self.run(["square"], queries=strength.queries or QUERIES))
-        numbers["random"] = self.beaten(strongest, self.run(["noise"]))
-        margins["random"] = one
-        numbers["unbounded"] = self.missed([*best, *(name for name in own[:1] if name not in best)])
+        numbers["unbounded"] = self.missed([*own[:1], *(name for name in best if name not in own[:1])])
         return {"numbers": numbers, "margins": margins}
 
     def run(

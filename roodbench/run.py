@@ -153,7 +153,7 @@ def run(
             precision=precision,
         )
         sweep = [replace(evaluator.run(config.attack, plan, check=check), search=facts) for plan in plans]
-        checks.monotone([(f, *summary.strongest(f)) for f in sorted(sweep, key=lambda f: f.eps)])
+        checks.monotone([(f, summary.strongest(f)) for f in sorted(sweep, key=lambda f: f.eps)])
         found += sweep
         seconds[label_of(detector)] = time.perf_counter() - begin
     settings = {**asdict(config), "params": dict(config.params), "model": net.name}

@@ -144,13 +144,12 @@ def areas(area: Components, clean: Components) -> dict[str, Any]:
     }
 
 
-def strongest(found: Evaluated) -> tuple[float, float]:
-    """AUROC, averaged over OOD sets, under all that the evaluation attacked, with its standard error."""
+def strongest(found: Evaluated) -> Components:
+    """AUROC, averaged over OOD sets, under all that the evaluation attacked."""
     states = {state for _, state in found.populations}
     id_state, ood_state = ("min" if "min" in states else "clean"), ("max" if "max" in states else "clean")
     attacked_id = scores(found, found.bench.id_test.name, id_state)
-    area = metrics.average([metrics.components(attacked_id, scores(found, n, ood_state)) for n in found.bench.ood])
-    return area.value, area.standard_error()
+    return metrics.average([metrics.components(attacked_id, scores(found, n, ood_state)) for n in found.bench.ood])
 
 
 def transfer_of(found: Evaluated, condition: str, ood: str) -> Components | None:

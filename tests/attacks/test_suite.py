@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from attacks import STRENGTHS, KnownSeed, Strength, ThreatModel, components_of, cost, pgd, select, suite
+from attacks import STRENGTHS, Strength, ThreatModel, components_of, cost, pgd, select, suite
 from detectors import Detector
 from detectors.detector import autograd
 from tests.attacks.analytic import Linear, Noisy
@@ -46,67 +46,57 @@ def test_the_suite_is_the_worst_case_over_objectives(x, w, sign):
     assert torch.equal(found.images, alone.images)
 
 
-class Misled(Linear):
-    """The score's gradient, and a surrogate's that leads dark images astray; notes where each attack starts."""
-
-    objectives = ("exact", "surrogate")
-
-    def __init__(self, w, randomized):
-        super().__init__(w)
-        self.randomized, self.started = randomized, {}
-
-    def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
-        self.started.setdefault(objective, x)
-        value, grad = autograd(lambda x: Linear.forward(self, x), x)
-        sign = torch.where((x.mean((1, 2, 3)) < 0.5) & (objective == "surrogate"), -1, 1)
-        return sign * value, sign.view(-1, 1, 1, 1) * grad
-
-
 @pytest.mark.parametrize("setting", ["plain", "restarts", "eight bits", "decided"])
-@pytest.mark.parametrize("randomness", ["none", "fresh", "known"])
-def test_the_exact_score_starts_from_the_best_so_far(x, w, setting, randomness):
-    """From what `surrogate` found, at random where that was worth nothing; through noise always at random."""
-    light = torch.tensor([0, 1, 0, 1, 0, 1])
-    x = (255 * (0.4 * x + 0.6 * light.view(-1, 1, 1, 1))).round() / 255
-    misled, threat = Misled(w, randomness != "none"), ThreatModel(0.1)
-    detector = KnownSeed(misled, lambda: streams("report")) if randomness == "known" else misled
+def test_refine_starts_from_the_best_so_far(x, w, setting):
+    seen, threat = [], ThreatModel(0.1, "l2")
+
+    class Watching(Linear):
+        def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
+            seen.append(x)
+            return autograd(lambda x: Linear.forward(self, x), x)
+
+    x = (255 * x).round() / 255
     settings = {
         "plain": {},
         "restarts": {"strength": Strength(5, 2, 8)},
         "eight bits": {"eight_bits": True},
-        "decided": {"reference": Linear(w)(x + 0.05 * w.sign()).median()[None]},
+        "decided": {"reference": Linear(w)(x).median()[None]},
     }[setting]
-    alone = suite(detector, x, threat, sign=1, streams=streams, components=["pgd:surrogate"], **settings)
-    misled.started.clear()
-    found = suite(detector, x, threat, sign=1, streams=streams, **settings)
-    assert found.components == ("clean", "pgd:surrogate", "pgd:exact")
-    alive = Linear(w)(alone.images) <= settings.get("reference", torch.tensor([torch.inf]))
+    before = suite(Watching(w), x, threat, sign=1, streams=streams, components=["pgd:exact", "apgd:exact"], **settings)
+    found = suite(Watching(w), x, threat, sign=1, streams=streams, **settings)
+    assert found.components == ("clean", "pgd:exact", "apgd:exact", "refine:exact")
+    alive = before.scores <= settings.get("reference", torch.tensor([torch.inf]))
     assert alive.all() == (setting != "decided")
-    assert alive.any()
-    assert torch.equal((alone.winner == 1)[alive], (light == 1)[alive])
-    start = misled.started["exact"]
-    same = (start == alone.images[alive]).flatten(1).all(1)
-    assert torch.equal(same, (light == 1)[alive] & (randomness != "fresh"))
-    assert not (start == x[alive]).flatten(1).all(1).any()
-    assert threat.violation(start, x[alive]) <= 1e-6
-    assert (Linear(w)(found.images) > Linear(w)(x))[alive].all()  # the images led astray too
+    looks = settings.get("strength", STRENGTHS["quick"]).steps // 2 + 1
+    torch.testing.assert_close(seen[-looks], before.images[alive])
+    assert (found.scores >= before.scores).all()
+    assert len(found.traces["refine:exact"].values) == looks
 
 
-@pytest.mark.parametrize("strength", ["standard", "strong"])
-def test_pgd_on_the_exact_score_follows_that_on_the_surrogates(w, strength):
+@pytest.mark.parametrize(
+    ("strength", "expected"),
+    [
+        ("quick", "pgd:base pgd:exact pgd:a refine:exact"),
+        ("standard", "pgd:base pgd:exact pgd:a apgd:base apgd:exact apgd:a refine:exact square"),
+    ],
+)
+def test_the_components_of_the_suite(w, strength, expected):
     class Three(Linear):
         objectives = ("exact", "a", "base")
 
-    names = components_of(Three(w), "suite", None, STRENGTHS[strength])
-    assert names == ("pgd:base", "pgd:a", "pgd:exact", "apgd:base", "apgd:a", "apgd:exact", "square")
+    detector = Three(w)
+    assert components_of(detector, "suite", None, STRENGTHS[strength]) == tuple(expected.split())
+    detector.randomized = True
+    without = tuple(name for name in expected.split() if name != "refine:exact")
+    assert components_of(detector, "suite", None, STRENGTHS[strength]) == without
+    assert components_of(detector, "suite", "a", STRENGTHS["quick"]) == ("pgd:a",)
 
 
 def test_a_single_objective_without_noise_is_attacked_twice(w):
     """One run from one random start would be all that there is."""
-    assert components_of(Linear(w), "suite", None, STRENGTHS["quick"]) == ("pgd:exact", "apgd:exact")
-    assert components_of(Linear(w), "suite", "exact", STRENGTHS["quick"]) == ("pgd:exact",)
+    alone = components_of(Linear(w), "suite", None, STRENGTHS["quick"])
+    assert alone == ("pgd:exact", "apgd:exact", "refine:exact")
     assert components_of(Noisy(w, 0.1), "suite", None, STRENGTHS["quick"]) == ("pgd:exact",)
-    assert components_of(TwoFaced(w), "suite", None, STRENGTHS["quick"]) == ("pgd:bad", "pgd:good")
 
 
 def test_clean_wins_where_no_attack_helps(x, w):

@@ -120,6 +120,16 @@ def test_too_small_steps_are_caught(bench, digits_net):
     assert "travel" in failed(detectors.create("gen", digits_net), bench, small)
 
 
+def test_an_attack_that_is_still_moving_is_caught(bench, digits_net):
+    """Constant short steps: every one of them gains as much as the last."""
+    gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
+    for step, passed in ((0.02, False), (None, True)):
+        plan = AttackPlan(ThreatModel(16 / 255), strength=Strength(steps=20, restarts=1, draws=8, step=step))
+        entries = {i["name"]: i for i in indicators_of(Evaluator(gen, bench).run("both", plan))}
+        assert (entries["convergence"]["detail"]["moved"] <= 0.05) == passed
+        assert entries["convergence"]["passed"] == passed
+
+
 class TwoSided(Planted):
     """ID is where the energy is usual: an OOD image must be moved just far enough. Noise that is declared."""
 
@@ -137,7 +147,7 @@ class TwoSided(Planted):
 def test_a_better_iterate_thrown_away_is_caught(bench, digits_net):
     """Constant long steps, and whatever the last one lands on is returned."""
     bouncing = Strength(steps=20, restarts=1, draws=8, step=0.5, keep="last")
-    assert "silent-success" in failed(detectors.create("gen", digits_net), bench, bouncing)
+    assert "silent-success" in failed(detectors.create("gen", digits_net), bench, bouncing, method="pgd")
     assert "silent-success" in failed(TwoSided(digits_net), bench, bouncing)
 
 
@@ -159,6 +169,27 @@ def test_known_noise_hides_nothing_from_the_trace(bench, digits_net):
     assert (entry["number"], entry["passed"]) == (0.0, True)
 
 
+class Flat(Planted):
+    """No gradient anywhere, which another library does not say."""
+
+    def forward(self, x, *, generator=None):
+        return self.energy(x).detach() + 0 * x.sum((1, 2, 3))
+
+
+@pytest.mark.parametrize("method", ["noise", "foolbox:LinfPGD"])
+def test_a_method_without_evidence_of_its_own_is_compared(method, bench, digits_net):
+    """Noise and square stand beside what shows no gradient; what no one measured is left out."""
+    if method.startswith("foolbox"):
+        pytest.importorskip("foolbox")
+    plan = AttackPlan(ThreatModel(16 / 255), method=method)
+    found = Evaluator(Flat(digits_net).fit(bench.id_train, bench.id_val), bench).run("both", plan)
+    entries = {i["name"]: i for i in indicators_of(found)}
+    assert not entries["black-box"]["passed"]
+    assert ("random" in entries) == (method != "noise")
+    assert "gradient" not in entries
+    assert ("silent-success" in entries) == (method == "noise")
+
+
 def test_too_few_copies_are_caught(bench, digits_net):
     ross = detectors.create("ross", digits_net, base="gen", sigma=2.0)
     assert "eot" in failed(ross, bench, Strength(steps=3, restarts=1, draws=1))
@@ -172,9 +203,9 @@ def test_auroc_that_rises_with_epsilon_is_caught(bench, digits_net):
     from roodbench.summary import strongest
 
     areas = [strongest(found) for found in sweep]
-    monotone([(found, *area) for found, area in zip(sweep, areas, strict=True)])
+    monotone(list(zip(sweep, areas, strict=True)))
     assert all(i["passed"] for found in sweep for i in indicators_of(found))
-    monotone([(found, *area) for found, area in zip(sweep, reversed(areas), strict=True)])
+    monotone(list(zip(sweep, reversed(areas), strict=True)))
     assert {i["name"] for i in indicators_of(sweep[0]) if not i["passed"]} == {"epsilon-monotone"}
 
 

@@ -94,7 +94,7 @@ def test_record_says_what_was_done(digits_net):
     assert {r["condition"] for r in record["rows"]} == {"clean", "min", "max", "both"}
     assert {(r["ood"], r["group"]) for r in record["averages"]} == {("average", g) for g in ("near", "far", "all")}
     (entry,) = [a for a in record["attacks"] if a["population"] == "digits"]
-    objectives = ("base", "base:log", "mean", "soft-median", "log-gain", "exact")
+    objectives = ("base", "base:log", "exact", "mean", "soft-median", "log-gain")
     assert entry["components"] == ["clean", *(f"pgd:{o}" for o in objectives)]
     assert len(entry["winner"]) == 20
     assert sum(entry["wins"].values()) == 20
