@@ -1,11 +1,12 @@
 """The study reports/ross-under-attack: the published evaluation of ROSS and PRO against the suite, on real CIFAR-10.
 
 usage: python -m benchmarks.ross_under_attack --data-root DATA --weights DIR [--out reports/ross-under-attack]
-           [--bases gen,fdbd] [--images 100] [--larger-eps 8] [--runs DIR]
+           [--bases gen,fdbd] [--detectors pro,ross] [--images 100] [--larger-eps 8] [--runs DIR]
 
 For every network, detector and base: the protocol ross-2026 (transfer in normalised space) and the suite (pixel space)
-at the same radius in pixels. Finished populations are kept under --runs and finished records under --out: the same
-command goes on where it stopped. Writes a record per run and README's table, results.md.
+at the same radius in pixels (of the mean channel). Finished populations are kept under --runs and finished records
+under --out: the same command goes on where it stopped. Writes a record with its scores per run and README's table,
+results.md.
 """
 
 from __future__ import annotations
@@ -15,25 +16,27 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from safetensors.torch import load_file, save_file
+
 from roodbench.config import RunConfig
+from roodbench.metrics import Components, components
 from roodbench.result import Result, Row
 from roodbench.run import run
 
 NETWORKS = {"cifar-resnet20": (0.5, 1.0, 2.0, 4.0), "cifar-at-resnet2b": (2.0, 4.0)}
 """Radii in pixels, times 255."""
 WEIGHTS = {"cifar-resnet20": "cifar10_resnet20.safetensors", "cifar-at-resnet2b": "cifar10_at_resnet2b.safetensors"}
-DETECTORS = ("pro", "ross")
-NORMALIZED = 4
-"""The published radii are in normalised space, where a unit is a standard deviation, about a quarter, of a pixel."""
+STD = {"cifar-resnet20": 0.226, "cifar-at-resnet2b": 0.25}
+"""A unit of normalised space in pixels, the mean over channels: the protocol's epsilon is the radius over it."""
 
 
 def configs(options: argparse.Namespace) -> Iterator[tuple[str, RunConfig]]:
     """Name and settings of every run, the fast ones first."""
     for base in options.bases.split(","):
         for model, radii in reversed(NETWORKS.items()):
-            for detector in DETECTORS:
+            for detector in options.detectors.split(","):
                 params = {"distance_to_mean": False} if base == "fdbd" else {}
-                for protocol, unit in (("ross-2026", NORMALIZED), ("roodbench", 1)):
+                for protocol, unit in (("ross-2026", 1 / STD[model]), ("roodbench", 1.0)):
                     yield (
                         f"{model}-{detector}-{base}-{protocol}",
                         RunConfig(
@@ -60,20 +63,34 @@ def cell(row: Row | None) -> str:
     return f"{100 * row.auroc:.1f} [{100 * row.auroc_ci[0]:.1f}, {100 * row.auroc_ci[1]:.1f}]{star}"
 
 
-def lines(name: str, published: Result, suite: Result) -> Iterator[str]:
-    """The table's lines of one network, detector and base."""
-    find = {(r.ood, r.condition, round(255 * (r.eps_pixel or 0), 1)): r for r in suite.rows}
-    old = {(r.ood, r.condition, round(255 * (r.eps or 0) / NORMALIZED, 1)): r for r in published.rows}
+def area(folder: Path, row: Row) -> Components:
+    """DeLong's components of a row with both populations attacked, from the scores beside the record."""
+    scores = load_file(folder / "scores.safetensors")
+    prefix = f"{row.detector}({row.base})/{row.eps:.6g}"
+    names = (f"{prefix}/{row.benchmark}/min", f"{prefix}/{row.ood}/max")
+    return components(*(scores[name].double().numpy() for name in names))
+
+
+def lines(name: str, folders: list[Path]) -> Iterator[str]:
+    """The table's lines of one network, detector and base, from the folders of the published protocol and the suite."""
+    published, suite = (Result.from_json((folder / "result.json").read_text()) for folder in folders)
+    old, find = (
+        {(r.ood, r.condition, round(255 * (r.eps_pixel or 0), 1)): r for r in result.rows}
+        for result in (published, suite)
+    )
     for ood in suite.config["ood"]:
         clean = find[ood, "clean", 0.0]
         for eps in sorted({key[2] for key in find} - {0.0}):
             min_, max_, both = (find[ood, condition, eps] for condition in ("min", "max", "both"))
             theirs = old[ood, "both", eps]
+            hidden = area(folders[0], theirs).minus(area(folders[1], both))
+            low, high = hidden.interval(lowest=-1.0).ci
             forward, backward = (sum(both.passes[p][i] for p in ("id", "ood")) / 2 for i in (0, 1))
             transfer = "-" if both.auroc_transfer is None else f"{100 * both.auroc_transfer:.1f}"
             yield (
                 f"| {name} | {ood} | {eps:g}/255 | {cell(clean)} | {cell(theirs)} | {transfer} | {cell(min_)} "
-                f"| {cell(max_)} | {cell(both)} | {forward:.0f} + {backward:.0f} |"
+                f"| {cell(max_)} | {cell(both)} | {100 * hidden.value:.1f} [{100 * low:.1f}, {100 * high:.1f}] "
+                f"| {forward:.0f} + {backward:.0f} |"
             )
 
 
@@ -89,15 +106,15 @@ def write_table(folder: Path, names: list[str]) -> None:
         "suite, min",
         "suite, max",
         "suite, both",
+        "published minus suite (paired)",
         "passes per image (suite)",
     )
     text = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for name in names:
-        files = [folder / f"{name}-{protocol}" / "result.json" for protocol in ("ross-2026", "roodbench")]
-        if all(file.is_file() for file in files):
-            published, suite = (Result.from_json(file.read_text()) for file in files)
+        folders = [folder / f"{name}-{protocol}" for protocol in ("ross-2026", "roodbench")]
+        if all((f / "scores.safetensors").is_file() for f in folders):
             network, detector, base = name.rsplit("-", 2)
-            text += lines(f"{network}, {detector}({base})", published, suite)
+            text += lines(f"{network}, {detector}({base})", folders)
     (folder / "results.md").write_text("\n".join(text) + "\n")
 
 
@@ -109,6 +126,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reports/ross-under-attack"))
     parser.add_argument("--runs", type=Path, help="where finished populations are kept; default the user's cache")
     parser.add_argument("--bases", default="gen,fdbd")
+    parser.add_argument("--detectors", default="pro,ross")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--larger-eps", type=float, nargs="*", default=[], help="further radii, times 255")
     options = parser.parse_args()
@@ -116,11 +134,12 @@ def main() -> None:
     names = []
     for name, config in configs(options):
         folder = options.out / name
-        if not (folder / "result.json").is_file():
+        if not (folder / "scores.safetensors").is_file():
             # the published protocol fails its indicators by its travel alone: no further attacks to show more
             result, _ = run(config, out=options.runs, check=config.protocol == "roodbench")
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "result.json").write_text(result.to_json() + "\n")
+            save_file(result.scores, folder / "scores.safetensors")
             logging.info("%s: %.0f s", name, result.timing["seconds"])
         names.append(name.removesuffix(f"-{config.protocol}"))
         write_table(options.out, list(dict.fromkeys(names)))
