@@ -80,6 +80,7 @@ def cost(
     objective: str | None,
     strength: Strength,
     draws: Mapping[str, int] | None = None,
+    tries: int = 1,
 ) -> tuple[int, int]:
     """Network passes (forward, backward) that `suite` spends on an image that is never decided.
 
@@ -102,7 +103,7 @@ def cost(
     if method != "transfer":
         noisy_runs = [n for n in names if n.startswith(("pgd:", "apgd:")) and is_noisy(detector, n.partition(":")[2])]
         offers = len(names) + (strength.restarts - 1) * len(noisy_runs)
-        spend((1 + offers) * (SELECTION_DRAWS if detector.randomized else 1), detector.score_passes())
+        spend((1 + offers) * (max(SELECTION_DRAWS, tries) if detector.randomized else 1), detector.score_passes())
     return spent[0], spent[1]
 
 

@@ -83,7 +83,9 @@ def loss_of_half(detector: Detector, net: Classifier, bench: Benchmark, plan: At
 
 def work_of(detector: Detector, bench: Benchmark, attack: str, plan: AttackPlan) -> float:
     """Forward passes of the network that an evaluation needs at most, a backward pass counted as two."""
-    forward, backward = attacks.cost(detector, plan.method, plan.objective, plan.strength)
+    forward, backward = attacks.cost(
+        detector, plan.method, plan.objective, plan.strength, tries=attacks.tries_of(plan.adversary)
+    )
     n = {"min": len(bench.id_test), "max": sum(len(images) for images in bench.ood.values())}
     return sum(n[direction] for direction in DIRECTIONS[attack]) * (forward + 2.0 * backward)
 

@@ -22,10 +22,11 @@ def test_linear_score_reaches_the_closed_form(x, w, norm, eps, bounds, sign):
     assert threat.violation(found.images, x) <= 1e-9
 
 
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-9.0, 9.0)])
 @pytest.mark.parametrize(("norm", "radius"), [("linf", 0.02), ("linf", 0.2), ("l2", 0.1), ("l2", 1.5)])
-def test_quadratic_score_reaches_the_closed_form(x, norm, radius):
+def test_quadratic_score_reaches_the_closed_form(x, norm, radius, bounds):
     """The target c is inside the ball (value 0) or outside (the projection of c is the best point)."""
-    threat = ThreatModel(0.1 if norm == "linf" else 0.5, norm, (-9.0, 9.0))
+    threat = ThreatModel(0.1 if norm == "linf" else 0.5, norm, bounds)
     offset = torch.randn(SHAPE, generator=generator(3), dtype=torch.double)
     offset *= radius / (offset.abs().amax() if norm == "linf" else offset.flatten(1).norm(dim=1).view(-1, 1, 1, 1))
     target = Quadratic(x + offset)

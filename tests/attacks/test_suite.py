@@ -127,8 +127,10 @@ def test_passes_add_up(x, w):
 @pytest.mark.parametrize("noisy", [True, False])
 def test_the_cost_is_known_beforehand(x, w, method, noisy):
     detector, strength = (Noisy(w, 0.1) if noisy else Linear(w)), Strength(3, 2, 5)
-    found = suite(detector, x, ThreatModel(0.1), sign=1, streams=streams, method=method, strength=strength)
-    assert cost(detector, method, None, strength) == found.passes
+    for tries in (1, 12):
+        settings = {"method": method, "strength": strength, "tries": tries}
+        found = suite(detector, x, ThreatModel(0.1), sign=1, streams=streams, **settings)
+        assert cost(detector, method, None, strength, tries=tries) == found.passes
 
 
 @pytest.mark.parametrize("kind", ["deterministic", "randomised"])

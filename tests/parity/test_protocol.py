@@ -44,23 +44,27 @@ def bench(data_root, resnet20):
 @pytest.mark.slow
 @pytest.mark.parametrize(("base", "eps"), KEYS)
 def test_the_published_attack_is_reproduced(base, eps, bench, resnet20):
-    """One seed, ten draws of the noise: within two standard deviations of the published seeds, plus half a point.
+    """The mean of three seeds, ten draws of the noise each, against that of the published two or three.
 
-    The half point is ours: the random start and tau of one seed, on 64 images.
+    Within two of the published standard deviations and what three seeds of our own leave open (docs/parity.md).
     """
     published = json.loads((FOLDER / "attack_metrics.json").read_text())["results"]
     settings = {key: PARAMS["ross-2026"][key] for key in ("sigma", "copies", "gain")}
     net = roodbench.prepare(resnet20.normalized(), bench.id_val.shard(0, 64), compile="off")
-    ross = detectors.create("ross", net, base=base, **settings).fit(bench.id_train, bench.id_val)
     plan = plan_of(bench, eps=float(eps.split("/")[0]) / 255, method="transfer", steps=40, protocol="ross-2026")
-    result = Evaluator(ross, bench).run("both", plan, check=False)
+    conditions = {"min": ("min", "clean"), "max": ("clean", "max"), "both": ("min", "max")}
+    ours: dict[tuple[str, str], list[float]] = {(ood, condition): [] for ood in bench.ood for condition in conditions}
+    for seed in range(3):
+        ross = detectors.create("ross", net, base=base, seed=seed, **settings).fit(bench.id_train, bench.id_val)
+        found = Evaluator(ross, bench, seed=seed).run("both", plan, check=False)
+        for (ood, condition), areas in ours.items():
+            keys = zip((bench.id_test.name, ood), conditions[condition], strict=True)
+            draws = zip(*(found.populations[key].scores.double().numpy() for key in keys), strict=True)
+            areas.append(float(np.mean([auroc(id_scores, ood_scores) for id_scores, ood_scores in draws])))
     wrong = {}
-    for ood in bench.ood:
-        for condition, states in {"min": ("min", "clean"), "max": ("clean", "max"), "both": ("min", "max")}.items():
-            keys = zip((bench.id_test.name, ood), states, strict=True)
-            draws = zip(*(result.populations[key].scores.double().numpy() for key in keys), strict=True)
-            ours = np.mean([auroc(id_scores, ood_scores) for id_scores, ood_scores in draws])
-            theirs = published[f"{base}|{eps}|test_{ood}|ross"][condition]
-            if abs(ours - theirs["AUROC_mean"]) > 2 * theirs["AUROC_std"] + 0.005:
-                wrong[ood, condition] = ours, theirs["AUROC_mean"], theirs["AUROC_std"]
+    for (ood, condition), areas in ours.items():
+        theirs = published[f"{base}|{eps}|test_{ood}|ross"][condition]
+        open_ = 2 * np.std(areas, ddof=1) / len(areas) ** 0.5
+        if abs(np.mean(areas) - theirs["AUROC_mean"]) > 2 * theirs["AUROC_std"] + open_:
+            wrong[ood, condition] = areas, theirs
     assert not wrong
