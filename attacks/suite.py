@@ -73,14 +73,15 @@ class Suite:
         return int(worse.sum())
 
     def moved(self, sign: int) -> Tensor | None:
-        """(B,) share of what pgd gained on the score that came in its last 10 steps (Pintor et al. 2022).
+        """(B,) share of what gradients gained on the score that came in the last 10 steps (Pintor et al. 2022).
 
-        Of its best value so far. NaN for images that it left alone; None with noise, or without that many steps.
+        Of the best score so far. NaN for images decided before; None with noise, or without that many steps.
         """
-        trace = self.traces.get("pgd:exact")
-        if self.scores is None or trace is None or len(trace.values) < 12:
+        runs = [t.values for name, t in self.traces.items() if name.endswith("pgd:exact") or name == "refine:exact"]
+        values = torch.cat(runs) if runs else torch.empty(0)
+        if self.scores is None or len(values) < 12:
             return None
-        best = (sign * trace.values).cummax(0).values
+        best = (sign * values).cummax(0).values
         gained = best[-1] - best[0]
         return (best[-1] - best[-11]) / gained.clamp_min(torch.finfo(gained.dtype).tiny)
 

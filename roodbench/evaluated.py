@@ -36,7 +36,7 @@ class Population:
     travel: dict[str, float] = field(default_factory=dict)
     """Attacked only: sum of step sizes of every component that steps."""
     moved: float | None = None
-    """Attacked only, without noise: the mean share of the attack's gain that came in its last 10 steps."""
+    """Attacked only, without noise: the mean share of the gradient attacks' gain that came in the last 10 steps."""
     unseen: float | None = None
     """Attacked only: share of images with a visited iterate better than the returned one; None where values on the way
     are not the reported scores: noise, bfloat16, 8-bit rounding."""
