@@ -103,20 +103,17 @@ class Probe:
         if own and "pgd:base" in bases:
             base = self.run(["pgd:base"])
             record("own-gradient", base, self.area(self.scored(self.run(own))))
-        numbers["unbounded"] = self.missed([*own[:1], *(name for name in best if name not in own[:1])])
+        numbers["unbounded"] = self.missed()
         return {"numbers": numbers, "margins": margins}
 
-    def run(
-        self, components: list[str], plan: AttackPlan | None = None, stop: bool = True, **spend: Any
-    ) -> dict[Direction, Tensor]:
-        """The images of both populations under these attacks; `stop` leaves decided images alone."""
+    def run(self, components: list[str], plan: AttackPlan | None = None, **spend: Any) -> dict[Direction, Tensor]:
+        """The images of both populations under these attacks."""
         plan = plan or self.plan
         plan = replace(plan, strength=replace(plan.strength, **spend))
         found: dict[Direction, Tensor] = {}
         for direction, x in self.images.items():
-            reference = self.reference[direction] if stop else None
             suite = self.evaluator.attacker.find(
-                x, f"probe {direction}", 0, direction, plan, reference, self.copies, components
+                x, f"probe {direction}", 0, direction, plan, self.reference[direction], self.copies, components
             )
             found[direction] = suite.images
             self.wins.update(suite.components[i] for i in suite.winner.tolist())
@@ -163,11 +160,11 @@ class Probe:
             wins += int(((ahead.mean(0) > error) & ~past.all(0)).sum())
         return wins / n
 
-    def missed(self, components: list[str]) -> float:
-        """How far an attack with epsilon 1 is from moving 99% of OOD above, 95% of ID below the clean threshold."""
+    def missed(self) -> float:
+        """How far the attack with epsilon 1 is from moving 99% of OOD above, 95% of ID below the clean threshold."""
         threat = attacks.ThreatModel(1.0 / self.evaluator.bench.std, "linf", self.plan.threat.bounds)
         try:
-            scores = self.scored(self.run(components, replace(self.plan, threat=threat), stop=False))
+            scores = self.scored(self.run(self.gradient, replace(self.plan, threat=threat)))
         except attacks.NonFiniteError:
             return 1.0
         missed = []
