@@ -48,28 +48,32 @@ class TwoLogits(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.requires_grad:
-            s = cast(Tensor, Score.apply(x, self))
-            passes = self.detector.passes(self.objective, self.draws)
-        else:
-            with torch.no_grad():
-                s = self.detector(x, generator=self.generator) if self.detector.randomized else self.detector(x)
-            passes = self.detector.score_passes()
-        self.spent = [total + len(x) * n for total, n in zip(self.spent, passes, strict=True)]
+        differentiated = torch.is_grad_enabled() and x.requires_grad
+        s = cast(Tensor, Score.apply(x, self)) if differentiated else self.score(x)
         margin = (s - self.threshold) * self.scale
         return torch.stack([margin, -margin], 1)
 
+    @torch.no_grad()
+    def score(self, x: Tensor) -> Tensor:
+        """The detector's score (B,)."""
+        self.spend(len(x), self.detector.score_passes())
+        return self.detector(x, generator=self.generator) if self.detector.randomized else self.detector(x)
+
+    def spend(self, images: int, passes: tuple[int, int]) -> None:
+        self.spent = [total + images * n for total, n in zip(self.spent, passes, strict=True)]
+
 
 class Score(torch.autograd.Function):
-    """A detector's objective with the gradient that it gives itself."""
+    """A detector's score with the gradient that it gives itself for an objective."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, view: TwoLogits) -> Tensor:
         value, grad = view.detector.value_and_grad(
             x, objective=view.objective, draws=view.draws, generator=view.generator
         )
+        view.spend(len(x), view.detector.passes(view.objective, view.draws))
         ctx.save_for_backward(grad)
-        return value
+        return value if view.objective == "exact" else view.score(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:

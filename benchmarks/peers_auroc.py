@@ -2,9 +2,10 @@
 
 usage: python -m benchmarks.peers_auroc [--data-root DATA --checkpoint WEIGHTS] [--images 32] [--detectors gen,ross]
 
-Every peer sees the full detector (its own gradient, 8 noisy copies for a randomised one) as two logits, and
-gets the steps or queries that cost as many passes (a backward counted as two forwards) as the suite may spend. The
-image that the detector misjudges more, clean or attacked, counts for a peer too. Finished cells are kept under --out.
+Every peer sees the full detector (its own gradient, 8 noisy copies for a randomised one; of MSP also the gradient of
+the log-odds) as two logits, and gets the steps or queries that cost as many passes (a backward counted as two forwards)
+as the suite may spend. The image that the detector misjudges more, clean or attacked, counts for a peer too. Finished
+cells are kept under --out.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from roodbench.run import identity
 DETECTORS = ("msp", "gen", "ebo", "vim", "knn", "pro", "ross")
 PEERS = ("foolbox:LinfPGD", "torchattacks:PGD", "torchattacks:APGD", "torchattacks:Square", "autoattack:APGD")
 RANDOMIZED = ("torchattacks:EOTPGD",)
+SURROGATES = {"msp": "log-odds"}
+"""Where the exact score saturates in float32, the peers also get a surrogate whose gradient does not vanish."""
 EPS = {"digits": 16 / 255, "cifar10": 0.5 / 255}
 """Where AUROC is far from 0: a weaker attack shows there."""
 
@@ -74,10 +77,13 @@ def main() -> None:
             evaluator = Evaluator(detector, bench, store=store, key=identity(detector))
             plan = plan_of(bench, eps=EPS[bench.name] * (2 if name == "ross" and bench.name == "cifar10" else 1))
             suite = None
-            for method in ("suite", *PEERS, *(RANDOMIZED if detector.randomized else ())):
+            rivals = [(method, None) for method in (*PEERS, *(RANDOMIZED if detector.randomized else ()))]
+            rivals += [(method, SURROGATES[name]) for method in PEERS if name in SURROGATES and "Square" not in method]
+            for method, objective in (("suite", None), *rivals):
                 steps = plan.strength.steps if method == "suite" else steps_of(detector, method, plan)
                 spend = {"queries": steps} if "Square" in method else {"steps": steps}
-                own = replace(plan, method=method, strength=replace(plan.strength, **spend))
+                strength = replace(plan.strength, **spend)
+                own = replace(plan, method=method, objective=objective, strength=strength)
                 found = evaluator.run("both", own, check=False)
                 reached = area(found)
                 suite = suite or reached
@@ -85,7 +91,8 @@ def main() -> None:
                 gap, error, _ = paired_gap(reached, suite)
                 passes = f"{spent[0]:.0f} + {spent[1]:.0f}"
                 numbers = f"{reached.value:.4f} | {gap:.4f} | {2 * error:.4f}"
-                print(f"| {bench.name} | {name} | {method} | {steps} | {passes} | {numbers} |", flush=True)
+                label = method if objective is None else f"{method} on {objective}"
+                print(f"| {bench.name} | {name} | {label} | {steps} | {passes} | {numbers} |", flush=True)
 
 
 if __name__ == "__main__":

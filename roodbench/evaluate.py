@@ -26,6 +26,8 @@ from .store import Cell, Store
 
 T = TypeVar("T")
 REFERENCE_DRAWS = 2
+FARTHEST = 5.0
+"""Of a clean score from the threshold of the two-logit view."""
 EOT_IMAGES = 16
 """On which the cosine of noisy gradients is measured."""
 DIRECTIONS = {"none": (), "min": ("min",), "max": ("max",), "both": ("min", "max")}
@@ -211,10 +213,17 @@ class Evaluator:
 
     @cached_property
     def attacker(self) -> Attacker:
-        """The adversary, to whom 95% of clean ID and 1 over their spread are threshold and scale."""
+        """The adversary, to whom 95% of clean ID and 1 over their spread are threshold and scale.
+
+        No clean score is more than 5 from the threshold, in that scale: cross-entropy has no gradient far below it.
+        """
         scores = self.clean(self.bench.id_test).scores[0].double().numpy()
-        low, high = np.quantile(scores, [0.25, 0.75])
-        view = metrics.threshold95(scores), float(1 / (high - low)) if high > low else 1.0
+        everyone = np.concatenate(
+            [scores, *(self.clean(s).scores[0].double().numpy() for s in self.bench.ood.values())]
+        )
+        threshold, (low, high) = metrics.threshold95(scores), np.quantile(scores, [0.25, 0.75])
+        spread = max(high - low, np.abs(everyone - threshold).max() / FARTHEST)
+        view = threshold, float(1 / spread) if spread > 0 else 1.0
         return Attacker(self.detector, seed=self.seed, device=self.device, precision=self.precision, view=view)
 
     @torch.no_grad()

@@ -106,3 +106,20 @@ def test_a_missing_library_or_attack_says_so(x, w, monkeypatch):
     monkeypatch.setattr("attacks.external.LIBRARIES", {"torchattacks": "json"})
     with pytest.raises(ValueError, match="unknown attack 'torchattacks:Nonsense'"):
         external(view, x, ThreatModel(0.1), sign=1, method="torchattacks:Nonsense", steps=2, seed=0)
+
+
+def test_a_surrogate_gives_the_gradient_and_the_score_the_value():
+    class Surrogate(Linear):
+        objectives = ("exact", "negative")
+
+        def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
+            value, grad = super().value_and_grad(x)
+            return (value, grad) if objective == "exact" else (99 - value, -grad)
+
+    w, x = torch.ones(1, 2, 2), torch.rand(3, 1, 2, 2).requires_grad_()
+    view = TwoLogits(Surrogate(w), 0.0, objective="negative")
+    logits = view(x)
+    torch.testing.assert_close(logits[:, 0], Linear(w)(x))
+    (grad,) = torch.autograd.grad(logits[:, 0].sum(), x)
+    torch.testing.assert_close(grad, -w.expand_as(x))
+    assert view.spent == [6, 3]
