@@ -63,6 +63,10 @@ def pgd(
     """
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")
+    if sign not in (-1, 1):
+        raise ValueError(f"sign {sign}: expected -1 (lower the score) or 1 (raise it)")
+    if start is not None and start.shape != x.shape:
+        raise ValueError(f"start of shape {tuple(start.shape)}: expected that of the images, {tuple(x.shape)}")
     if keep not in ("best", "last"):
         raise ValueError(f"keep {keep!r}: expected 'best' or 'last'")
     values: list[Tensor] = []

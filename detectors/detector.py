@@ -126,7 +126,9 @@ class Detector(nn.Module):
 
     def check_objective(self, objective: str) -> None:
         if objective not in self.objectives:
-            raise ValueError(f"unknown objective {objective!r} of {self.name}: expected one of {self.objectives}")
+            raise ValueError(
+                f"unknown objective {objective!r} of {self.name}: expected one of {', '.join(self.objectives)}"
+            )
 
 
 class Plain(Detector):

@@ -43,9 +43,7 @@ CHECKS = {
         True,
     ),
     "travel": Check(2.0, "{label}: the attack's steps add up to {number:.2f} epsilon, too few to cross the ball", True),
-    "convergence": Check(
-        0.005, "{label}: twice the steps take another {number:.3f} of AUROC, or the last 10 move much: use more steps"
-    ),
+    "convergence": Check(0.005, "{label}: twice the steps take another {number:.3f} of AUROC: use more steps"),
     "restarts": Check(0.005, "{label}: twice the restarts take another {number:.3f} of AUROC: use more restarts"),
     "epsilon-monotone": Check(
         0.0,
@@ -55,8 +53,8 @@ CHECKS = {
         0.0,
         "{label} is masked: without a bound, the attack still misses {number:.1%} of the images that it should move",
     ),
-    "random": Check(0.01, "{label}: random noise beats the gradient attacks on {number:.1%} of images"),
-    "black-box": Check(0.002, "{label}: square takes {number:.3f} of AUROC more than the gradient attacks"),
+    "random": Check(0.01, "{label}: random noise beats the attack on {number:.1%} of images"),
+    "black-box": Check(0.002, "{label}: square takes another {number:.3f} of AUROC from what the attack left"),
     "own-gradient": Check(
         0.002, "{label}: its own objectives are weaker than the base score's by {number:.3f} of AUROC: is it detached?"
     ),
@@ -138,7 +136,10 @@ def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]
     check, label = CHECKS[name], label_of(found.detector)
     margin = float(detail.get("margin", 0.0))
     passed = number >= check.threshold if check.least else number <= check.threshold + margin
-    passed = passed and detail.get("moved", 0.0) <= MOVED
+    message = "" if passed else check.message.format(label=label, number=number)
+    if passed and detail.get("moved", 0.0) > MOVED:
+        passed = False
+        message = f"{label}: the last 10 steps made {detail['moved']:.1%} of what the attack gained: use more steps"
     return {
         "detector": label,
         "eps": found.plan.threat.eps if found.plan is not None else None,
@@ -147,6 +148,6 @@ def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]
         "threshold": check.threshold,
         "least": check.least,
         "passed": passed,
-        "message": "" if passed else check.message.format(label=label, number=number),
+        "message": message,
         "detail": detail,
     }

@@ -134,7 +134,7 @@ def one_of(kind: str, value: str, choices: Any) -> None:
 
 def check_method(method: str) -> None:
     if not is_external(method):
-        one_of("method", method, METHODS)
+        one_of("method", method, (*METHODS, "torchattacks:NAME", "foolbox:NAME", "autoattack:NAME"))
 
 
 def check_objective(method: str, objective: str | None) -> None:
@@ -193,6 +193,9 @@ def plan_of(
         raise ValueError("quantize rounds pixels: this benchmark is in normalised space")
     one_of("strength", strength, STRENGTHS)
     spend = STRENGTHS[strength]
+    for name, value in {"steps": steps, "restarts": restarts}.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} {value}: expected at least 1")
     spend = replace(spend, steps=steps or spend.steps, restarts=restarts or spend.restarts)
     fixed = {key: value for key, value in PROTOCOLS[protocol].items() if key in ("step", "keep")}
     spend = replace(spend, **fixed)

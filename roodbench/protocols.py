@@ -20,6 +20,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "keep": "last",
         "norm": "linf",
         "threat": "fresh",
+        "strength": "quick",
     },
     "pro-2025": {"attack": "none", "search": True},
 }

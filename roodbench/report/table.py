@@ -58,8 +58,10 @@ def checks_table(indicators: list[dict[str, Any]]) -> str:
 
 
 def limit_of(indicator: dict[str, Any]) -> str:
-    """`<= 0.005`, or `>= 2` for an indicator that must reach its threshold."""
-    return f"{'>=' if indicator['least'] else '<='} {indicator['threshold']:g}"
+    """`<= 0.005`, `<= 0.005 + 0.01` with a margin, or `>= 2` for an indicator that must reach its threshold."""
+    margin = indicator["detail"].get("margin", 0.0)
+    granted = f" + {margin:.2g}" if margin else ""
+    return f"{'>=' if indicator['least'] else '<='} {indicator['threshold']:g}{granted}"
 
 
 def checks_csv(indicators: list[dict[str, Any]]) -> str:
@@ -88,6 +90,9 @@ def heading(rows: list[Row]) -> str:
     attacked = next((r for r in rows if r.condition != "clean"), None)
     if attacked is not None:
         text += f"; attack: {attacked.attack}, {attacked.norm}, {attacked.space} space"
+        if attacked.space != "pixel" and attacked.eps:
+            eps, in_pixels = (as_fraction(e, attacked.norm) for e in (attacked.eps, attacked.eps_pixel))
+            text += f" (eps {eps} is {in_pixels} in pixels)"
     text += "\nAUROC % [95% interval], higher is better; FPR95 % of OOD above the threshold of clean ID"
     if any(row.adaptive_gap is not None for row in rows):
         text += "; adaptive gap: AUROC that an attack on the base score alone leaves above the suite's"
