@@ -7,10 +7,10 @@ lower = attacks.pgd(detector, x, threat, sign=-1, generator=torch.Generator().ma
 from .adversary import KnownSeed, quantize, tries_of
 from .apgd import apgd
 from .eot import copies, cosine
-from .external import TwoLogits, attack_class, is_external
+from .external import TwoLogits, attack_class, is_external, view_of
 from .noise import noise
 from .pgd import Attacked, Trace, pgd, step_sizes
-from .selection import Best, select
+from .selection import Best, rank, select
 from .square import square
 from .strength import METHODS, STRENGTHS, Strength, components_of, cost, is_noisy
 from .suite import MOMENTUM, Suite, suite
@@ -42,9 +42,11 @@ __all__ = [
     "noise",
     "pgd",
     "quantize",
+    "rank",
     "select",
     "square",
     "step_sizes",
     "suite",
     "tries_of",
+    "view_of",
 ]

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .pgd import Attacked, Trace, better
+from .pgd import Attacked, Trace, better, wide
 from .threat import Detector, ThreatModel, check_visited, finite
 
 MOMENTUM = 0.75
@@ -78,11 +78,6 @@ def apgd(
         best = better(sign, best, (x_best, f_best))
     check_visited(torch.stack(values), torch.stack(good))
     return Attacked(*best, Trace(torch.stack(values[start:]), float(travel), zero_gradient))
-
-
-def wide(per_image: Tensor, x: Tensor) -> Tensor:
-    """(B,) as (B, 1, 1, 1)."""
-    return per_image.view(-1, *[1] * (x.ndim - 1))
 
 
 def checkpoints(steps: int) -> set[int]:

@@ -14,6 +14,8 @@ from .threat import Detector, ThreatModel
 
 LIBRARIES = {"torchattacks": "torchattacks", "foolbox": "foolbox", "autoattack": "pyautoattack"}
 """Method prefix and the package it needs."""
+FARTHEST = 5.0
+"""Of a clean score from the threshold, in the view's logits: further below, cross-entropy loses its gradient."""
 ID, OOD = 0, 1
 """The classes of the two-logit view."""
 
@@ -22,8 +24,8 @@ class TwoLogits(nn.Module):
     """logits ((s - t) scale, (t - s) scale): class 0 is ID, class 1 OOD; cross-entropy is monotone in the score s.
 
     s is the detector's score and its gradient the detector's own `value_and_grad` of `objective`, through its
-    randomness (`draws` copies from `generator`) and inner loops. `threshold` t is usually the score that 95% of clean
-    ID images reach, `scale` 1 over the spread of clean scores: far from t, cross-entropy saturates.
+    randomness (`draws` copies from `generator`) and inner loops. `TwoLogits.of(detector, x)` takes threshold t and
+    scale from clean images (`view_of`).
     """
 
     def __init__(
@@ -46,6 +48,15 @@ class TwoLogits(nn.Module):
         self.spent = [0, 0]
         """Network passes (forward, backward) so far, over all images."""
         self.eval()
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, detector: Detector, x_id: Tensor, x_ood: Tensor | None = None, **settings: Any) -> TwoLogits:
+        """The view of a detector by clean images (B, C, H, W) of ID and, if any, OOD; `settings` as of the class."""
+        view = cls(detector, 0.0, **settings)
+        id_scores = view.score(x_id)
+        threshold, scale = view_of(id_scores, id_scores[:0] if x_ood is None else view.score(x_ood))
+        return cls(detector, threshold, scale, **settings)
 
     def forward(self, x: Tensor) -> Tensor:
         differentiated = torch.is_grad_enabled() and x.requires_grad
@@ -84,6 +95,19 @@ class Score(torch.autograd.Function):
 def parts_of(detector: Detector) -> list[Tensor]:
     """The tensors of a detector that is an nn.Module."""
     return [*detector.parameters(), *detector.buffers()] if isinstance(detector, nn.Module) else []
+
+
+def view_of(id_scores: Tensor, ood_scores: Tensor) -> tuple[float, float]:
+    """Threshold and scale of the two-logit view by clean scores (n,) and (m,).
+
+    t = sorted_id[floor(0.05 n)], which 95% of ID reach; the scale is 1 over the interquartile range of ID, or over a
+    fifth of the largest distance of any score from t where that is more.
+    """
+    s = id_scores.double().sort().values
+    threshold, (low, high) = s[int(0.05 * len(s))], torch.quantile(s, s.new_tensor([0.25, 0.75]))
+    farthest = (torch.cat([s, ood_scores.to(s)]) - threshold).abs().max()
+    spread = float(torch.maximum(high - low, farthest / FARTHEST))
+    return float(threshold), 1 / spread if spread > 0 else 1.0
 
 
 def is_external(method: str) -> bool:

@@ -105,8 +105,12 @@ def pgd(
 def better(sign: int, old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Per image, the (image, value) with the lower (`sign=-1`) or higher value; the old one on a tie."""
     wins = sign * new[1] > sign * old[1]
-    images = torch.where(wins.view(-1, *[1] * (old[0].ndim - 1)), new[0], old[0])
-    return images, torch.where(wins, new[1], old[1])
+    return torch.where(wide(wins, old[0]), new[0], old[0]), torch.where(wins, new[1], old[1])
+
+
+def wide(per_image: Tensor, x: Tensor) -> Tensor:
+    """(B,) as (B, 1, ..., 1), to be multiplied with x."""
+    return per_image.view(-1, *[1] * (x.ndim - 1))
 
 
 def step_sizes(eps: float, steps: int) -> list[float]:

@@ -83,13 +83,17 @@ class Best:
 
     def _key(self, scores: Tensor) -> Tensor:
         """(2, B), compared in this order, larger is better for the attacker."""
-        median = scores.median(0).values
-        rank = torch.zeros_like(median)
+        median = scores.median(0).values.double()
+        expected = torch.zeros_like(median)
         if self.ranks is not None and self.weights is not None:
-            below = torch.searchsorted(self.ranks, scores) + torch.searchsorted(self.ranks, scores, right=True)
-            ordered = below.double().sort(0, descending=self.sign > 0).values
-            rank = self.weights @ ordered / (2 * len(self.ranks))
-        return self.sign * torch.stack([rank.double(), median.double()])
+            expected = self.weights @ rank(scores, self.ranks).sort(0, descending=self.sign > 0).values
+        return self.sign * torch.stack([expected, median])
+
+
+def rank(scores: Tensor, ordered: Tensor) -> Tensor:
+    """The share of ordered scores (m,) below each score, ties half, in float64."""
+    below = torch.searchsorted(ordered, scores) + torch.searchsorted(ordered, scores, right=True)
+    return below.double() / (2 * len(ordered))
 
 
 def best_of(tries: int, draws: int, device: torch.device) -> Tensor:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .noise import same_noise
-from .pgd import Attacked, Trace, better
+from .pgd import Attacked, Trace, better, wide
 from .threat import Detector, ThreatModel
 
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of the queries after which the squares' area halves, as published."""
-LOCAL = {"linf": 4, "l2": 2}
-"""One query in so many refines a square; the others are the published ones, which see corners of the ball only. In l2,
-where these only move norm about, all refine after a fifth of the queries (benchmarks/RESULTS.md)."""
-
-
+PUBLISHED = 0.1
+"""Share of the queries before any line search."""
 Random = Callable[..., Tensor]
 """Uniform numbers of a shape."""
 
@@ -37,9 +35,10 @@ def square(
 
     Starts from vertical stripes of +-eps (linf) or a grid of bumps (l2). A query changes a random square of each
     image, a share `area` of it that halves nine times, and is kept where the score improves. linf: to +-eps per
-    channel. l2: to a bump that takes the norm of a second square and what is left of eps. Other than published, some
-    queries add a bump of random height instead: corners of the ball alone miss optima inside it. A randomised
-    detector is queried with the same noise every time, drawn from `generator` once: score the images again.
+    channel. l2: to a bump that takes the norm of a second square and what is left of eps. Other than published, after a
+    tenth of the queries every second change (linf) or every one (l2) is a line search along a bump (`Line`, three
+    queries): corners of the ball alone miss optima inside it, and moving norm about is slow. A randomised detector is
+    queried with the same noise every time, drawn from `generator` once: score the images again.
     """
     if queries < 1:
         raise ValueError(f"queries {queries}: expected at least 1")
@@ -51,26 +50,61 @@ def square(
 
     n, c, h, w = x.shape
     best = (x, score(x))
-    visited = []
+    visited: list[Tensor] = []
+    line, searched = None, False
     delta = start(threat, x, random)
     for query in range(queries):
-        if query:
+        if query and line is None:
             share = area / 2 ** sum(query / queries > at for at in HALVINGS)
             side = min(max(1, round((share * h * w) ** 0.5)), h, w)
-            delta = best[0] - x
             here = window(side, h, w, random, n)
             signs = random(n, c, 1, 1).sub(0.5).sign()
-            if query % LOCAL[threat.norm] == 0 or (threat.norm == "l2" and query > queries / 5):
-                height = threat.eps * 10 ** (-3 * random(n, 1, 1, 1))
-                delta = delta + here.sign() * signs * height
+            delta = best[0] - x
+            if query > PUBLISHED * queries and (threat.norm == "l2" or not searched):
+                step = threat.eps * 10 ** (-2 * random(n, 1, 1, 1))
+                line = Line(delta, here.sign() * signs, step, 2 * threat.eps, [sign * best[1]])
             elif threat.norm == "linf":
                 delta = torch.where(here > 0, threat.eps * signs, delta)
             else:
                 delta = moved(delta, here, window(side, h, w, random, n), signs, threat.eps)
+        searched = line is not None
+        if line is not None:
+            delta = line.next()
         z = threat.project((x + delta).clamp(low, high), x)
         visited.append(score(z))
         best = better(sign, best, (z, visited[-1]))
+        if line is not None:
+            line = line.told(sign * visited[-1])
     return Attacked(*best, Trace(torch.stack(visited), 0.0, torch.zeros(n, dtype=torch.bool, device=x.device)))
+
+
+@dataclass(frozen=True)
+class Line:
+    """The search for a maximum of f(t), the score of delta + t direction: at t = step, at -step, then at the top.
+
+    The top is that of the parabola through the two and f(0), or `longest` away on the better side where there is none.
+    """
+
+    delta: Tensor
+    direction: Tensor
+    step: Tensor
+    """(B, 1, 1, 1)."""
+    longest: float
+    values: list[Tensor]
+    """f at 0, and of what was tried."""
+
+    def next(self) -> Tensor:
+        """The change to try."""
+        if len(self.values) < 3:
+            return self.delta + (self.step if len(self.values) == 1 else -self.step) * self.direction
+        middle, ahead, behind = self.values
+        slope, bend = (ahead - behind) / 2, 2 * middle - ahead - behind
+        top = torch.where(bend > 0, slope / bend, torch.inf * slope.sign()).nan_to_num(0.0)
+        return self.delta + (wide(top, self.step) * self.step).clamp(-self.longest, self.longest) * self.direction
+
+    def told(self, value: Tensor) -> Line | None:
+        """The search with one more value, None where it is over."""
+        return replace(self, values=[*self.values, value]) if len(self.values) < 3 else None
 
 
 def start(threat: ThreatModel, x: Tensor, random: Random) -> Tensor:

@@ -75,7 +75,8 @@ class Suite:
     def moved(self, sign: int) -> Tensor | None:
         """(B,) share of what gradients gained on the score that came in the last 10 steps (Pintor et al. 2022).
 
-        Of the best score so far. NaN for images decided before; None with noise, or without that many steps.
+        Of the best score so far. 0 for images decided on the way, which have nothing left to gain; None with noise, or
+        without that many steps.
         """
         runs = [t.values for name, t in self.traces.items() if name.endswith("pgd:exact") or name == "refine:exact"]
         values = torch.cat(runs) if runs else torch.empty(0)
@@ -83,7 +84,7 @@ class Suite:
             return None
         best = (sign * values).cummax(0).values
         gained = best[-1] - best[0]
-        return (best[-1] - best[-11]) / gained.clamp_min(torch.finfo(gained.dtype).tiny)
+        return ((best[-1] - best[-11]) / gained.clamp_min(torch.finfo(gained.dtype).tiny)).nan_to_num(0.0)
 
 
 Streams = Callable[[str], torch.Generator]

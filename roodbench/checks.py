@@ -84,7 +84,12 @@ def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
             entries["travel"] = min(steps) / found.plan.threat.eps, {}
         if found.cosines:
             detail = {
-                name: {"copies": n, "compared": rests_on(n, found.plan), "cosine": cosine}
+                name: {
+                    "copies": n,
+                    "compared": rests_on(n, found.plan),
+                    "cosine": cosine,
+                    "passes": list(found.detector.passes(name, n)),
+                }
                 for name, (n, cosine) in found.cosines.items()
             }
             entries["eot"] = max(cosine for _, cosine in found.cosines.values()), detail

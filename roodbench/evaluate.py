@@ -9,14 +9,12 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 import attacks
 from detectors import Detector, Smoothed
 
-from . import metrics
 from .attacker import Attacker, AttackPlan, Direction, EvaluationError, stream
 from .data import SHARD, Benchmark, ImageSet
 from .evaluated import Evaluated, Population
@@ -26,8 +24,6 @@ from .store import Cell, Store
 
 T = TypeVar("T")
 REFERENCE_DRAWS = 2
-FARTHEST = 5.0
-"""Of a clean score from the threshold of the two-logit view."""
 EOT_IMAGES = 16
 """On which the cosine of noisy gradients is measured."""
 DIRECTIONS = {"none": (), "min": ("min",), "max": ("max",), "both": ("min", "max")}
@@ -157,7 +153,7 @@ class Evaluator:
                 "excess": excess,
                 "unseen": None if None in unseen else sum(unseen) / len(images),  # type: ignore[arg-type]
                 "travel": travel,
-                "moved": float(torch.cat(moved).nanmean()) if moved else None,
+                "moved": float(torch.cat(moved).mean()) if moved else None,
             }
             return {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}, facts
 
@@ -213,17 +209,9 @@ class Evaluator:
 
     @cached_property
     def attacker(self) -> Attacker:
-        """The adversary, to whom 95% of clean ID and 1 over their spread are threshold and scale.
-
-        No clean score is more than 5 from the threshold, in that scale: cross-entropy has no gradient far below it.
-        """
-        scores = self.clean(self.bench.id_test).scores[0].double().numpy()
-        everyone = np.concatenate(
-            [scores, *(self.clean(s).scores[0].double().numpy() for s in self.bench.ood.values())]
-        )
-        threshold, (low, high) = metrics.threshold95(scores), np.quantile(scores, [0.25, 0.75])
-        spread = max(high - low, np.abs(everyone - threshold).max() / FARTHEST)
-        view = threshold, float(1 / spread) if spread > 0 else 1.0
+        """The adversary, to whom other libraries' view of the detector is that of the clean scores."""
+        id_scores, *ood_scores = (self.clean(s).scores[0] for s in (self.bench.id_test, *self.bench.ood.values()))
+        view = attacks.view_of(id_scores, torch.cat(ood_scores))
         return Attacker(self.detector, seed=self.seed, device=self.device, precision=self.precision, view=view)
 
     @torch.no_grad()

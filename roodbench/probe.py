@@ -146,20 +146,22 @@ class Probe:
         return metrics.components(scores["min"].double().numpy(), scores["max"].double().numpy())
 
     def beaten(self, strongest: dict[Direction, Tensor], other: dict[Direction, Tensor]) -> float:
-        """The share of undecided images that `other` moves further; of a randomised detector, significantly so."""
+        """The share of images that `other` moves past more of the opposing population; with noise, significantly so."""
         wins, n = 0, sum(len(x) for x in self.images.values())
         a, b = self.scored(strongest), self.scored(other)
         for direction in self.images:
             sign = -1 if direction == "min" else 1
-            reference = self.reference[direction]
-            past = a[direction] < reference.min() if sign < 0 else a[direction] > reference.max()
-            ahead = (sign * (b[direction] - a[direction])).double()
-            draws = len(ahead)
+            reference = self.reference[direction].flatten().double().sort().values
+            old, new = a[direction].double(), b[direction].double()
+            draws = len(old)
             if draws > 1:  # a t-test per image, so strict that among all n a false alarm is rare
+                ahead = sign * (attacks.rank(new, reference) - attacks.rank(old, reference))
                 error = ahead.std(0) / draws**0.5 * float(t.ppf(1 - 0.01 / n, draws - 1))
             else:
-                error = 1e-6 * a[direction][0].abs().double()
-            wins += int(((ahead.mean(0) > error) & ~past.all(0)).sum())
+                past = old < reference[0] if sign < 0 else old > reference[-1]
+                ahead = torch.where(past, 0, sign * (new - old))
+                error = 1e-6 * old[0].abs()
+            wins += int((ahead.mean(0) > error).sum())
         return wins / n
 
     def missed(self) -> float:

@@ -161,6 +161,7 @@ def test_cifar10_needs_a_network_and_its_weights(command, data_root, tmp_path):
     assert "does not fit cifar-resnet20: unexpected layer1.3" in err
 
 
+@pytest.mark.usefixtures("digits_net")
 def test_networks_for_other_images(command, data_root):
     root = ["--data-root", str(data_root), "--ood", "texture", "--limit", "4"]
     code, _, err = command("--benchmark", "cifar10", *root, "--model", "digits-cnn")

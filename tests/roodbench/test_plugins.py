@@ -75,6 +75,7 @@ def test_hidden_randomness_and_detached_gradients_are_noticed(folder, capsys):
         assert not any(r["reliable"] for r in record["rows"] if r["condition"] != "clean")
 
 
+@pytest.mark.usefixtures("digits_net")
 def test_detectors_that_cannot_be_loaded(folder, capsys):
     (folder / "brokenmodule.py").write_text(PLAIN.format(more=""))
     for name, message in {
