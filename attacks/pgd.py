@@ -55,11 +55,10 @@ def pgd(
     number of noisy copies per gradient of a randomised detector (EOT); every step draws new ones from `generator`,
     which momentum averages over.
 
-    The default steps a_k fall geometrically (`step_sizes`), half as long from `start`; a given `step_size` is kept
-    constant. Returned is, per image, the iterate with the best objective over all steps and restarts
-    (`keep="best"`; x itself counts, unless `clean=False`), or the last iterate of the last restart (`keep="last"`),
-    whose objective is not computed: `values` are those one step before. The best of noisy values is partly luck: score
-    the images of a randomised detector again.
+    The default steps a_k fall geometrically (`step_sizes`); a given `step_size` is kept constant. Returned is, per
+    image, the iterate with the best objective over all steps and restarts (`keep="best"`; x itself counts, unless
+    `clean=False`), or the last iterate of the last restart (`keep="last"`), whose objective is not computed: `values`
+    are those one step before. The best of noisy values is partly luck: score the images of a randomised detector again.
     """
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")
@@ -81,12 +80,10 @@ def pgd(
     best, best_value = x, torch.full((len(x),), -sign * torch.inf, device=x.device, dtype=x.dtype)
     if clean and keep == "best":
         best_value = look(x)[0]
-    before, travel = len(values), torch.inf
+    before = len(values)
+    sizes = [step_size] * steps if step_size is not None else step_sizes(threat.eps, steps)
     for restart in range(restarts):
-        warm = start is not None and restart == 0
         x_k = threat.random(x, generator) if start is None or restart else threat.project(start, x)
-        sizes = [step_size] * steps if step_size is not None else step_sizes(threat.eps / (2 if warm else 1), steps)
-        travel = min(travel, sum(sizes))
         g_k = torch.zeros_like(x)
         for k in range(steps):
             value, grad = look(x_k)
@@ -98,7 +95,7 @@ def pgd(
         if keep == "best":
             best, best_value = better(sign, (best, best_value), (x_k, look(x_k)[0]))
     check_visited(torch.stack(values), torch.stack(good))  # once, at the end: a GPU need not wait in every step
-    trace = Trace(torch.stack(values[before:]), travel, zero_gradient)
+    trace = Trace(torch.stack(values[before:]), sum(sizes), zero_gradient)
     return Attacked(best, best_value, trace) if keep == "best" else Attacked(x_k, value, trace)
 
 

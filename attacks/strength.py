@@ -43,14 +43,9 @@ STRENGTHS = {
 def looks(component: str, method: str, strength: Strength, noisy: bool) -> int:
     """How often one attack evaluates its objective; pgd after its last step only where the best is kept."""
     if component.startswith("refine"):
-        return refining(strength) + 1
+        return strength.steps + 1
     last = 0 if component.startswith("pgd") and keeps(strength, noisy) == "last" else 1
     return strength.restarts * (strength.steps + last) + (method == "transfer" and last != 0)
-
-
-def refining(strength: Strength) -> int:
-    """The steps of `refine`."""
-    return max(1, strength.steps // 2)
 
 
 def keeps(strength: Strength, noisy: bool) -> str:
@@ -111,7 +106,7 @@ def components_of(detector: Detector, method: str, objective: str | None, streng
     """The attacks that a method consists of, in the order in which they run.
 
     The suite: pgd on every objective, the cheap base score first; apgd, always where else a single run without noise
-    would be all; `refine`, where the score has no noise: pgd on it from the best that the others found.
+    would be all; `refine`, where the score has no noise: pgd on it, with momentum, from the best that the others found.
     """
     if is_external(method) or method in ("noise", "square"):
         return (method,)

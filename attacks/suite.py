@@ -26,13 +26,12 @@ from .strength import (
     keeps,
     looks,
     queries_of,
-    refining,
 )
 from .threat import Detector, ThreatModel
 
 MOMENTUM = 0.75
-"""For gradients through noise: each step then rests on the copies of the last few. The last iterate is kept there: the
-best of noisy values is mostly the luckiest. benchmarks/RESULTS.md has the figures."""
+"""For `refine`, and for gradients through noise, where each step then rests on the copies of the last few. There the
+last iterate is kept: the best of noisy values is mostly the luckiest. benchmarks/RESULTS.md has the figures."""
 
 
 SCORED = ("pgd:exact", "apgd:exact", "refine:exact", "square", "noise")
@@ -111,10 +110,9 @@ def suite(
     """Per image of x (B, C, H, W), the candidate that the detector misjudges most, x itself among them.
 
     Scores are pushed down (`sign=-1`) or up (+1). `suite` runs pgd on every objective of the detector (or on the one
-    named), at greater strength also apgd, then pgd from the best found, and square on what they left; `pgd`, `apgd`,
-    `square` and `noise` run alone,
-    on `exact` unless an objective is named. `transfer` is the published evaluation: pgd on `base`, its best iterate by
-    the base score, not compared by the full detector. Other libraries' attacks see the detector as `TwoLogits` with
+    named), at greater strength also apgd, then pgd with momentum from the best found, and square on what they left;
+    `pgd`, `apgd`, `square` and `noise` run alone, on `exact` unless an objective is named. `transfer` is the published
+    evaluation: pgd on `base`, its best iterate by the base score, not compared by the full detector. Other libraries' attacks see the detector as `TwoLogits` with
     `view` = (threshold, scale). Uses the streams `attack/...` and `select`: report on another one. `draws` are copies
     per gradient by objective. `reference` are clean scores of the opposing population, see `Best`: an image past all
     of them is decided, and later components leave it alone. `components` names the attacks to run instead of those of
@@ -169,7 +167,7 @@ def suite(
             "clean": method == "transfer",  # elsewhere the selection compares with the clean image
         }
         if algorithm == "refine":
-            settings |= {"steps": refining(strength), "restarts": 1, "start": found}
+            settings |= {"restarts": 1, "start": found, "momentum": MOMENTUM}
         elif algorithm == "pgd":
             settings["step_size"] = None if strength.step is None else strength.step * threat.eps
             settings["momentum"] = MOMENTUM if noisy else 0.0

@@ -5,8 +5,8 @@ usage: python -m benchmarks.peers_auroc [--images 100] [--detectors gen,ross] [-
 
 On digits, or with data on CIFAR-10. Every peer sees the full detector as two logits: its own gradient, of a randomised
 one through as many noisy copies as the suite draws, of MSP also the gradient of the log-odds. It gets the steps or
-queries that cost as many passes (a backward counted as two forwards) as the suite may spend; the image that the detector
-misjudges more, clean or attacked, counts for a peer too. Finished cells are kept under --out.
+queries that cost as many passes (a backward counted as two forwards) as the suite may spend; the image that the
+detector misjudges more, clean or attacked, counts for a peer too. Finished cells are kept under --out.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def test_refine_starts_from_the_best_so_far(x, w, setting):
     assert found.components == ("clean", "pgd:exact", "apgd:exact", "refine:exact")
     alive = before.scores <= settings.get("reference", torch.tensor([torch.inf]))
     assert alive.all() == (setting != "decided")
-    looks = settings.get("strength", STRENGTHS["quick"]).steps // 2 + 1
+    looks = settings.get("strength", STRENGTHS["quick"]).steps + 1
     torch.testing.assert_close(seen[-looks], before.images[alive])
     assert (found.scores >= before.scores).all()
     assert len(found.traces["refine:exact"].values) == looks
