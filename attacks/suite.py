@@ -112,12 +112,14 @@ def suite(
     Scores are pushed down (`sign=-1`) or up (+1). `suite` runs pgd on every objective of the detector (or on the one
     named), at greater strength also apgd, then pgd with momentum from the best found, and square on what they left;
     `pgd`, `apgd`, `square` and `noise` run alone, on `exact` unless an objective is named. `transfer` is the published
-    evaluation: pgd on `base`, its best iterate by the base score, not compared by the full detector. Other libraries' attacks see the detector as `TwoLogits` with
-    `view` = (threshold, scale). Uses the streams `attack/...` and `select`: report on another one. `draws` are copies
-    per gradient by objective. `reference` are clean scores of the opposing population, see `Best`: an image past all
-    of them is decided, and later components leave it alone. `components` names the attacks to run instead of those of
-    `method`. With `eight_bits` every candidate is rounded (`quantize`) before it is compared. An adversary with several
-    `tries` compares candidates by the best of them.
+    evaluation: pgd on `base`, its best iterate by the base score, not compared by the full detector. Other libraries'
+    attacks see the detector as `TwoLogits` with `view` = (threshold, scale).
+
+    Uses the streams `attack/...` and `select`: report on another one. `draws` are copies per gradient by objective.
+    `reference` are clean scores of the opposing population, see `Best`: an image past all of them is decided, and later
+    components leave it alone. `components` names the attacks to run instead of those of `method`. With `eight_bits`
+    every candidate is rounded (`quantize`) before it is compared. An adversary with several `tries` compares candidates
+    by the best of them.
     """
     spent = [0.0, 0.0]
 
