@@ -53,6 +53,20 @@ def test_randomised_detectors_need_a_generator(x, w):
     assert view.spent == [10, 0]
 
 
+def test_a_view_of_clean_images_in_one_line(x, w):
+    """19 of 20 ID images are above the threshold, and no score is further than 5 from it in logits."""
+    images = torch.rand(20, 3, 8, 8, generator=generator(3))
+    for detector, settings in ((Linear(w), {}), (Noisy(w, 1e-4), {"generator": generator(), "draws": 3})):
+        view = TwoLogits.of(detector, images, x + 9, **settings)
+        logits = view(torch.cat([images, x + 9]))
+        assert (logits[:20, 0] > -1e-3 * view.scale).sum() in (19, 20)
+        assert logits[:20, 0].min() < 0
+        assert logits.abs().max() == pytest.approx(5.0, rel=1e-3)
+        alone = TwoLogits.of(detector, images, **settings)
+        low, high = torch.quantile(detector(images, generator=generator()), torch.tensor([0.25, 0.75]))
+        assert alone.scale == pytest.approx(1 / float(high - low), rel=0.01)
+
+
 PEERS = [
     ("torchattacks:PGD", "linf"),
     ("torchattacks:PGDL2", "l2"),

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from attacks import ThreatModel, square
+from attacks.square import Line
 from tests.attacks.analytic import Linear, Noisy, Quadratic, generator, linear_optimum
 
-SHAPE = (4, 3, 4, 4)
+SHAPE = (3, 3, 6, 6)
+"""108 dimensions: 46 queries for each."""
 FREE = (-float("inf"), float("inf"))
 
 
@@ -58,7 +60,7 @@ def test_quadratic_score_comes_within_2_percent(x, norm, radius, bounds):
 def test_more_queries_only_help(x, w):
     for norm in ("linf", "l2"):
         found = square(Linear(w), x, ThreatModel(0.1, norm), sign=1, queries=300, generator=generator())
-        assert found.trace.values.shape == (300, 4)
+        assert found.trace.values.shape == (300, len(x))
         assert torch.equal(found.values, found.trace.values.amax(0))
         assert (found.trace.values[:50].amax(0) < found.values).any()
 
@@ -70,6 +72,24 @@ def test_a_randomised_detector_is_queried_with_the_same_noise(x, w):
     assert ((Linear(w)(found.images) - clean) / (best - clean)).min() > 0.9
     with pytest.raises(ValueError, match="generator"):
         square(Noisy(w, 5.0), x, ThreatModel(0.1), sign=1, queries=2)
+
+
+def test_a_line_search_ends_at_the_top(x):
+    """Two points tell where a parabola is highest; of a slope and of a valley it is the end of the better side."""
+    shape = (len(x), 1, 1, 1)
+    for f, longest, top in (
+        (lambda t: 1 - (t - 0.3) ** 2, 1.0, 0.3),
+        (lambda t: 1 - (t - 0.3) ** 2, 0.2, 0.2),
+        (lambda t: -2 * t, 1.0, -1.0),
+        (lambda t: (t + 0.1) ** 2, 1.0, 1.0),
+        (lambda t: 0 * t, 1.0, 0.0),
+    ):
+        line, tried = Line(x, x + 1, x.new_full(shape, 0.05), longest, [f(x.new_zeros(len(x)))]), []
+        while line is not None:
+            tried.append(((line.next() - x) / (x + 1)).flatten(1).mean(1))
+            line = line.told(f(tried[-1]))
+        expected = torch.tensor([0.05, -0.05, top], dtype=x.dtype)[:, None].expand(3, len(x))
+        torch.testing.assert_close(torch.stack(tried), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_epsilon_0_and_bad_settings(x, w):

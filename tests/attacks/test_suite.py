@@ -5,8 +5,9 @@ import sys
 
 import pytest
 import torch
+from scipy.stats import percentileofscore
 
-from attacks import STRENGTHS, Strength, ThreatModel, components_of, cost, pgd, select, suite
+from attacks import STRENGTHS, Strength, Suite, ThreatModel, Trace, components_of, cost, pgd, rank, select, suite
 from detectors import Detector
 from detectors.detector import autograd
 from tests.attacks.analytic import Linear, Noisy
@@ -217,6 +218,22 @@ def test_selection_averages_over_draws(monkeypatch):
     monkeypatch.setattr(sys.modules["attacks.selection"], "SELECTION_DRAWS", 1)
     assert wrong() > 0.1
     assert eight < 0.05
+
+
+def test_rank_counts_ties_half():
+    ordered, scores = torch.tensor([0.0, 1.0, 1.0, 3.0]), torch.tensor([-1.0, 0.0, 1.0, 2.0, 4.0])
+    expected = [percentileofscore(ordered, s, kind="mean") / 100 for s in scores]
+    assert rank(scores, ordered).tolist() == expected
+
+
+def test_an_image_that_is_decided_has_stopped_moving(x, w):
+    """Two attacks on the score; the second saw only the first of two images, whose last 10 steps made half its gain."""
+    rise = torch.linspace(0, 1, 21)[:, None]
+    values = torch.cat([rise, torch.full((21, 1), torch.nan)], 1)
+    runs = {"pgd:exact": torch.zeros(21, 2), "refine:exact": values}
+    traces = {name: Trace(v, 1.0, torch.zeros(2)) for name, v in runs.items()}
+    found = Suite(x[:2], torch.zeros(2), ("clean", *runs), traces, (0, 0), torch.zeros(2))
+    torch.testing.assert_close(found.moved(1), torch.tensor([0.5, 0.0]))
 
 
 def test_streams_of_attack_selection_and_nothing_else(x, w):
