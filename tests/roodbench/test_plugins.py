@@ -40,6 +40,16 @@ def test_the_documented_example(folder, capsys):
     assert len(source.splitlines()) <= 20
 
 
+@pytest.mark.usefixtures("digits_net")
+def test_the_documented_view_for_other_libraries():
+    (source,) = re.findall(r"```python\n(.*?)```", (DOCS.parent / "attacks.md").read_text(), re.DOTALL)
+    names = {}
+    exec(source, names)
+    logits = names["model"](names["x"])
+    assert logits.shape == (32, 2)
+    assert (logits[:, 0] >= 0).float().mean() > 0.95  # one of 32 is below
+
+
 PLAIN = """
 import torch
 class Plain(torch.nn.Module):
