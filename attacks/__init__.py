@@ -7,7 +7,7 @@ lower = attacks.pgd(detector, x, threat, sign=-1, generator=torch.Generator().ma
 from .adversary import KnownSeed, quantize, tries_of
 from .apgd import apgd
 from .eot import copies, cosine
-from .external import TwoLogits, attack_class, is_external, view_of
+from .external import TwoLogits, attack_class, is_external, is_search, view_of
 from .noise import noise
 from .pgd import Attacked, Trace, pgd, step_sizes
 from .selection import Best, rank, select
@@ -39,6 +39,7 @@ __all__ = [
     "cost",
     "is_external",
     "is_noisy",
+    "is_search",
     "noise",
     "pgd",
     "quantize",

@@ -14,6 +14,8 @@ from .threat import Detector, ThreatModel
 
 LIBRARIES = {"torchattacks": "torchattacks", "foolbox": "foolbox", "autoattack": "pyautoattack"}
 """Method prefix and the package it needs."""
+DECISIONS = ("FAB", "APGDT", "AutoAttack", "MultiAttack")
+"""Attacks of torchattacks that need more than two classes, or stop at the first image that crosses the threshold."""
 FARTHEST = 5.0
 """Of a clean score from the threshold, in the view's logits: further below, cross-entropy loses its gradient."""
 ID, OOD = 0, 1
@@ -39,6 +41,10 @@ class TwoLogits(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        if not hasattr(detector, "value_and_grad"):
+            raise ValueError(
+                f"{type(detector).__name__} is no Detector: wrap a module of scores, detectors.Plain(module)"
+            )
         if detector.randomized and generator is None:
             raise ValueError("a randomised detector needs a torch.Generator (generator=...)")
         self.detector, self.objective, self.draws, self.generator = detector, objective, draws, generator
@@ -97,6 +103,11 @@ def parts_of(detector: Detector) -> list[Tensor]:
     return [*detector.parameters(), *detector.buffers()] if isinstance(detector, nn.Module) else []
 
 
+def is_search(method: str) -> bool:
+    """Whether another library's attack asks for scores alone."""
+    return is_external(method) and method.endswith(":Square")
+
+
 def view_of(id_scores: Tensor, ood_scores: Tensor) -> tuple[float, float]:
     """Threshold and scale of the two-logit view by clean scores (n,) and (m,).
 
@@ -153,7 +164,7 @@ def external(
     with warnings.catch_warnings(), torch.random.fork_rng(devices):
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)  # these libraries draw from the global generator
-        settings = {key: value for key, value in settings.items() if key in inspect.signature(cls).parameters}
+        settings = {key: value for key, value in settings.items() if takes(cls, key)}
         if library == "foolbox":
             package = load(library)
             low, high = threat.bounds if threat.bounds[1] < float("inf") else (float(x.min()) - 9, float(x.max()) + 9)
@@ -191,7 +202,7 @@ def load(library: str) -> Any:
 
 
 def attack_class(method: str, threat: ThreatModel) -> Any:
-    """The class of `LIBRARY:NAME`; ValueError where it does not exist or cannot attack within `threat`."""
+    """The class of `LIBRARY:NAME`; ValueError where it does not exist or cannot attack a score within `threat`."""
     library, _, name = method.partition(":")
     module = load(library)
     if library == "foolbox":
@@ -204,7 +215,15 @@ def attack_class(method: str, threat: ThreatModel) -> Any:
     cls = getattr(module, name, None)
     if not inspect.isclass(cls):
         raise ValueError(f"unknown attack {method!r}: {module.__name__} has no {name}")
+    fixed = issubclass(cls, module.base.FixedEpsilonAttack) if library == "foolbox" else takes(cls, "eps")
+    if not fixed or name in DECISIONS:
+        raise ValueError(f"{method} looks for a change of decision, not of a score in a ball: try PGD, APGD or Square")
     norm = "l2" if "L2" in name else "linf"
-    if "norm" not in inspect.signature(cls).parameters and norm != threat.norm:
+    if not takes(cls, "norm") and norm != threat.norm:
         raise ValueError(f"{method} is an {norm} attack: expected one of norm {threat.norm}")
     return cls
+
+
+def takes(cls: Any, name: str) -> bool:
+    """Whether a class is made with an argument of this name."""
+    return name in inspect.signature(cls).parameters

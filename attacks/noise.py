@@ -26,7 +26,7 @@ def same_noise(detector: Detector, generator: torch.Generator | None) -> Callabl
     def score(z: Tensor) -> Tensor:
         value = detector(z) if seed is None else detector(z, generator=own.manual_seed(seed))
         check_finite(value)
-        return value
+        return value.to(z.dtype)
 
     return score
 

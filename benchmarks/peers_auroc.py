@@ -30,6 +30,8 @@ from roodbench.run import identity
 DETECTORS = ("msp", "gen", "ebo", "vim", "knn", "pro", "ross")
 PEERS = ("foolbox:LinfPGD", "torchattacks:PGD", "torchattacks:APGD", "torchattacks:Square", "autoattack:APGD")
 RANDOMIZED = ("torchattacks:EOTPGD",)
+STARTS = 3
+"""APGD is also given as many random starts, of a third of the steps each."""
 SURROGATES = {"msp": "log-odds"}
 """Where the exact score saturates in float32, the peers also get a surrogate whose gradient does not vanish."""
 EPS = {"digits": 16 / 255, "cifar10": 0.5 / 255}
@@ -64,6 +66,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--strength", default="quick", choices=attacks.STRENGTHS)
     parser.add_argument("--detectors", default=",".join(DETECTORS))
+    parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--out", type=Path, default=Path("roodbench-runs"))
     options = parser.parse_args()
     bench, net = setting(options)
@@ -106,13 +109,18 @@ def compare(
     eps = EPS[bench.name] * (2 if name == "ross" and bench.name == "cifar10" else 1)
     plan = plan_of(bench, eps=eps if options.eps is None else options.eps / 255, strength=options.strength)
     draws = {target: copies for target, (copies, _) in evaluator.copies(plan).items()}
-    rivals = [(method, None) for method in (*PEERS, *(RANDOMIZED if detector.randomized else ()))]
-    rivals += [(method, SURROGATES[name]) for method in PEERS if name in SURROGATES and "Square" not in method]
+    own_gradient = [(method, None, 1) for method in (*options.peers.split(","), *(RANDOMIZED * detector.randomized))]
+    surrogate = [(m, SURROGATES[name], 1) for m, _, _ in own_gradient if name in SURROGATES and "Square" not in m]
+    restarted = [(m, o, STARTS) for m, o, _ in (*own_gradient, *surrogate) if "APGD" in m]
     suite = None
-    for method, objective in (("suite", None), *rivals):
-        steps = plan.strength.steps if method == "suite" else steps_of(detector, method, plan, draws)
+    for method, objective, starts in (("suite", None, 1), *own_gradient, *surrogate, *restarted):
+        steps = plan.strength.steps if method == "suite" else steps_of(detector, method, plan, draws) // starts
         spend = (
-            {} if method == "suite" else {"queries": steps} if "Square" in method else {"steps": steps, "restarts": 1}
+            {}
+            if method == "suite"
+            else {"queries": steps}
+            if "Square" in method
+            else {"steps": steps, "restarts": starts}
         )
         own = replace(plan, method=method, objective=objective, strength=replace(plan.strength, **spend))
         found = evaluator.run("both", own, check=False)
@@ -121,6 +129,7 @@ def compare(
         spent = found.populations[bench.id_test.name, "min"].passes
         gap, error, _ = paired_gap(reached, suite)
         label = method if objective is None else f"{method} on {objective}"
+        label += f", {starts} starts" if starts > 1 else ""
         passes = f"{spent[0]:.0f} + {spent[1]:.0f}"
         yield [label, str(steps), passes, f"{reached.value:.4f}", f"{gap:.4f}", f"{2 * error:.4f}"]
 

@@ -59,7 +59,7 @@ def cell(row: Row | None) -> str:
     """AUROC in percent with its interval; a star where an indicator failed."""
     if row is None:
         return "-"
-    star = "" if row.reliable else " *"
+    star = " *" if row.reliable is False else ""
     return f"{100 * row.auroc:.1f} [{100 * row.auroc_ci[0]:.1f}, {100 * row.auroc_ci[1]:.1f}]{star}"
 
 

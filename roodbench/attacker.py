@@ -46,7 +46,7 @@ class AttackPlan:
 
 def rests_on(copies: int, plan: AttackPlan) -> int:
     """The copies whose halves must agree: where momentum averages over steps, as many as a later step rests on."""
-    if plan.strength.draws is None or plan.method == "apgd":
+    if plan.strength.draws is None or plan.method == "apgd" or attacks.is_external(plan.method):
         return copies
     return round(copies * (1 + attacks.MOMENTUM) / (1 - attacks.MOMENTUM))
 
@@ -155,7 +155,12 @@ class Attacker:
         """The plan's objectives whose gradient comes from noisy copies; none where the adversary knows the noise."""
         if plan.adversary == "known-seed":
             return []
-        components = attacks.components_of(self.detector, plan.method, plan.objective, plan.strength)
+        if attacks.is_external(plan.method):
+            components: tuple[str, ...] = (
+                () if attacks.is_search(plan.method) else (f"pgd:{plan.objective or 'exact'}",)
+            )
+        else:
+            components = attacks.components_of(self.detector, plan.method, plan.objective, plan.strength)
         names = dict.fromkeys(c.partition(":")[2] for c in components if c.startswith(("pgd:", "apgd:")))
         return [name for name in names if attacks.is_noisy(self.detector, name)]
 

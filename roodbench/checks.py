@@ -15,7 +15,7 @@ from .parts import label_of
 MOVED = 0.05
 """Largest share of an attack's gain in its last 10 steps."""
 REPEATABLE = 1e-4
-"""Largest relative difference between repeated scores of a detector without randomness."""
+"""Largest relative difference between repeated scores on equal noise."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ CHECKS = {
         "is it detached or saturated? The attack is weaker than it should be",
     ),
     "randomness": Check(
-        REPEATABLE, "{label} scores the same images differently ({number:.2g} relative): set `randomized` in a Detector"
+        REPEATABLE,
+        "{label} scores the same images differently ({number:.2g} relative): set `randomized` in a Detector, "
+        "and draw all noise from the generator it is given",
     ),
     "eot": Check(
         0.5,
@@ -75,7 +77,7 @@ def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
     if populations and found.plan is not None:
         if any(run.startswith(("pgd:", "apgd:")) for p in populations.values() for run in p.components):
             entries["gradient"] = gradient(populations)
-        entries["feasibility"] = max(p.excess for p in populations.values()), {}
+        entries["feasibility"] = max(p.excess for p in populations.values()) / max(1.0, found.plan.threat.eps), {}
         unseen = [p.unseen for p in populations.values() if p.unseen is not None]
         if unseen:
             entries["silent-success"] = max(unseen), {}
@@ -83,7 +85,7 @@ def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
         if steps and found.plan.threat.eps:
             entries["travel"] = min(steps) / found.plan.threat.eps, {}
         if found.cosines:
-            detail = {
+            objectives = {
                 name: {
                     "copies": n,
                     "compared": rests_on(n, found.plan),
@@ -92,7 +94,8 @@ def indicators_of(found: Evaluated) -> list[dict[str, Any]]:
                 }
                 for name, (n, cosine) in found.cosines.items()
             }
-            entries["eot"] = max(cosine for _, cosine in found.cosines.values()), detail
+            best = max(cosine for _, cosine in found.cosines.values())
+            entries["eot"] = best, objectives
     margins = found.probe.get("margins", {})
     for name, number in found.probe.get("numbers", {}).items():
         entries[name] = number, {"margin": margins.get(name, 0.0)}

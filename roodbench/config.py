@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 import torch
 
-from attacks import METHODS, STRENGTHS, ThreatModel, attack_class, is_external, tries_of
+from attacks import METHODS, STRENGTHS, ThreatModel, attack_class, is_external, is_search, tries_of
 from detectors import BASES, WRAPPERS, unknown
 
 from .attacker import AttackPlan
@@ -138,7 +138,7 @@ def check_method(method: str) -> None:
 
 
 def check_objective(method: str, objective: str | None) -> None:
-    if objective is not None and method in ("noise", "square", "transfer"):
+    if objective is not None and (method in ("noise", "square", "transfer") or is_search(method)):
         raise ValueError(f"method {method} takes no objective: leave out {objective!r}")
 
 

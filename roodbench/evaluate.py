@@ -15,7 +15,7 @@ from torch import Tensor
 import attacks
 from detectors import Detector, Smoothed
 
-from .attacker import Attacker, AttackPlan, Direction, EvaluationError, stream
+from .attacker import Attacker, AttackPlan, Direction, EvaluationError, rests_on, stream
 from .data import SHARD, Benchmark, ImageSet
 from .evaluated import Evaluated, Population
 from .memory import within_memory
@@ -145,7 +145,9 @@ class Evaluator:
                 exact = self.precision == "float32" and not plan.quantize
                 unseen.append(found.unseen(sign) if exact else None)
                 moved += [share for share in [found.moved(sign)] if share is not None]
-                travel |= {n: t.travel for n, t in found.traces.items() if n.startswith(("pgd:", "apgd:")) and t.travel}
+                for name, trace in found.traces.items():
+                    if name.startswith(("pgd:", "apgd:")) and trace.travel:
+                        travel[name] = min(travel.get(name, trace.travel), trace.travel)
                 parts.append({name: tensor.cpu() for name, tensor in tensors.items()})
             facts = {
                 "components": found.components,
@@ -159,11 +161,10 @@ class Evaluator:
 
         def one(shard: int, x: Tensor, copies: dict[str, int]) -> tuple[attacks.Suite, dict[str, Tensor]]:
             found = self.attacker.find(x, images.name, shard, direction, plan, reference, copies)
-            scores = found.scores
-            if scores is None:
-                scores = self.attacker.rescored(found.images, images.name, shard, direction, plan)
+            # never the scores that chose the images: a detector may hide noise
+            scores = self.attacker.rescored(found.images, images.name, shard, direction, plan)
             zero = [trace.zero_gradient for trace in found.traces.values()]
-            tensors = {"winner": found.winner, "zero_gradient": torch.stack(zero), "scores": scores.view(-1, len(x))}
+            tensors = {"winner": found.winner, "zero_gradient": torch.stack(zero), "scores": scores}
             if found.transfer is found.images:
                 tensors["transfer"] = tensors["scores"].clone()
             elif found.transfer is not None:
@@ -199,7 +200,13 @@ class Evaluator:
             found = self.guarded(images, 0, lambda: self.attacker.copies(x, images.name, plan))
             return {"copies": torch.tensor([n for n, _ in found.values()])}, {"cosine": [c for _, c in found.values()]}
 
-        what = {"condition": "copies", "threat": asdict(plan.threat), "draws": plan.strength.draws, "objectives": names}
+        what = {
+            "condition": "copies",
+            "threat": asdict(plan.threat),
+            "draws": plan.strength.draws,
+            "compared": None if plan.strength.draws is None else rests_on(plan.strength.draws, plan),
+            "objectives": names,
+        }
         key = repr(what)
         if key not in self._copies:
             tensors, facts = self.cell(images, what, compute)
@@ -216,11 +223,10 @@ class Evaluator:
 
     @torch.no_grad()
     def unrepeatable(self, images: ImageSet) -> float:
-        """How much scores differ when a detector that claims not to be random scores the same images five times."""
-        if self.detector.randomized:
-            return 0.0
+        """How much five scorings of the same images differ, of a randomised detector with equal generators."""
         x = images.shard(0, min(SHARD, len(images))).to(self.device)
-        scores = torch.stack([self.detector(x) for _ in range(5)]).double()
+        plain = Attacker(self.detector, seed=self.seed, device=self.device)
+        scores = torch.cat([plain.scores(x, images.name, 0, "repeat", 1) for _ in range(5)]).double()
         gap = (scores.amax(0) - scores.amin(0)) / scores.abs().amax(0).clamp_min(1e-12)
         return float(gap.max())
 

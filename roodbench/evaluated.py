@@ -34,7 +34,7 @@ class Population:
     excess: float = 0.0
     """How far the worst image leaves the ball or the bounds."""
     travel: dict[str, float] = field(default_factory=dict)
-    """Attacked only: sum of step sizes of every component that steps."""
+    """Attacked only: sum of step sizes of every component that steps, the least over shards."""
     moved: float | None = None
     """Attacked only, without noise: the mean share of the gradient attacks' gain that came in the last 10 steps."""
     unseen: float | None = None
@@ -61,7 +61,7 @@ class Evaluated:
     probe: dict[str, Any] = field(default_factory=dict)
     """Numbers and margins of the indicators that need attacks of their own."""
     unrepeatable: float = 0.0
-    """Largest relative difference between two scorings of the first shard, for a detector that is not `randomized`."""
+    """Largest relative difference between scorings of the first shard on equal noise."""
 
     @property
     def eps(self) -> float:

@@ -55,7 +55,8 @@ class Row:
     aupr_out: float
     passes: dict[str, list[float]]
     """Mean network passes [forward, backward] per attacked image: id, ood."""
-    reliable: bool
+    reliable: bool | None
+    """Whether its checks passed; None under an attack whose indicators' own attacks did not run (`check=False`)."""
     warnings: list[str]
     auroc_transfer: float | None = None
     """AUROC when PGD on the base score alone made the images, the published attack; None where there is no other."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from platformdirs import user_cache_path
-from torch import Tensor
+from torch import Tensor, nn
 
 import detectors
-from detectors import WRAPPERS, Detector, Smoothed
+from detectors import WRAPPERS, Detector, Plain, Smoothed
 
 from . import checks, plugins, summary
 from .config import RunConfig, check_objective, device_of, plan_of
@@ -39,7 +39,7 @@ SMOOTHED = [name for name, cls in WRAPPERS.items() if issubclass(cls, Smoothed)]
 
 
 def evaluate(
-    detector: Detector,
+    detector: nn.Module,
     bench: Benchmark,
     *,
     attack: str = "both",
@@ -57,14 +57,18 @@ def evaluate(
     store: Store | None = None,
     progress: Progress = silent,
 ) -> Result:
-    """Clean and adversarial AUROC of a fitted detector on a benchmark.
+    """Clean and adversarial AUROC of a fitted detector, or of an nn.Module that returns scores (B,), on a benchmark.
 
     `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps` is in units of the benchmark's
     input space, pixels by default; `threat` fresh, known-seed or resubmit:q. `check` runs the attacks of the indicators
     on a few images more. Give a `Store` to keep and reuse finished populations. Raises ValueError for
     settings that do not exist and EvaluationError, naming the image, for scores or gradients that are not finite.
     """
+    if not isinstance(detector, Detector):
+        detector = Plain(detector)
     check_objective(method, objective)
+    if objective is not None:
+        detector.check_objective(objective)
     if attack not in DIRECTIONS:
         raise ValueError(detectors.unknown("attack", attack, DIRECTIONS))
     plan = plan_of(

@@ -123,8 +123,16 @@ def common(found: Evaluated, condition: str, failures: list[str]) -> dict[str, A
         "eps_pixel": None if threat is None else threat.eps * found.bench.std,
         "space": found.bench.space,
         "n_id": len(found.bench.id_test),
-        "reliable": not failures if condition != "clean" else found.unrepeatable <= REPEATABLE,
+        "reliable": verdict(found, condition, failures),
     }
+
+
+def verdict(found: Evaluated, condition: str, failures: list[str]) -> bool | None:
+    """Whether a row passed its checks; None where the attacks that would show it did not run."""
+    if condition == "clean":
+        return found.unrepeatable <= REPEATABLE
+    unchecked = not found.probe and found.eps > 0
+    return None if unchecked and not failures else not failures
 
 
 def scores(found: Evaluated, name: str, state: str) -> np.ndarray:

@@ -148,7 +148,7 @@ def footnotes(result: Result) -> list[str]:
 
 def cell(row: Row) -> str:
     low, high = (100 * end for end in row.auroc_ci)
-    return f"{100 * row.auroc:.1f} [{low:.1f}, {high:.1f}]{'' if row.reliable else '*'}"
+    return f"{100 * row.auroc:.1f} [{low:.1f}, {high:.1f}]{'*' if row.reliable is False else ''}"
 
 
 def as_fraction(eps: float | None, norm: str | None = "linf") -> str:

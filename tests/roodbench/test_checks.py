@@ -96,9 +96,28 @@ class Averaged(Planted):
         return torch.stack([self.energy(x + 0.05 * torch.randn(x.shape)) for _ in range(8)]).mean(0)
 
 
+class Disobedient(HiddenNoise):
+    """It says that it draws noise, and not from the generator it is given."""
+
+    randomized = True
+
+
+def test_hidden_noise_does_not_flatter_the_attack(bench, digits_net):
+    """The report never uses the scores that chose the images: of 30 looks the luckiest would count."""
+    result = roodbench.evaluate(Loud(digits_net), bench, eps=1e-6, check=False)
+    areas = {row.condition: row.auroc for row in result.rows}
+    assert abs(areas["both"] - areas["clean"]) < 0.1
+
+
+class Loud(HiddenNoise):
+    def forward(self, x, *, generator=None):
+        return self.energy(x + 0.5 * torch.randn(x.shape))
+
+
 @pytest.mark.parametrize(
     ("planted", "trips"),
     [
+        (Disobedient, {"randomness"}),
         (Detached, {"gradient", "own-gradient"}),
         (Rounded, {"gradient"}),
         (Shattered, {"black-box"}),
