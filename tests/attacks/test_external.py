@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from attacks import Strength, ThreatModel, TwoLogits, suite
-from attacks.external import external
+from attacks.external import attack_class, external
 from tests.attacks.analytic import Linear, Noisy, generator, linear_optimum
 from tests.attacks.test_suite import streams
 
@@ -120,6 +120,22 @@ def test_a_missing_library_or_attack_says_so(x, w, monkeypatch):
     monkeypatch.setattr("attacks.external.LIBRARIES", {"torchattacks": "json"})
     with pytest.raises(ValueError, match="unknown attack 'torchattacks:Nonsense'"):
         external(view, x, ThreatModel(0.1), sign=1, method="torchattacks:Nonsense", steps=2, seed=0)
+
+
+def test_a_module_of_scores_must_be_wrapped(w):
+    with pytest.raises(ValueError, match=r"Linear is no Detector: .* detectors.Plain"):
+        TwoLogits(torch.nn.Linear(2, 1), 0.0)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "method", ["torchattacks:FAB", "torchattacks:CW", "torchattacks:AutoAttack", "foolbox:L2CarliniWagnerAttack"]
+)
+def test_attacks_on_a_decision_are_refused(method):
+    """A peer, but none that moves a score within a ball."""
+    pytest.importorskip(method.partition(":")[0])
+    with pytest.raises(ValueError, match="looks for a change of decision"):
+        attack_class(method, ThreatModel(0.1, "l2"))
 
 
 def test_a_surrogate_gives_the_gradient_and_the_score_the_value():

@@ -74,6 +74,17 @@ def test_a_randomised_detector_is_queried_with_the_same_noise(x, w):
         square(Noisy(w, 5.0), x, ThreatModel(0.1), sign=1, queries=2)
 
 
+def test_scores_in_another_dtype_than_the_images(x, w):
+    class Double(Linear):
+        def forward(self, x, *, generator=None):
+            return super().forward(x).double()
+
+    threat, images = ThreatModel(0.1, "l2"), x.float()
+    found = square(Double(w.float()), images, threat, sign=1, queries=50, generator=generator())
+    assert found.images.dtype == images.dtype
+    assert (found.values > Linear(w.float())(images)).all()
+
+
 def test_a_line_search_ends_at_the_top(x):
     """Two points tell where a parabola is highest; of a slope and of a valley it is the end of the better side."""
     shape = (len(x), 1, 1, 1)

@@ -50,6 +50,20 @@ def test_scores_of_the_wrong_shape(digits_net):
         roodbench.evaluate(Flat(digits_net), small(10))
 
 
+def test_a_plain_module_of_scores_is_wrapped(digits_net):
+    class Largest(torch.nn.Module):
+        def forward(self, x):
+            return digits_net(x).amax(1)
+
+    plain, mls = (
+        roodbench.evaluate(detector, small(10), check=False)
+        for detector in (Largest(), detectors.create("mls", digits_net))
+    )
+    assert [row.auroc for row in plain.rows] == [row.auroc for row in mls.rows]
+    with pytest.raises(ValueError, match="unknown objective 'log' of Largest"):
+        roodbench.evaluate(Largest(), small(10), objective="log")
+
+
 def test_networks_without_logits():
     class Map(torch.nn.Module):
         head = torch.nn.Linear(8, 8)
