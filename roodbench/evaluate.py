@@ -76,13 +76,13 @@ class Evaluator:
         everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
         done = {(images.name, "clean"): self.clean(images) for images in everything}
         id_reference = done[bench.id_test.name, "clean"].reference
+        unrepeatable = self.unrepeatable(bench.id_test)
         ood_reference = torch.cat([done[name, "clean"].reference for name in bench.ood], 1)  # type: ignore[misc]
         if "min" in directions:
             done[bench.id_test.name, "min"] = self.attacked(bench.id_test, "min", plan, ood_reference)
         if "max" in directions:
             for name, images in bench.ood.items():
                 done[name, "max"] = self.attacked(images, "max", plan, id_reference)  # type: ignore[arg-type]
-        unrepeatable = self.unrepeatable(bench.id_test)
         references: dict[Direction, Tensor] = {"min": ood_reference, "max": cast(Tensor, id_reference)}
         shifted = {name: self.accuracy(images) for name, images in bench.shifted.items()}
         return Evaluated(
@@ -224,11 +224,15 @@ class Evaluator:
     @torch.no_grad()
     def unrepeatable(self, images: ImageSet) -> float:
         """How much five scorings of the same images differ, of a randomised detector with equal generators."""
-        x = images.shard(0, min(SHARD, len(images))).to(self.device)
         plain = Attacker(self.detector, seed=self.seed, device=self.device)
-        scores = torch.cat([plain.scores(x, images.name, 0, "repeat", 1) for _ in range(5)]).double()
-        gap = (scores.amax(0) - scores.amin(0)) / scores.abs().amax(0).clamp_min(1e-12)
-        return float(gap.max())
+
+        def compute() -> Cell:
+            x = images.shard(0, min(SHARD, len(images))).to(self.device)
+            scores = torch.cat([plain.scores(x, images.name, 0, "repeat", 1) for _ in range(5)]).double()
+            gap = (scores.amax(0) - scores.amin(0)) / scores.abs().amax(0).clamp_min(1e-12)
+            return {"gap": gap.max()}, {}
+
+        return float(self.cell(images, {"condition": "repeated"}, compute)[0]["gap"])
 
     @torch.no_grad()
     def accuracy(self, images: ImageSet) -> float | None:

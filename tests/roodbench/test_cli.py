@@ -226,7 +226,7 @@ def test_ctrl_c_keeps_finished_populations(tmp_path):
     assert out == ""
     assert err.splitlines()[-1] == f"roodbench: error: {cli.INTERRUPTED}"
     assert "Traceback" not in err
-    assert len(list(tmp_path.glob("cells/*.safetensors"))) == 5  # four clean populations, the cosines of noisy copies
+    assert len(list(tmp_path.glob("cells/*.safetensors"))) == 6  # four clean populations, repeated scores, cosines
 
 
 def test_failed_runs_exit_1(command, monkeypatch):
