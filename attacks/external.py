@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import warnings
@@ -214,13 +215,18 @@ def attack_class(method: str, threat: ThreatModel) -> Any:
         name = {"APGD": "APGDAttack", "Square": "SquareAttack"}.get(name, name)
     cls = getattr(module, name, None)
     if not inspect.isclass(cls):
-        raise ValueError(f"unknown attack {method!r}: {module.__name__} has no {name}")
+        names = {known.lower(): known for known in dir(module) if known[0].isupper()}
+        near = difflib.get_close_matches(name.lower(), names, 1)
+        hint = f", did you mean {names[near[0]]!r}?" if near else ""
+        raise ValueError(f"unknown attack {method!r}: {module.__name__} has no {name}{hint}")
     fixed = issubclass(cls, module.base.FixedEpsilonAttack) if library == "foolbox" else takes(cls, "eps")
     if not fixed or name in DECISIONS:
         raise ValueError(f"{method} looks for a change of decision, not of a score in a ball: try PGD, APGD or Square")
     norm = "l2" if "L2" in name else "linf"
     if not takes(cls, "norm") and norm != threat.norm:
-        raise ValueError(f"{method} is an {norm} attack: expected one of norm {threat.norm}")
+        raise ValueError(
+            f"{method} is an {norm} attack and the norm is {threat.norm}: choose another, or --norm {norm}"
+        )
     return cls
 
 

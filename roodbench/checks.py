@@ -53,7 +53,7 @@ CHECKS = {
     ),
     "unbounded": Check(
         0.0,
-        "{label} is masked: without a bound, the attack still misses {number:.1%} of the images that it should move",
+        "{label} is masked: without a bound, the attack moves {number:.1%} too few of the images past the threshold",
     ),
     "random": Check(0.01, "{label}: random noise beats the attack on {number:.1%} of images"),
     "black-box": Check(0.002, "{label}: square takes another {number:.3f} of AUROC from what the attack left"),

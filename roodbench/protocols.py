@@ -42,6 +42,7 @@ def faults_of(protocol: str, eps: float | None, eps_pixel: float | None) -> list
         "ross-2026: the attack sees the base score alone (transfer), not the detector that is reported",
         "ross-2026: 40 steps of epsilon / 30 travel 1.33 epsilon from one random start (2 would cross the ball), "
         "and the last iterate is kept, not the best",
+        "ross-2026: over gen, images whose float32 softmax is 1 get no step: the published gradient is NaN there",
     ]
 
 

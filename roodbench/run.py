@@ -129,6 +129,8 @@ def run(
         if config.objective is not None:
             detector.check_objective(config.objective)
         check_network(detector, bench, device)
+        if config.threat != "fresh" and not detector.randomized:
+            log.warning("--threat %s changes nothing for %s, which draws no noise", config.threat, label_of(detector))
         if label_of(detector) in labels:
             raise ValueError(f"two detectors named {label_of(detector)}: scores could not be told apart")
         labels.append(label_of(detector))

@@ -32,7 +32,7 @@ def table(result: Result) -> str:
         grid.add_column(column, justify="left" if i < LABELS else "right")
     for line in lines:
         grid.add_row(*line)
-    console.print(heading(result.rows), highlight=False, markup=False)
+    console.print(heading(result), highlight=False, markup=False)
     console.print(grid)
     for note in footnotes(result):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
@@ -80,16 +80,16 @@ def markdown(result: Result) -> str:
     rule = ["---"] * LABELS + ["---:"] * (len(columns) - LABELS)
     rows = [f"| {' | '.join(cells)} |" for cells in (columns, rule, *lines)]
     notes = [f"- {note}" for note in footnotes(result)]
-    return "\n".join([heading(result.rows).replace("\n", ". ") + ".", "", *rows, *([""] if notes else []), *notes])
+    return "\n".join([heading(result).replace("\n", ". ") + ".", "", *rows, *([""] if notes else []), *notes])
 
 
-def heading(rows: list[Row]) -> str:
-    row = rows[0]
+def heading(result: Result) -> str:
+    rows, row = result.rows, result.rows[0]
     accuracy = "" if row.id_accuracy is None else f" (ID accuracy {row.id_accuracy:.1%})"
     text = f"{row.benchmark}, {row.model or 'network unknown'}{accuracy}, {row.n_id} ID images"
     attacked = next((r for r in rows if r.condition != "clean"), None)
     if attacked is not None:
-        text += f"; attack: {attacked.attack}, {attacked.norm}, {attacked.space} space"
+        text += f"; attack: {attacked.attack}, {attacked.norm}, {attacked.space} space{adversary_of(result.config)}"
         if attacked.space != "pixel" and attacked.eps:
             eps, in_pixels = (as_fraction(e, attacked.norm) for e in (attacked.eps, attacked.eps_pixel))
             text += f" (eps {eps} is {in_pixels} in pixels)"
@@ -97,6 +97,16 @@ def heading(rows: list[Row]) -> str:
     if any(row.adaptive_gap is not None for row in rows):
         text += "; adaptive gap: AUROC that an attack on the base score alone leaves above the suite's"
     return text
+
+
+def adversary_of(config: dict[str, Any]) -> str:
+    """What of the adversary is not the default, as `, resubmit:3, 8-bit images`."""
+    plan = config.get("plan", config)
+    threat, strength = plan.get("adversary") or plan.get("threat", "fresh"), config.get("strength", "quick")
+    said = [threat] if threat != "fresh" else []
+    said += ["8-bit images"] if plan.get("quantize") else []
+    said += [f"strength {strength}"] if strength != "quick" else []
+    return "".join(f", {words}" for words in said)
 
 
 def cells_of(result: Result) -> tuple[list[str], list[list[str]]]:

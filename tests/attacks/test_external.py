@@ -138,6 +138,15 @@ def test_attacks_on_a_decision_are_refused(method):
         attack_class(method, ThreatModel(0.1, "l2"))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_peer_that_does_not_exist_or_fit_gets_a_hint():
+    pytest.importorskip("torchattacks")
+    with pytest.raises(ValueError, match=r"torchattacks has no apgd, did you mean 'APGD'\?"):
+        attack_class("torchattacks:apgd", ThreatModel(0.1))
+    with pytest.raises(ValueError, match="PGD is an linf attack and the norm is l2: choose another, or --norm linf"):
+        attack_class("torchattacks:PGD", ThreatModel(0.1, "l2"))
+
+
 def test_a_surrogate_gives_the_gradient_and_the_score_the_value():
     class Surrogate(Linear):
         objectives = ("exact", "negative")

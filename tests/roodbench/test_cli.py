@@ -161,6 +161,14 @@ def test_cifar10_needs_a_network_and_its_weights(command, data_root, tmp_path):
     assert "does not fit cifar-resnet20: unexpected layer1.3" in err
 
 
+def test_the_table_says_which_adversary(command):
+    plain = command("--detector", "gen", *QUICK)[1]
+    assert "attack: suite, linf, pixel space\n" in plain
+    _, out, err = command("--detector", "gen", "--threat", "resubmit:3", "--quantize", *QUICK)
+    assert "attack: suite, linf, pixel space, resubmit:3, 8-bit images\n" in out
+    assert "--threat resubmit:3 changes nothing for gen, which draws no noise" in err
+
+
 @pytest.mark.usefixtures("digits_net")
 def test_networks_for_other_images(command, data_root):
     root = ["--data-root", str(data_root), "--ood", "texture", "--limit", "4"]
