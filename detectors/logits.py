@@ -126,9 +126,10 @@ class ENT(Score):
 class GEN(Score):
     """-sum over the top M classes of p^gamma (1 - p)^gamma, in [-M 4^-gamma, 0] (Liu et al. 2023).
 
-    The published code forms (1 - p)^gamma from a float32 softmax: once p rounds to 1 its gradient is NaN, which
-    `sign` turns into 0, so attacks and PRO leave those images alone. Here log(1 - p) comes from the other logits:
-    value and gradient are those of real arithmetic. M is clipped to the number of classes.
+    log(1 - p) comes from the other logits: value and gradient are those of real arithmetic. `published` forms
+    (1 - p)^gamma from the softmax, as the published code does. Where that rounds to 1 the top class's term is 0 instead
+    of about 0.2 in float32, and the gradient is NaN, which `sign` turns into 0: attacks and PRO leave those images
+    alone. It is 0 here. M is clipped to the number of classes.
     """
 
     name = "gen"
@@ -136,13 +137,13 @@ class GEN(Score):
     grid = {"gamma": (0.01, 0.1, 0.5, 1, 2, 5, 10), "top": (10, 50, 100, 200, 500, 1000)}
     symbols = {"M": "top", "g": "gamma"}
 
-    def __init__(self, net: Classifier, *, gamma: float = 0.1, top: int = 100) -> None:
+    def __init__(self, net: Classifier, *, gamma: float = 0.1, top: int = 100, published: bool = False) -> None:
         super().__init__(net)
         if not gamma > 0:
             raise ValueError(f"gamma {gamma}: expected a number above 0")
         if top < 1:
             raise ValueError(f"top {top}: expected at least 1 class")
-        self.gamma, self.top = gamma, top
+        self.gamma, self.top, self.published = gamma, top, published
 
     def log_terms(self, z: Tensor) -> Tensor:
         """gamma log(p_c (1 - p_c)) for the top M classes, the most probable first: (B, min(M, K))."""
@@ -152,7 +153,12 @@ class GEN(Score):
     surrogates = {"log": lambda self, z, h: -self.log_terms(z).logsumexp(1)}
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
-        return -self.log_terms(z).exp().sum(1)
+        if not self.published:
+            return -self.log_terms(z).exp().sum(1)
+        p = z.detach().softmax(1)
+        without_slope = ((p < torch.finfo(p.dtype).tiny) | (p == 1)).any(1, keepdim=True)
+        p = torch.where(without_slope, z.detach(), z).softmax(1).sort(1, descending=True).values[:, : self.top]
+        return -(p**self.gamma * (1 - p) ** self.gamma).sum(1)
 
     def extremes(self) -> tuple[float, float]:
         return -min(self.top, self.net.head.out_features) * 4**-self.gamma, 0.0

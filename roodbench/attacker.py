@@ -15,9 +15,8 @@ from attacks import STRENGTHS, Strength, ThreatModel
 from detectors import Detector
 
 from .models import Classifier
-from .parts import base_of, label_of, network_of
+from .parts import label_of, network_of
 from .prepare import HalfGradients
-from .protocols import PublishedGradients
 
 REPORT_DRAWS = 10
 Direction = Literal["min", "max"]
@@ -40,8 +39,6 @@ class AttackPlan:
     """fresh, known-seed or resubmit:q."""
     quantize: bool = False
     """Whether attacked images are rounded to 8 bits before they are scored."""
-    published: bool = False
-    """Whether GEN's gradient has the hole of the published code (`protocols.PublishedGradients`)."""
 
 
 def rests_on(copies: int, plan: AttackPlan) -> int:
@@ -113,10 +110,8 @@ class Attacker:
     def seen(self, plan: AttackPlan, population: str, shard: int) -> attacks.Detector:
         """The detector as the plan's adversary sees it."""
         target: attacks.Detector = self.detector
-        net, base = network_of(self.detector), base_of(self.detector) or self.detector
-        if plan.published and net is not None:
-            target = PublishedGradients(self.detector, base, net)
-        elif self.precision == "bfloat16":
+        if self.precision == "bfloat16":
+            net = network_of(self.detector)
             if not isinstance(net, Classifier):
                 raise ValueError(f"{label_of(self.detector)} shows no network: use --precision float32")
             target = HalfGradients(self.detector, net)

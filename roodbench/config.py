@@ -202,7 +202,7 @@ def plan_of(
     threat = ThreatModel(eps, cast(Literal["linf", "l2"], norm), bench.bounds)
     if is_external(method):
         attack_class(method, threat)  # a missing library or attack shows before anything is computed
-    return AttackPlan(threat, method, objective, spend, adversary, quantize, published=bool(fixed))
+    return AttackPlan(threat, method, objective, spend, adversary, quantize)
 
 
 def device_of(name: str) -> torch.device:

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from detectors import GEN, Classifier, Detector
-
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "roodbench": {},
     "ross-2026": {
@@ -26,9 +21,9 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 }
 """Settings that a protocol fixes. roodbench: none. pro-2025: clean evaluation with parameters searched (APS)."""
 PARAMS: dict[str, dict[str, Any]] = {
-    "ross-2026": {"sigma": 0.05, "copies": 25, "gain": 0.01, "distance_to_mean": False},
+    "ross-2026": {"sigma": 0.05, "copies": 25, "gain": 0.01, "distance_to_mean": False, "published": True},
 }
-"""Parameters of ROSS and fDBD, in normalised space, unless others are given."""
+"""Parameters of ROSS, fDBD and GEN, in normalised space, unless others are given."""
 EPS = {"ross-2026": (8 / 255,)}
 
 
@@ -44,27 +39,3 @@ def faults_of(protocol: str, eps: float | None, eps_pixel: float | None) -> list
         "and the last iterate is kept, not the best",
         "ross-2026: over gen, images whose float32 softmax is 1 get no step: the published gradient is NaN there",
     ]
-
-
-class PublishedGradients:
-    """A detector as the published attack saw it: GEN's gradient was NaN, so no step, where float32 softmax is 1."""
-
-    def __init__(self, detector: Detector, base: Detector, net: Classifier) -> None:
-        self.detector, self.net, self.masks = detector, net, isinstance(base, GEN)
-        self.randomized, self.objectives = detector.randomized, detector.objectives
-        self.score_passes = detector.score_passes
-
-    def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
-        forward, backward = self.detector.passes(objective, draws)
-        return forward + self.masks, backward
-
-    def __call__(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        return self.detector(x, generator=generator) if self.randomized else self.detector(x)
-
-    def value_and_grad(self, x: Tensor, **settings: Any) -> tuple[Tensor, Tensor]:
-        value, grad = self.detector.value_and_grad(x, **settings)
-        if self.masks:
-            with torch.no_grad():
-                saturated = self.net(x).softmax(1).amax(1) == 1
-            grad = torch.where(saturated.view(-1, *[1] * (x.ndim - 1)), 0, grad)
-        return value, grad

@@ -70,12 +70,26 @@ def test_gen_is_exact_where_float32_softmax_saturates():
     assert score("gen")(z).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_gen_as_published_has_neither_its_top_term_nor_a_slope_where_softmax_rounds_to_one():
+    z = torch.randn(6, 10, generator=torch.Generator().manual_seed(0)) * 3
+    z[:3, 4] = 40.0
+    p = z.softmax(1)
+    assert (p.amax(1) == 1).tolist() == [True] * 3 + [False] * 3
+    value, grad = score("gen", published=True).value_and_grad(z)
+    torch.testing.assert_close(value, -(p**0.1 * (1 - p) ** 0.1).sum(1))
+    exact_value, exact = score("gen").value_and_grad(z)
+    assert (value - exact_value)[:3].min() > 0.02
+    torch.testing.assert_close(value[3:], exact_value[3:], rtol=1e-4, atol=0)
+    assert not grad[:3].any()
+    torch.testing.assert_close(grad[3:], exact[3:], rtol=1e-2, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [0.0, 1.0, 17.5, 90.0, 1e3, 1e4])
 def test_value_and_gradient_are_finite_up_to_1e4(name, size):
     z = torch.tensor([[1.0, -1, 0.3, 0], [1, 1, -1, -1], [-1, -1, -1, -1], [0.9, 1, -1, 0.2]]) * size
-    detector = score(name)
-    for objective in detector.objectives:
+    variants = [score(name), score(name, published=True)] if name == "gen" else [score(name)]
+    for detector, objective in ((d, o) for d in variants for o in d.objectives):
         value, grad = detector.value_and_grad(z, objective=objective)
         assert value.isfinite().all()
         assert grad.isfinite().all()

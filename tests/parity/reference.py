@@ -115,7 +115,7 @@ class Reference:
             self._detectors[key] = self._fitted(case)
         return self._detectors[key]
 
-    def _fitted(self, case: Case) -> detectors.Detector:
+    def _fitted(self, case: Case, **more: object) -> detectors.Detector:
         net, bench = self.spaces[case.space]
         name, _, base = case.score.partition("-") if case.score.startswith("pro-") else (case.score, "", "")
         names = ARGUMENTS.get(name, {})
@@ -127,7 +127,12 @@ class Reference:
                 case.params["std"], (1.0, 1.0, 1.0)
             )
         settings = {"base": base} if base else {}
-        return detectors.create(name, net, **settings, **params).fit(bench.id_train, bench.id_val)
+        return detectors.create(name, net, **settings, **params, **more).fit(bench.id_train, bench.id_val)
+
+    def as_published(self, case: Case) -> np.ndarray:
+        """Scores of GEN, or of a detector over it, with the published code's rounding."""
+        with torch.no_grad():
+            return self._fitted(case, published=True)(self.images(case.dataset, case.space)).double().numpy()
 
     def ours(self, case: Case) -> np.ndarray:
         if case.key not in self._scores:
