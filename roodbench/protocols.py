@@ -16,6 +16,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "norm": "linf",
         "threat": "fresh",
         "strength": "quick",
+        "precision": "float32",
     },
     "pro-2025": {"attack": "none", "search": True},
 }
@@ -27,15 +28,19 @@ PARAMS: dict[str, dict[str, Any]] = {
 EPS = {"ross-2026": (8 / 255,)}
 
 
-def faults_of(protocol: str, eps: float | None, eps_pixel: float | None) -> list[str]:
+def faults_of(protocol: str, eps: float | None, eps_pixel: float | None, *, over_gen: bool) -> list[str]:
     """What an expert would object to a protocol's numbers, for the report."""
     if protocol != "ross-2026" or eps is None or eps_pixel is None:
         return []
-    return [
+    faults = [
         f"ross-2026: epsilon {255 * eps:.3g}/255 in normalised space is {255 * eps_pixel:.2g}/255 in pixels, "
         "and images may leave [0, 1]",
         "ross-2026: the attack sees the base score alone (transfer), not the detector that is reported",
         "ross-2026: 40 steps of epsilon / 30 travel 1.33 epsilon from one random start (2 would cross the ball), "
         "and the last iterate is kept, not the best",
-        "ross-2026: over gen, images whose float32 softmax is 1 get no step: the published gradient is NaN there",
     ]
+    if over_gen:
+        faults += [
+            "ross-2026: over gen, images whose softmax rounds to 1 get no step: the published gradient is NaN there"
+        ]
+    return faults

@@ -124,6 +124,7 @@ MISTAKES = {
     "--seed -1": "seed -1: expected a whole number of at least 0",
     "--protocol pro-2025 --attack both": "protocol pro-2025 fixes attack = none: leave out --attack both",
     "--protocol ross-2026 --space pixel": "protocol ross-2026 fixes space = normalized: leave out --space pixel",
+    "--protocol ross-2026 --precision auto": "protocol ross-2026 fixes precision = float32: leave out --precision auto",
     "--seed one": "Invalid value for '--seed'",
     "--device cuda": "has no CUDA",
     "--device tpu": "device 'tpu'",
@@ -167,6 +168,20 @@ def test_the_table_says_which_adversary(command):
     _, out, err = command("--detector", "gen", "--threat", "resubmit:3", "--quantize", *QUICK)
     assert "attack: suite, linf, pixel space, resubmit:3, 8-bit images\n" in out
     assert "--threat resubmit:3 changes nothing for gen, which draws no noise" in err
+
+
+def test_the_published_protocol(command):
+    """Its settings, GEN as published included, and what is wrong with them."""
+    protocol = ("--protocol", "ross-2026", "--limit", "8", "--ood", "unseen-digits")
+    found = json.loads(command("--detector", "ross", *protocol, "--format", "json")[1])
+    assert found["config"]["params"] == {"sigma": 0.05, "copies": 25, "gain": 0.01, "published": True}
+    assert found["config"]["precision"] == "float32"
+    assert {row["space"] for row in found["rows"]} == {"normalized"}
+    tables = {base: command("--detector", "ross", "--base", base, *protocol)[1] for base in ("gen", "msp")}
+    for base, table in tables.items():
+        assert "the attack's steps add up to 1.33 epsilon, too few to cross the ball" in table
+        assert "the attack sees the base score alone (transfer)" in table
+        assert ("over gen, images whose softmax rounds to 1 get no step" in table) == (base == "gen")
 
 
 @pytest.mark.usefixtures("digits_net")

@@ -112,7 +112,10 @@ def test_record_says_what_was_done(digits_net):
     row = next(r for r in record["rows"] if r["condition"] == "both")
     assert row["passes"] == {"id": entry["passes"], "ood": entry["passes"]}
     assert (row["eps"], row["eps_pixel"], row["space"]) == (16 / 255, 16 / 255, "pixel")
-    base, own = {"gamma": 0.1, "top": 100}, {"copies": 25, "sigma": 0.05, "gain": 0.01, "eta": 1e-12, "floored": False}
+    base, own = (
+        {"gamma": 0.1, "top": 100, "published": False},
+        {"copies": 25, "sigma": 0.05, "gain": 0.01, "eta": 1e-12, "floored": False},
+    )
     assert row["params"] == {**base, **own}
     assert row["id_accuracy"] >= 0.95
     assert record["environment"]["versions"]["torch"] == torch.__version__

@@ -128,7 +128,8 @@ def test_search_from_the_command_line(folder, capsys):
     found = record["detectors"][0]["search"]
     assert found["ood_val"] == "digits-ood-val"
     assert found["candidates"] == 42
-    assert record["rows"][0]["params"] == {"gamma": found["params"]["gamma"], "top": found["params"]["top"]}
+    params = {key: found["params"][key] for key in ("gamma", "top")}
+    assert record["rows"][0]["params"] == {**params, "published": False}
     assert "best of 42 candidates" in err
 
 
