@@ -127,9 +127,10 @@ class GEN(Score):
     """-sum over the top M classes of p^gamma (1 - p)^gamma, in [-M 4^-gamma, 0] (Liu et al. 2023).
 
     log(1 - p) comes from the other logits: value and gradient are those of real arithmetic. `published` forms
-    (1 - p)^gamma from the softmax, as the published code does. Where that rounds to 1 the top class's term is 0 instead
-    of about 0.2 in float32, and the gradient is NaN, which `sign` turns into 0: attacks and PRO leave those images
-    alone. It is 0 here. M is clipped to the number of classes.
+    (1 - p)^gamma from the softmax, as the published code does. Where that rounds to 1 the top class's term is 0, in
+    float32 instead of up to 0.2 at the default gamma, and for gamma < 1 the gradient is NaN, which `sign` turns into 0:
+    attacks on the score and PRO leave those images alone. It is 0 here; the surrogate `log` keeps its slope. M is
+    clipped to the number of classes.
     """
 
     name = "gen"
@@ -155,10 +156,16 @@ class GEN(Score):
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         if not self.published:
             return -self.log_terms(z).exp().sum(1)
-        p = z.detach().softmax(1)
-        without_slope = ((p < torch.finfo(p.dtype).tiny) | (p == 1)).any(1, keepdim=True)
-        p = torch.where(without_slope, z.detach(), z).softmax(1).sort(1, descending=True).values[:, : self.top]
+        if self.gamma < 1:
+            p = self.top_p(z.detach())
+            singular = ((p < torch.finfo(p.dtype).tiny) | (p == 1)).any(1, keepdim=True)
+            z = torch.where(singular, z.detach(), z)
+        p = self.top_p(z)
         return -(p**self.gamma * (1 - p) ** self.gamma).sum(1)
+
+    def top_p(self, z: Tensor) -> Tensor:
+        """The softmax of the top M classes, (B, min(M, K))."""
+        return z.softmax(1).sort(1, descending=True).values[:, : self.top]
 
     def extremes(self) -> tuple[float, float]:
         return -min(self.top, self.net.head.out_features) * 4**-self.gamma, 0.0

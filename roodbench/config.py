@@ -113,7 +113,8 @@ class RunConfig:
             object.__setattr__(self, key, value)
         taken = {key for name in self.detector for key in takes(name, self.base)}
         symbols = {symbol: name for cls in DETECTORS.values() for symbol, name in cls.symbols.items()}
-        given = {symbols.get(key, key) for key in self.params}
+        names = [key.removeprefix("base.") for key in self.params]
+        given = {symbols.get(name, name) for name in names}
         fixed = PARAMS.get(self.protocol, {})
         params = {key: value for key, value in fixed.items() if key in taken and key not in given}
         object.__setattr__(self, "params", {**params, **self.params})

@@ -23,13 +23,14 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 """Settings that a protocol fixes. roodbench: none. pro-2025: clean evaluation with parameters searched (APS)."""
 PARAMS: dict[str, dict[str, Any]] = {
     "ross-2026": {"sigma": 0.05, "copies": 25, "gain": 0.01, "distance_to_mean": False, "published": True},
+    "pro-2025": {"published": True},
 }
-"""Parameters of ROSS, fDBD and GEN, in normalised space, unless others are given."""
+"""Parameters of ROSS, fDBD and GEN unless others are given; of ross-2026 in normalised space."""
 EPS = {"ross-2026": (8 / 255,)}
 
 
-def faults_of(protocol: str, eps: float | None, eps_pixel: float | None, *, over_gen: bool) -> list[str]:
-    """What an expert would object to a protocol's numbers, for the report."""
+def faults_of(protocol: str, eps: float | None, eps_pixel: float | None, *, rounded: bool) -> list[str]:
+    """What an expert would object to a protocol's numbers, for the report; `rounded`: of GEN as published, too."""
     if protocol != "ross-2026" or eps is None or eps_pixel is None:
         return []
     faults = [
@@ -39,8 +40,9 @@ def faults_of(protocol: str, eps: float | None, eps_pixel: float | None, *, over
         "ross-2026: 40 steps of epsilon / 30 travel 1.33 epsilon from one random start (2 would cross the ball), "
         "and the last iterate is kept, not the best",
     ]
-    if over_gen:
+    if rounded:
         faults += [
-            "ross-2026: over gen, images whose softmax rounds to 1 get no step: the published gradient is NaN there"
+            "ross-2026: over gen, images whose softmax rounds to 1 get no step: the published gradient is NaN there, "
+            "and the score lacks the top class's term"
         ]
     return faults

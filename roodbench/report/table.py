@@ -151,8 +151,8 @@ def footnotes(result: Result) -> list[str]:
     ]
     row = next((row for row in result.rows if row.eps is not None), None)
     if row is not None:
-        over_gen = any("gen" in (row.detector, row.base) for row in result.rows)
-        lines += faults_of(result.config.get("protocol", ""), row.eps, row.eps_pixel, over_gen=over_gen)
+        rounded = any(row.params.get("published") for row in result.rows)
+        lines += faults_of(result.config.get("protocol", ""), row.eps, row.eps_pixel, rounded=rounded)
     lines += [f"* unreliable: {i['message']}" for i in result.indicators if not i["passed"]]
     return lines + list(dict.fromkeys(warning for row in result.rows for warning in row.warnings))
 

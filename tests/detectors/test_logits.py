@@ -70,6 +70,19 @@ def test_gen_is_exact_where_float32_softmax_saturates():
     assert score("gen")(z).item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(("gamma", "top"), [(0.01, 10), (0.1, 3), (1.0, 10), (2.0, 10), (10.0, 4)])
+def test_gen_as_published_has_the_published_gradient_where_it_is_finite(gamma, top):
+    z = (torch.randn(12, 10, generator=torch.Generator().manual_seed(2)) * 4).requires_grad_()
+    with torch.no_grad():
+        z[:6, 2] += 30.0
+    p = z.softmax(1).sort(1, descending=True).values[:, :top]
+    (published,) = torch.autograd.grad(-(p**gamma * (1 - p) ** gamma).sum(), z)
+    assert published[:6].isnan().any() == (gamma < 1)
+    assert published[:6].any()
+    value, grad = score("gen", gamma=gamma, top=top, published=True).value_and_grad(z.detach())
+    torch.testing.assert_close(grad, published.nan_to_num(nan=0.0))
+
+
 def test_gen_as_published_has_neither_its_top_term_nor_a_slope_where_softmax_rounds_to_one():
     z = torch.randn(6, 10, generator=torch.Generator().manual_seed(0)) * 3
     z[:3, 4] = 40.0

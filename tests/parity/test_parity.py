@@ -61,16 +61,13 @@ def test_scores(score, rest, reference):
 
 @pytest.mark.parametrize("score", ["gen", "pro-gen"])
 def test_gen_as_published_also_where_softmax_saturates(score, reference):
-    """More than half of these images are within 1e-4 of one-hot; a third of them are off without `published`."""
+    """All ID images, also those that `check` leaves out, on which real arithmetic is off by up to 0.2."""
     for case in [c for c in reference.cases if c.score == score and c.dataset == reference.scored[0]]:
         gap = np.abs(reference.as_published(case) - reference.arrays[case.key])
-        assert reference.saturated(case.dataset).sum() > 30
-        assert np.mean(gap <= 1e-3) >= 0.95, case.key
-    default = parity.Case.parse(f"{score}__{DEFAULTS[score]}__normalized__{reference.scored[0]}")
-    assert np.mean(np.abs(reference.ours(default) - reference.arrays[default.key]) <= 1e-3) < 0.8
-
-
-DEFAULTS = {"gen": "gamma0.1-M100", "pro-gen": "gamma0.1-M100-alpha0.0001-K3"}
+        assert np.sum(~(gap <= 1e-3)) <= parity.FLIPPED, case.key
+        if case.params["gamma"] == "0.1":
+            exact = np.abs(reference.ours(case) - reference.arrays[case.key])
+            assert np.sum(exact > 1e-3) > parity.FLIPPED
 
 
 def test_fitted_temperature(reference):

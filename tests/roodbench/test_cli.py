@@ -182,6 +182,8 @@ def test_the_published_protocol(command):
         assert "the attack's steps add up to 1.33 epsilon, too few to cross the ball" in table
         assert "the attack sees the base score alone (transfer)" in table
         assert ("over gen, images whose softmax rounds to 1 get no step" in table) == (base == "gen")
+    exact = command("--detector", "ross", "--param", "base.published=false", *protocol)[1]
+    assert "over gen" not in exact
 
 
 @pytest.mark.usefixtures("digits_net")
