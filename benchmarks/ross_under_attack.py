@@ -15,11 +15,14 @@ import argparse
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from detectors.pro import OTHERS, PUBLISHED
 from roodbench.config import RunConfig
 from roodbench.metrics import Components, components
+from roodbench.protocols import PROTOCOLS
 from roodbench.result import Result, Row
 from roodbench.run import run
 
@@ -28,6 +31,8 @@ NETWORKS = {"cifar-resnet20": (0.5, 1.0, 2.0, 4.0), "cifar-at-resnet2b": (2.0, 4
 WEIGHTS = {"cifar-resnet20": "cifar10_resnet20.safetensors", "cifar-at-resnet2b": "cifar10_at_resnet2b.safetensors"}
 STD = {"cifar-resnet20": 0.226, "cifar-at-resnet2b": 0.25}
 """A unit of normalised space in pixels, the mean over channels: the protocol's epsilon is the radius over it."""
+PRO_SPACE = {"cifar-resnet20": "normalized", "cifar-at-resnet2b": "pixel"}
+"""Where PRO's published step size was applied: it is the same step in both runs of a network."""
 
 
 def configs(options: argparse.Namespace) -> Iterator[tuple[str, RunConfig]]:
@@ -35,8 +40,12 @@ def configs(options: argparse.Namespace) -> Iterator[tuple[str, RunConfig]]:
     for base in options.bases.split(","):
         for model, radii in reversed(NETWORKS.items()):
             for detector in options.detectors.split(","):
-                params = {"distance_to_mean": False} if base == "fdbd" else {}
                 for protocol, unit in (("ross-2026", 1 / STD[model]), ("roodbench", 1.0)):
+                    params: dict[str, Any] = {"distance_to_mean": False} if base == "fdbd" else {}
+                    space = PROTOCOLS[protocol].get("space", "pixel")
+                    if detector == "pro" and space != PRO_SPACE[model]:
+                        size = PUBLISHED.get(base, OTHERS)[0]
+                        params["step_size"] = size * (STD[model] if space == "pixel" else unit)
                     yield (
                         f"{model}-{detector}-{base}-{protocol}",
                         RunConfig(
@@ -82,15 +91,15 @@ def lines(name: str, folders: list[Path]) -> Iterator[str]:
         clean = find[ood, "clean", 0.0]
         for eps in sorted({key[2] for key in find} - {0.0}):
             min_, max_, both = (find[ood, condition, eps] for condition in ("min", "max", "both"))
-            theirs = old[ood, "both", eps]
+            theirs_clean, theirs = old[ood, "clean", 0.0], old[ood, "both", eps]
             hidden = area(folders[0], theirs).minus(area(folders[1], both))
             low, high = hidden.interval(lowest=-1.0).ci
             forward, backward = (sum(both.passes[p][i] for p in ("id", "ood")) / 2 for i in (0, 1))
             transfer = "-" if both.auroc_transfer is None else f"{100 * both.auroc_transfer:.1f}"
             yield (
-                f"| {name} | {ood} | {eps:g}/255 | {cell(clean)} | {cell(theirs)} | {transfer} | {cell(min_)} "
-                f"| {cell(max_)} | {cell(both)} | {100 * hidden.value:.1f} [{100 * low:.1f}, {100 * high:.1f}] "
-                f"| {forward:.0f} + {backward:.0f} |"
+                f"| {name} | {ood} | {eps:g}/255 | {cell(clean)} | {cell(theirs_clean)} | {cell(theirs)} | {transfer} "
+                f"| {cell(min_)} | {cell(max_)} | {cell(both)} "
+                f"| {100 * hidden.value:.1f} [{100 * low:.1f}, {100 * high:.1f}] | {forward:.0f} + {backward:.0f} |"
             )
 
 
@@ -101,6 +110,7 @@ def write_table(folder: Path, names: list[str]) -> None:
         "OOD set",
         "eps (pixels)",
         "clean",
+        "published protocol, clean",
         "published protocol, both",
         "same attack, our space and steps, both",
         "suite, min",

@@ -79,7 +79,7 @@ def test_gen_as_published_has_the_published_gradient_where_it_is_finite(gamma, t
     (published,) = torch.autograd.grad(-(p**gamma * (1 - p) ** gamma).sum(), z)
     assert published[:6].isnan().any() == (gamma < 1)
     assert published[:6].any()
-    value, grad = score("gen", gamma=gamma, top=top, published=True).value_and_grad(z.detach())
+    grad = score("gen", gamma=gamma, top=top, published=True).value_and_grad(z.detach())[1]
     torch.testing.assert_close(grad, published.nan_to_num(nan=0.0))
 
 
