@@ -170,22 +170,6 @@ def test_the_table_says_which_adversary(command):
     assert "--threat resubmit:3 changes nothing for gen, which draws no noise" in err
 
 
-def test_the_published_protocol(command):
-    """Its settings, GEN as published included, and what is wrong with them."""
-    protocol = ("--protocol", "ross-2026", "--limit", "8", "--ood", "unseen-digits")
-    found = json.loads(command("--detector", "ross", *protocol, "--format", "json")[1])
-    assert found["config"]["params"] == {"sigma": 0.05, "copies": 25, "gain": 0.01, "published": True}
-    assert found["config"]["precision"] == "float32"
-    assert {row["space"] for row in found["rows"]} == {"normalized"}
-    tables = {base: command("--detector", "ross", "--base", base, *protocol)[1] for base in ("gen", "msp")}
-    for base, table in tables.items():
-        assert "the attack's steps add up to 1.33 epsilon, too few to cross the ball" in table
-        assert "the attack sees the base score alone (transfer)" in table
-        assert ("over gen, images whose softmax rounds to 1 get no step" in table) == (base == "gen")
-    exact = command("--detector", "ross", "--param", "base.published=false", *protocol)[1]
-    assert "over gen" not in exact
-
-
 @pytest.mark.usefixtures("digits_net")
 def test_networks_for_other_images(command, data_root):
     root = ["--data-root", str(data_root), "--ood", "texture", "--limit", "4"]
