@@ -108,7 +108,7 @@ def test_hidden_noise_does_not_flatter_the_attack(bench, digits_net):
     """The report never uses the scores that chose the images: of 30 looks the luckiest would count."""
     result = roodbench.evaluate(Loud(digits_net), bench, eps=1e-6, check=False)
     areas = {row.condition: row.auroc for row in result.rows}
-    assert abs(areas["both"] - areas["clean"]) < 0.25  # varies by 0.07 (std over 16 seeds); 0.46 to 0.52 where they count
+    assert abs(areas["both"] - areas["clean"]) < 0.25  # std over 16 seeds 0.07; 0.46 to 0.52 where they count
 
 
 class Loud(HiddenNoise):
