@@ -4,25 +4,37 @@ threat = attacks.ThreatModel(eps=8 / 255)
 lower = attacks.pgd(detector, x, threat, sign=-1, generator=torch.Generator().manual_seed(0)).images
 """
 
-from .adversary import KnownSeed, quantize, tries_of
 from .apgd import apgd
-from .eot import copies, cosine
-from .external import TwoLogits, attack_class, is_external, is_search, view_of
+from .components import ALGORITHMS, MOMENTUM, Component, component
+from .eot import cosine, draws_needed
+from .external import attack_class, is_external
+from .known_seed import KnownSeed
+from .methods import METHODS, check_method, components_of, cost, rests_on
 from .noise import noise
-from .pgd import Attacked, Trace, pgd, step_sizes
+from .pgd import pgd, step_sizes
+from .plan import DIRECTIONS, SIGN, STRENGTHS, AttackPlan, Direction, Strength
+from .seam import Detector, NonFiniteError, check_finite, is_noisy
 from .selection import Best, rank, select
 from .square import square
-from .strength import METHODS, STRENGTHS, Strength, components_of, cost, is_noisy
-from .suite import MOMENTUM, Suite, suite
-from .threat import Detector, NonFiniteError, ThreatModel, check_finite
+from .suite import Suite, suite
+from .threat import NOISE, ThreatModel, quantize
+from .trace import Attacked, Trace
+from .two_logits import TwoLogits, view_of
 
 __all__ = [
+    "ALGORITHMS",
+    "DIRECTIONS",
     "METHODS",
     "MOMENTUM",
+    "NOISE",
+    "SIGN",
     "STRENGTHS",
+    "AttackPlan",
     "Attacked",
     "Best",
+    "Component",
     "Detector",
+    "Direction",
     "KnownSeed",
     "NonFiniteError",
     "Strength",
@@ -33,21 +45,22 @@ __all__ = [
     "apgd",
     "attack_class",
     "check_finite",
+    "check_method",
+    "component",
     "components_of",
-    "copies",
     "cosine",
     "cost",
+    "draws_needed",
     "is_external",
     "is_noisy",
-    "is_search",
     "noise",
     "pgd",
     "quantize",
     "rank",
+    "rests_on",
     "select",
     "square",
     "step_sizes",
     "suite",
-    "tries_of",
     "view_of",
 ]

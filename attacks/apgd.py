@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from .pgd import Attacked, Trace, better, wide
-from .threat import Detector, ThreatModel, check_visited, finite
+from .seam import Detector
+from .threat import ThreatModel
+from .trace import Attacked, Recorder, better, unbeaten, wide
 
 MOMENTUM = 0.75
 PROGRESS = 0.75
@@ -38,23 +39,14 @@ def apgd(
     """
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")
-    values: list[Tensor] = []
-    good: list[Tensor] = []
-
-    def look(z: Tensor) -> tuple[Tensor, Tensor]:
-        value, grad = detector.value_and_grad(z, objective=objective, draws=draws, generator=generator)
-        values.append(value)
-        good.append(finite(value, grad))
-        return value, grad
-
-    best = (x, look(x)[0] if clean else torch.full((len(x),), -sign * torch.inf, device=x.device, dtype=x.dtype))
-    start, travel = len(values), torch.zeros((), device=x.device)
+    look = Recorder(detector, objective=objective, draws=draws, generator=generator)
+    best = (x, look(x)[0]) if clean else unbeaten(x, sign)
+    look.begin()
+    travel = torch.zeros((), device=x.device)
     ends = checkpoints(steps)
     for restart in range(restarts):
         x_old = x_k = threat.random(x, generator)
         value, grad = look(x_k)
-        if restart == 0:
-            zero_gradient = (grad.flatten(1) == 0).all(1)
         x_best, f_best, g_best = x_k, value, grad
         size = torch.full((len(x),), 2 * threat.eps, device=x.device, dtype=x.dtype)
         halved = torch.ones(len(x), dtype=torch.bool, device=x.device)
@@ -76,8 +68,7 @@ def apgd(
                 x_old, value = torch.where(wide(stuck, x), x_best, x_old), torch.where(stuck, f_best, value)
                 halved, f_checked, checked, improved = stuck, f_best, k, torch.zeros_like(improved)
         best = better(sign, best, (x_best, f_best))
-    check_visited(torch.stack(values), torch.stack(good))
-    return Attacked(*best, Trace(torch.stack(values[start:]), float(travel), zero_gradient))
+    return Attacked(*best, look.trace(float(travel)))
 
 
 def checkpoints(steps: int) -> set[int]:

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .threat import Detector, ThreatModel
+from .seam import Detector
+from .threat import ThreatModel
 
 LEAST, MOST = 25, 200
 COSINE = 0.5
 """Median cosine between two independent halves from which a gradient is not mostly noise."""
 
 
-def copies(
+def draws_needed(
     detector: Detector, x: Tensor, threat: ThreatModel, *, objective: str, generator: torch.Generator
 ) -> tuple[int, float]:
     """Copies per gradient of a randomised detector, and the cosine they reach: 25, doubled until it is 0.5 (or 200)."""

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .pgd import Attacked, Trace, better
-from .threat import Detector, ThreatModel, check_finite
+from .seam import Detector, check_finite
+from .threat import ThreatModel
+from .trace import Attacked, Trace, better
 
 
 def same_noise(detector: Detector, generator: torch.Generator | None) -> Callable[[Tensor], Tensor]:
@@ -38,19 +39,19 @@ def noise(
     threat: ThreatModel,
     *,
     sign: int,
-    n: int = 100,
+    queries: int = 100,
     generator: torch.Generator | None = None,
 ) -> Attacked:
-    """The uniform draw with the lowest (`sign=-1`) or highest score among n, or x itself if none improves on it.
+    """The uniform draw with the lowest (`sign=-1`) or highest score of `queries`, or x itself if none improves on it.
 
     A randomised detector scores all of them on the same noise, drawn from `generator` once: score the images again.
     """
-    if n < 1:
-        raise ValueError(f"n {n}: expected at least 1 draw")
+    if queries < 1:
+        raise ValueError(f"queries {queries}: expected at least 1")
     score = same_noise(detector, generator)
     best, visited = (x, score(x)), []
-    for _ in range(n):
+    for _ in range(queries):
         z = threat.random(x, generator)
         visited.append(score(z))
         best = better(sign, best, (z, visited[-1]))
-    return Attacked(*best, Trace(torch.stack(visited), 0.0, torch.zeros(len(x), dtype=torch.bool, device=x.device)))
+    return Attacked(*best, Trace.of_queries(visited))

@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from .threat import Detector, ThreatModel, check_visited, finite
-
-
-@dataclass(frozen=True)
-class Attacked:
-    """The result of one attack on a batch: images like x, their objective (B,), and what happened on the way."""
-
-    images: Tensor
-    values: Tensor
-    trace: Trace
-
-
-@dataclass(frozen=True)
-class Trace:
-    """The objective of every visited iterate, the sum of step sizes, and the images whose start had no gradient."""
-
-    values: Tensor
-    """(restarts * (steps + 1), B); (restarts * steps, B) where the last iterate is kept, which nobody looks at."""
-    travel: float
-    zero_gradient: Tensor
-    """(B,): whether the gradient at the first start is exactly zero; NaN where a suite did not run it."""
+from .seam import Detector
+from .threat import ThreatModel
+from .trace import Attacked, Recorder, better, unbeaten
 
 
 def pgd(
@@ -68,46 +48,22 @@ def pgd(
         raise ValueError(f"start of shape {tuple(start.shape)}: expected that of the images, {tuple(x.shape)}")
     if keep not in ("best", "last"):
         raise ValueError(f"keep {keep!r}: expected 'best' or 'last'")
-    values: list[Tensor] = []
-    good: list[Tensor] = []
-
-    def look(z: Tensor) -> tuple[Tensor, Tensor]:
-        value, grad = detector.value_and_grad(z, objective=objective, draws=draws, generator=generator)
-        values.append(value)
-        good.append(finite(value, grad))
-        return value, grad
-
-    best, best_value = x, torch.full((len(x),), -sign * torch.inf, device=x.device, dtype=x.dtype)
-    if clean and keep == "best":
-        best_value = look(x)[0]
-    before = len(values)
+    look = Recorder(detector, objective=objective, draws=draws, generator=generator)
+    best = (x, look(x)[0]) if clean and keep == "best" else unbeaten(x, sign)
+    look.begin()
     sizes = [step_size] * steps if step_size is not None else step_sizes(threat.eps, steps)
     for restart in range(restarts):
         x_k = threat.random(x, generator) if start is None or restart else threat.project(start, x)
         g_k = torch.zeros_like(x)
         for k in range(steps):
             value, grad = look(x_k)
-            if restart == k == 0:
-                zero_gradient = (grad.flatten(1) == 0).all(1)
-            best, best_value = better(sign, (best, best_value), (x_k, value))
+            best = better(sign, best, (x_k, value))
             g_k = momentum * g_k + threat.unit(grad) if momentum else grad
             x_k = threat.project(x_k + sign * sizes[k] * threat.ascent(g_k), x)
         if keep == "best":
-            best, best_value = better(sign, (best, best_value), (x_k, look(x_k)[0]))
-    check_visited(torch.stack(values), torch.stack(good))  # once, at the end: a GPU need not wait in every step
-    trace = Trace(torch.stack(values[before:]), sum(sizes), zero_gradient)
-    return Attacked(best, best_value, trace) if keep == "best" else Attacked(x_k, value, trace)
-
-
-def better(sign: int, old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Per image, the (image, value) with the lower (`sign=-1`) or higher value; the old one on a tie."""
-    wins = sign * new[1] > sign * old[1]
-    return torch.where(wide(wins, old[0]), new[0], old[0]), torch.where(wins, new[1], old[1])
-
-
-def wide(per_image: Tensor, x: Tensor) -> Tensor:
-    """(B,) as (B, 1, ..., 1), to be multiplied with x."""
-    return per_image.view(-1, *[1] * (x.ndim - 1))
+            best = better(sign, best, (x_k, look(x_k)[0]))
+    trace = look.trace(travel=sum(sizes))
+    return Attacked(*best, trace) if keep == "best" else Attacked(x_k, value, trace)
 
 
 def step_sizes(eps: float, steps: int) -> list[float]:

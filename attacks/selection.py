@@ -9,9 +9,14 @@ from math import comb
 import torch
 from torch import Tensor
 
-from .threat import Detector, NonFiniteError, check_finite
+from .seam import Detector, NonFiniteError, check_finite
 
 SELECTION_DRAWS = 8
+
+
+def selection_draws(detector: Detector, tries: int = 1) -> int:
+    """Scores of one candidate that are compared: 8 of a randomised detector, or one for each of more tries; else 1."""
+    return max(SELECTION_DRAWS, tries) if detector.randomized else 1
 
 
 class Best:
@@ -35,7 +40,8 @@ class Best:
         tries: int = 1,
     ) -> None:
         self.detector, self.sign, self.stream = detector, sign, stream
-        self.weights = best_of(tries, max(SELECTION_DRAWS, tries), x.device) if detector.randomized else None
+        draws = selection_draws(detector, tries)
+        self.weights = best_of(tries, draws, x.device) if detector.randomized else None
         self.ranks = None if reference is None else reference.flatten().sort().values
         self.images = x
         self.winner = torch.zeros(len(x), dtype=torch.long, device=x.device)

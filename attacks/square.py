@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from .noise import same_noise
-from .pgd import Attacked, Trace, better, wide
-from .threat import Detector, ThreatModel
+from .seam import Detector
+from .threat import ThreatModel
+from .trace import Attacked, Trace, better, wide
 
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of the queries after which the squares' area halves, as published."""
@@ -66,7 +67,7 @@ def square(
             elif threat.norm == "linf":
                 delta = torch.where(here > 0, threat.eps * signs, delta)
             else:
-                delta = moved(delta, here, window(side, h, w, random, n), signs, threat.eps)
+                delta = with_norm_of(delta, here, window(side, h, w, random, n), signs, threat.eps)
         searched = line is not None
         if line is not None:
             delta = line.next()
@@ -75,7 +76,7 @@ def square(
         best = better(sign, best, (z, visited[-1]))
         if line is not None:
             line = line.told(sign * visited[-1])
-    return Attacked(*best, Trace(torch.stack(visited), 0.0, torch.zeros(n, dtype=torch.bool, device=x.device)))
+    return Attacked(*best, Trace.of_queries(visited))
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def bump(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     return torch.minimum(slope[:, None], slope[None, :])
 
 
-def moved(delta: Tensor, here: Tensor, there: Tensor, signs: Tensor, eps: float) -> Tensor:
+def with_norm_of(delta: Tensor, here: Tensor, there: Tensor, signs: Tensor, eps: float) -> Tensor:
     """An l2 change whose square `there` gives its norm, and with it what is left of eps, to a bump in `here`."""
 
     def norm2(d: Tensor) -> Tensor:

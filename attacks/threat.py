@@ -1,49 +1,64 @@
-"""What the adversary may do to an image: an lp ball around it, inside the bounds of the input space."""
+"""What the adversary may do to an image, an lp ball within the bounds of the input space, and knows of the noise."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-
-class Detector(Protocol):
-    """All that an attack knows of a detector (SPEC: the seam)."""
-
-    randomized: bool
-    objectives: tuple[str, ...]
-
-    def __call__(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor: ...
-
-    def value_and_grad(
-        self,
-        x: Tensor,
-        *,
-        objective: str = "exact",
-        draws: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor]: ...
-
-    def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]: ...
-
-    def score_passes(self) -> tuple[int, int]: ...
+NOISE = {
+    "fresh": "knows everything but the noise draws",
+    "known-seed": "knows the draws too",
+    "resubmit:q": "submits an image q times, the best draw counts",
+}
+"""What an adversary may know of the noise of a randomised detector."""
 
 
 @dataclass(frozen=True)
 class ThreatModel:
-    """{x' : norm(x' - x) <= eps, low <= x' <= high}, in units of the input space; images are (B, ...)."""
+    """{x' : norm(x' - x) <= eps, low <= x' <= high}, in units of the input space; images are (B, ...).
+
+    `noise` is what the adversary knows of the draws that score an image (`NOISE`). With `quantize` only images whose
+    change is a multiple of 1/255 are submitted.
+
+    >>> ThreatModel(8 / 255, noise="resubmit:10").tries
+    10
+    """
 
     eps: float
     norm: Literal["linf", "l2"] = "linf"
     bounds: tuple[float, float] = (0.0, 1.0)
+    noise: str = "fresh"
+    quantize: bool = False
 
     def __post_init__(self) -> None:
         if self.norm not in ("linf", "l2"):
             raise ValueError(f"unknown norm {self.norm!r}: expected 'linf' or 'l2'")
         if not 0 <= self.eps < float("inf"):
             raise ValueError(f"epsilon {self.eps}: expected a finite number of at least 0")
+        name, _, q = self.noise.partition(":")
+        if self.noise not in ("fresh", "known-seed") and not (name == "resubmit" and q.isdecimal() and int(q) > 0):
+            raise ValueError(
+                f"threat {self.noise!r}: expected fresh, known-seed or resubmit:q with q at least 1, as resubmit:10"
+            )
+        if self.quantize and self.bounds != (0.0, 1.0):
+            raise ValueError("quantize rounds pixels of [0, 1]: leave it out in normalised space")
+
+    @property
+    def knows_seed(self) -> bool:
+        """Whether the adversary knows the draws."""
+        return self.noise == "known-seed"
+
+    @property
+    def tries(self) -> int:
+        """How often the adversary may submit an image: q of resubmit:q, else 1."""
+        return int(self.noise.partition(":")[2]) if self.noise.startswith("resubmit:") else 1
+
+    def submitted(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """The images as they are submitted: rounded to 8 bits where `quantize` asks for it and eps allows it."""
+        return quantize(x_adv, x) if self.quantize and 255 * self.eps >= 1 else x_adv
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """The nearest point (Euclidean) to x_adv that the adversary may reach from x."""
@@ -107,29 +122,10 @@ class ThreatModel:
         return self.project(x + self.eps * unit, x)
 
 
-class NonFiniteError(ValueError):
-    """A detector's objective or gradient is not finite; `index` is the image's place in the batch."""
+def quantize(x_adv: Tensor, x: Tensor) -> Tensor:
+    """x_adv with its change of the 8-bit image x in [0, 1] rounded to multiples of 1/255, towards x.
 
-    def __init__(self, what: str, index: int) -> None:
-        super().__init__(f"{what} is not finite")
-        self.what, self.index = what, index
-
-
-def check_finite(value: Tensor, grad: Tensor | None = None) -> None:
-    """Raise NonFiniteError for the first image with a NaN or infinite objective or gradient."""
-    check_visited(value[None], finite(value, grad)[None])
-
-
-def finite(value: Tensor, grad: Tensor | None = None) -> Tensor:
-    """(2, B) bool: whether each image's objective and gradient are finite; stays on the device."""
-    good = value.isfinite()
-    return torch.stack([good, good if grad is None else grad.flatten(1).isfinite().all(1)])
-
-
-def check_visited(values: Tensor, good: Tensor) -> None:
-    """Raise NonFiniteError for the first of k visits with a bad objective (k, B) or gradient; `good` is (k, 2, B)."""
-    bad = ~good.all(1)
-    if bad.any():
-        visit, index = (int(i) for i in bad.nonzero()[0])
-        value = values[visit, index]
-        raise NonFiniteError("gradient" if value.isfinite() else f"score {value.item()}", index)
+    Of an image that is not 8-bit itself the change still is: the result never leaves the ball.
+    """
+    change = 255 * (x_adv - x)
+    return x + (change + 1e-4 * change.sign()).trunc() / 255

@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from roodbench.config import RunConfig
+
 from roodbench.certify.config import CertifyConfig
 from roodbench.certify.run import certify
-from roodbench.config import RunConfig
 
 DETECTORS = ("median", "ross", "ross-q")
 SIGMAS = (0.05, 0.12, 0.25)

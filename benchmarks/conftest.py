@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from roodbench.environment import environment
+from roodbench.prepare import prepare
 from torch import Tensor
 
 import roodbench
-from roodbench.environment import environment
 from roodbench.models import CIFAR10, IMAGENET, Classifier
 from roodbench.models.resnet import ResNet, ResNet18
-from roodbench.prepare import prepare
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 STEPS, COPIES, SIGMA, EPS = 10, 8, 0.0125, 2 / 255

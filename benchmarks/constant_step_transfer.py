@@ -8,13 +8,13 @@ import json
 from pathlib import Path
 
 import torch
+from roodbench.evaluate import REPORT_DRAWS, stream
 from safetensors.torch import load_file
 
 import detectors
 import roodbench
 from attacks import ThreatModel, pgd
 from roodbench import metrics
-from roodbench.evaluate import REPORT_DRAWS, stream
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--data-root", required=True)

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 
 import torch
+from roodbench.prepare import HalfGradients, operations, prepare
 
 import attacks
 import detectors
 from benchmarks.test_step import backward, half
 from roodbench.models import CIFAR10, Classifier
 from roodbench.models.resnet import ResNet18
-from roodbench.prepare import HalfGradients, operations, prepare
 
 SIX_SETS = {"cifar100": 9000, "tin": 7793, "mnist": 70000, "svhn": 26032, "texture": 5640, "places365": 35195}
 """OpenOOD's CIFAR-10 OOD sets and their sizes; CIFAR-10's own test set has 9,000 images there."""

@@ -16,16 +16,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import attacks
-import detectors
-import roodbench
-from detectors import WRAPPERS
 from roodbench.attacker import AttackPlan
 from roodbench.config import plan_of
 from roodbench.evaluate import Evaluator
 from roodbench.evaluated import Evaluated
-from roodbench.metrics import components, paired_gap
 from roodbench.run import identity
+
+import attacks
+import detectors
+import roodbench
+from detectors import WRAPPERS
+from roodbench.metrics import components, paired_gap
 
 DETECTORS = ("msp", "gen", "ebo", "vim", "knn", "pro", "ross")
 PEERS = ("foolbox:LinfPGD", "torchattacks:PGD", "torchattacks:APGD", "torchattacks:Square", "autoattack:APGD")

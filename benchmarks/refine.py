@@ -11,12 +11,12 @@ import argparse
 
 import numpy as np
 import torch
+from roodbench.attacker import stream
 
 import attacks
 import detectors
 import roodbench
 from roodbench import metrics
-from roodbench.attacker import stream
 
 EPS = {"digits": (16 / 255, 32 / 255), "cifar10": (0.5 / 255, 1 / 255)}
 STRENGTH = attacks.STRENGTHS["quick"]

@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-
-from detectors.pro import OTHERS, PUBLISHED
 from roodbench.config import RunConfig
-from roodbench.metrics import Components, components
 from roodbench.protocols import PROTOCOLS
 from roodbench.result import Result, Row
 from roodbench.run import run
+from safetensors.torch import load_file, save_file
+
+from detectors.pro import OTHERS, PUBLISHED
+from roodbench.metrics import Components, components
 
 NETWORKS = {"cifar-resnet20": (0.5, 1.0, 2.0, 4.0), "cifar-at-resnet2b": (2.0, 4.0)}
 """Radii in pixels, times 255."""

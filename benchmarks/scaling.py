@@ -18,14 +18,14 @@ def measure(images: int, copies: int, steps: int) -> None:
     """One evaluation of ROSS(GEN) on random images and an untrained network: prints seconds and MiB as JSON."""
     import numpy as np
     import torch
+    from roodbench.evaluate import AttackPlan, Evaluator
+    from roodbench.prepare import prepare
 
     import attacks
     import detectors
     from roodbench.data import SHARD, Benchmark, ImageSet
-    from roodbench.evaluate import AttackPlan, Evaluator
     from roodbench.models import IMAGENET, Classifier
     from roodbench.models.resnet import ResNet
-    from roodbench.prepare import prepare
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rng = np.random.default_rng(0)

@@ -7,14 +7,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from roodbench.certify.bounds import Gain, median_bounds, ross_bounds, ross_q_bounds
+from roodbench.evaluate import Evaluator
 
 import detectors
 from benchmarks.conftest import SIGMA
 from detectors import Median
-from roodbench.certify.bounds import Gain, median_bounds, ross_bounds, ross_q_bounds
 from roodbench.certify.sampling import noisy_scores
 from roodbench.data import ImageSet
-from roodbench.evaluate import Evaluator
 
 N = 32
 

@@ -7,8 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from .detector import Classifier, Fitting, Score
+from .detector import Classifier
 from .features import features
+from .score import Fitting, Score
 
 
 class Shaped(Score):
@@ -24,6 +25,7 @@ class Shaped(Score):
         self.percentile = percentile
 
     def shape(self, h: Tensor) -> Tensor:
+        """The features (B, D) that the last layer is given in the place of h (B, D)."""
         raise NotImplementedError
 
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
@@ -38,7 +40,7 @@ class ReAct(Shaped):
     """logsumexp(W min(h, c) + b), c the percentile of all ID validation activations (Sun et al. 2021)."""
 
     name = "react"
-    reference = "Sun et al. 2021"
+    reference = "Sun, Guo & Li 2021, ReAct: Out-of-distribution Detection With Rectified Activations, arXiv:2111.12797"
     needs = frozenset({"features", "val"})
     grid = {"percentile": (85, 90, 95, 99)}
 
@@ -72,7 +74,9 @@ class ASH(Shaped):
     """
 
     name = "ash"
-    reference = "Djurisic et al. 2023"
+    reference = (
+        "Djurisic et al. 2023, Extremely Simple Activation Shaping for Out-of-Distribution Detection, arXiv:2209.09858"
+    )
     grid = {"percentile": (65, 70, 75, 80, 85, 90, 95)}
 
     def __init__(self, net: Classifier, *, percentile: float = 90) -> None:
@@ -94,7 +98,10 @@ class SCALE(Shaped):
     """h exp(sum(h) / sum of the k largest h) (Xu et al. 2024); the scale is e where all features are 0."""
 
     name = "scale"
-    reference = "Xu et al. 2024"
+    reference = (
+        "Xu et al. 2024, Scaling for Training Time and Post-hoc Out-of-distribution Detection Enhancement, "
+        "arXiv:2310.00227"
+    )
     grid = {"percentile": (65, 70, 75, 80, 85, 90, 95)}
 
     def __init__(self, net: Classifier, *, percentile: float = 85) -> None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 Batches = Iterable[tuple[Tensor, Tensor]]
+Images = TypeVar("Images", bound=Batches)
+"""A set of images as batches of (images, labels); where it has a method `outputs(net)`, that gives a `Fitting`."""
+Scoring = Callable[[Tensor, torch.Generator], Tensor]
+Over = Callable[[Images, Scoring], Tensor]
+"""over(images, score): score(x, generator) (..., B) of every batch of a set, side by side (..., n)."""
 
 
 class Outputs(NamedTuple):
@@ -34,27 +42,6 @@ class Classifier(Protocol):
     def __call__(self, x: Tensor) -> Tensor: ...
 
 
-class Fitting(NamedTuple):
-    """Outputs of the network on a whole ID split: logits (n, K), features (n, D) and labels (n,)."""
-
-    logits: Tensor
-    features: Tensor | None
-    labels: Tensor
-
-
-@torch.no_grad()
-def collect(net: Classifier, batches: Batches) -> Fitting:
-    """One pass of `net` over `batches`; a data set with an `outputs(net)` method answers from its own cache."""
-    if hasattr(batches, "outputs"):
-        return cast(Fitting, batches.outputs(net))
-    device = net.head.weight.device
-    parts = [(net.outputs(x.to(device)), y.to(device)) for x, y in batches]
-    if not parts:
-        raise ValueError("cannot fit on an empty split: expected at least one batch of (images, labels)")
-    features = None if parts[0][0].features is None else torch.cat([cast(Tensor, o.features) for o, _ in parts])
-    return Fitting(torch.cat([o.logits for o, _ in parts]), features, torch.cat([y for _, y in parts]))
-
-
 class Detector(nn.Module):
     """One score per image, higher = more in-distribution, differentiable almost everywhere in the image.
 
@@ -68,12 +55,19 @@ class Detector(nn.Module):
     """The paper's symbol of a hyper-parameter, where it differs from the argument's name."""
     grid: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     """The published search grid: values per hyper-parameter."""
+    shared: ClassVar[tuple[str, ...]] = ()
+    """Hyper-parameters whose candidates come from the same network passes: see `together`."""
     reference: ClassVar[str] = ""
-    """The paper."""
+    """The paper: authors, year, title and arXiv number, or where it was published."""
+    incidental: ClassVar[frozenset[str]] = frozenset()
+    """Attributes that trade memory for time and change no score: no part of what the detector is; its whole numbers
+    are halved when memory runs out."""
+    run_settings: ClassVar[frozenset[str]] = frozenset()
+    """Arguments of the constructor that belong to a run and not to the method: no hyper-parameters."""
     randomized: bool = False
     objectives: tuple[str, ...] = ("exact",)
 
-    def fit(self, train: Batches, val: Batches) -> Detector:
+    def fit(self, train: Batches, val: Batches) -> Self:
         """Estimate what the score needs from ID training and validation batches of (images, labels).
 
         Both may be read more than once: give a list or a data set, not an iterator.
@@ -115,10 +109,69 @@ class Detector(nn.Module):
         """The lowest and the highest score that any image can have; infinite where no bound is known."""
         return -math.inf, math.inf
 
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The hyper-parameters and their defaults: the constructor's keyword-only arguments but for `run_settings`."""
+        return {name: default for name, default in keywords(cls).items() if name not in cls.run_settings}
+
     def hyperparameters(self) -> dict[str, Any]:
-        """The keyword-only arguments of the constructor with their values (a fitted one after `fit`)."""
-        names = [name for name in keywords(type(self)) if name not in ("chunk", "seed")]
-        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+        """The hyper-parameters with their values (a fitted one after `fit`), as far as attributes show them."""
+        return {name: getattr(self, name) for name in self.defaults() if hasattr(self, name)}
+
+    @classmethod
+    def grid_over(cls, base: str) -> dict[str, tuple[Any, ...]]:
+        """The published search grid over the base score `base`; without one, the empty string."""
+        return dict(cls.grid)
+
+    @classmethod
+    def together(
+        cls, members: Sequence[Self], train: Batches, sets: Sequence[Images], over: Over[Images]
+    ) -> list[list[Tensor]]:
+        """Scores (n,) of every member on every one of `sets`: one list per member, as fitted on `train` and `sets[0]`.
+
+        `members` are not fitted yet and differ in `shared` hyper-parameters alone; what they share is computed once,
+        so not every one of them need be fitted afterwards. `sets[0]` is ID validation. `over` calls a scoring function
+        without gradients on the batches of a set, each with a generator of its own that is the same at every call.
+        """
+        found = []
+        for member in members:
+            member.fit(train, sets[0])
+            found.append([member.scores_on(images, over) for images in sets])
+        return found
+
+    def scores_on(self, images: Images, over: Over[Images]) -> Tensor:
+        """Scores (n,) of a set of images."""
+        return over(images, lambda x, generator: self(x, generator=generator) if self.randomized else self(x))
+
+    @property
+    def wrapped(self) -> Detector | None:
+        """The detector whose scores this one is made of, its attribute `base`; None where it has none."""
+        base = getattr(self, "base", None)
+        return base if isinstance(base, Detector) else None
+
+    @property
+    def chain(self) -> tuple[Detector, ...]:
+        """This detector and what it wraps, outermost first."""
+        return (self,) if self.wrapped is None else (self, *self.wrapped.chain)
+
+    @property
+    def label(self) -> str:
+        """`ross(gen)` for ross over gen, `gen` for gen alone; a class name where there is no name."""
+        names = [detector.name or type(detector).__name__ for detector in self.chain]
+        return "(".join(names) + ")" * (len(names) - 1)
+
+    @property
+    def network(self) -> Classifier | None:
+        """The network below: `net` of the innermost detector, None for one that does not show it."""
+        if "network" in self._modules:  # a detector that keeps it under this name
+            return cast("Classifier | None", self._modules["network"])
+        innermost = self.chain[-1]
+        return getattr(innermost, "net", None) if innermost is self else innermost.network
+
+    def __setattr__(self, name: str, value: Tensor | nn.Module) -> None:
+        if name in ("chain", "label", "wrapped"):  # nn.Module would keep a module that the property then hides
+            raise AttributeError(f"{type(self).__name__}.{name} is read-only: give your attribute another name")
+        super().__setattr__(name, value)
 
     def fitted(self) -> dict[str, float]:
         """The numbers that `fit` estimated, for the record."""
@@ -144,7 +197,7 @@ class Plain(Detector):
         """The parameters that the module was made with."""
         return self.params
 
-    def fit(self, train: Batches, val: Batches) -> Plain:
+    def fit(self, train: Batches, val: Batches) -> Self:
         if hasattr(self.module, "fit"):
             cast(Any, self.module).fit(train, val)
         return self
@@ -168,54 +221,3 @@ def keywords(cls: type) -> dict[str, Any]:
     """The keyword-only arguments of a class's constructor and their defaults."""
     signature = inspect.signature(cls)
     return {p.name: p.default for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
-
-
-Surrogate = Callable[[Any, Tensor, Tensor | None], Tensor]
-
-
-class Score(Detector):
-    """A base score: a function `score(z, h)` of one network's logits z (B, K) and features h (B, D).
-
-    `surrogates` are increasing functions of the score, or bounds of it, whose gradient does not vanish where the
-    score saturates; they are further objectives of the attack.
-    """
-
-    needs: ClassVar[frozenset[str]] = frozenset()
-    """Beyond logits: `features`, and the splits `train` and `val` that `fit` reads."""
-    surrogates: ClassVar[Mapping[str, Surrogate]] = {}
-
-    def __init__(self, net: Classifier) -> None:
-        super().__init__()
-        self.net = net
-        self.objectives = ("exact", *self.surrogates)
-
-    def score(self, z: Tensor, h: Tensor | None) -> Tensor:
-        raise NotImplementedError
-
-    def fit(self, train: Batches, val: Batches) -> Score:
-        """One pass of the network over each split that the score needs, then `fit_outputs`."""
-        if self.needs & {"train", "val"}:
-            self.fit_outputs(
-                collect(self.net, train) if "train" in self.needs else None,
-                collect(self.net, val) if "val" in self.needs else None,
-            )
-        return self
-
-    def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:
-        """Fit from the network's outputs on the splits that `needs` names; the other is None."""
-
-    def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        return self.score(*self.net.outputs(x))
-
-    def value_and_grad(
-        self,
-        x: Tensor,
-        *,
-        objective: str = "exact",
-        draws: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        self.check_objective(objective)
-        if objective == "exact":
-            return autograd(self, x)
-        return autograd(lambda x: self.surrogates[objective](self, *self.net.outputs(x)), x)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .detector import Classifier, Fitting, Score
+from .detector import Classifier
+from .score import Fitting, Score
 
 
 class FeatureScore(Score):
@@ -46,7 +47,7 @@ class FDBD(FeatureScore):
     """
 
     name = "fdbd"
-    reference = "Liu & Qin 2024"
+    reference = "Liu & Qin 2024, Fast Decision Boundary based Out-of-Distribution Detector, arXiv:2312.11536"
     grid = {"distance_to_mean": (True, False)}
 
     mean: Tensor | None
@@ -80,7 +81,10 @@ class MDS(FeatureScore):
     """
 
     name = "mds"
-    reference = "Lee et al. 2018"
+    reference = (
+        "Lee et al. 2018, "
+        "A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks, arXiv:1807.03888"
+    )
     means: Tensor | None
     whitening: Tensor | None
 
@@ -109,7 +113,9 @@ class RMDS(MDS):
     """max_c -d_c + d_0, d_0 the Mahalanobis distance to one Gaussian over all of ID train (Ren et al. 2021)."""
 
     name = "rmds"
-    reference = "Ren et al. 2021"
+    reference = (
+        "Ren et al. 2021, A Simple Fix to Mahalanobis Distance for Improving Near-OOD Detection, arXiv:2106.09022"
+    )
     mean: Tensor | None
     whole_whitening: Tensor | None
 
@@ -158,9 +164,10 @@ class KNN(FeatureScore):
     """
 
     name = "knn"
-    reference = "Sun et al. 2022"
+    reference = "Sun et al. 2022, Out-of-Distribution Detection with Deep Nearest Neighbors, arXiv:2204.06507"
     symbols = {"K": "neighbours"}
     grid = {"neighbours": (50, 100, 200, 500, 1000)}
+    incidental = run_settings = frozenset({"chunk"})
     bank: Tensor | None
     squares: Tensor | None
 
@@ -208,6 +215,7 @@ class KNN(FeatureScore):
 
 
 def unit(h: Tensor) -> Tensor:
+    """h / norm2(h) + 1e-10, the published normaliser."""
     return h / norm(h)[:, None] + 1e-10
 
 
@@ -224,7 +232,7 @@ class VIM(FeatureScore):
     """
 
     name = "vim"
-    reference = "Wang et al. 2022"
+    reference = "Wang et al. 2022, ViM: Out-Of-Distribution with Virtual-logit Matching, arXiv:2203.10807"
     grid = {"dim": (256, 1000)}
     origin: Tensor | None
     null: Tensor | None
@@ -263,6 +271,7 @@ class VIM(FeatureScore):
 
 
 def features(score: Score, h: Tensor | None) -> Tensor:
+    """h itself; ValueError, naming the score, where the network shows no features."""
     if h is None:
         raise ValueError(f"{score.name} needs penultimate features, and this network shows none")
     return h

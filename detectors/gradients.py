@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .detector import Classifier, Score, autograd
+from .detector import Classifier, Detector, autograd
 from .features import features
 from .logits import log_odds
+from .score import Score
 
 
 class ODIN(Score):
@@ -21,7 +22,10 @@ class ODIN(Score):
     """
 
     name = "odin"
-    reference = "Liang et al. 2018"
+    reference = (
+        "Liang, Li & Srikant 2018, "
+        "Enhancing The Reliability of Out-of-distribution Image Detection in Neural Networks, arXiv:1706.02690"
+    )
     symbols = {"T": "temperature", "e": "step_size"}
     grid = {"temperature": (1, 10, 100, 1000), "step_size": (0.0014, 0.0028)}
 
@@ -68,6 +72,8 @@ class ODIN(Score):
         reduce = (lambda z: log_odds(None, z / self.temperature)) if objective == "log-odds" else self.score
         return autograd(lambda x: reduce(self.net(x)), x if objective == "base" else self._step(x))
 
+    scores_on = Detector.scores_on  # the step depends on the image, not on outputs alone
+
     def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
         return (1, 1) if objective == "base" else (2, 2)
 
@@ -79,7 +85,10 @@ class GradNorm(Score):
     """L1 norm of the gradient of -sum_c log p_c with respect to W: norm1(h) norm1(K p - 1) (Huang et al. 2021)."""
 
     name = "gradnorm"
-    reference = "Huang et al. 2021"
+    reference = (
+        "Huang, Geng & Li 2021, On the Importance of Gradients for Detecting Distributional Shifts in the Wild, "
+        "arXiv:2110.00218"
+    )
     needs = frozenset({"features"})
 
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:

@@ -6,12 +6,17 @@ Values and gradients stay finite for logits up to +-1e4 in float32: everything i
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .detector import Batches, Classifier, Fitting, Score
+from .detector import Batches, Classifier
+from .score import Fitting, Score
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def log_odds(score: object, z: Tensor, h: Tensor | None = None) -> Tensor:
@@ -40,7 +45,10 @@ class MSP(Score):
     """
 
     name = "msp"
-    reference = "Hendrycks & Gimpel 2017"
+    reference = (
+        "Hendrycks & Gimpel 2017, "
+        "A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks, arXiv:1610.02136"
+    )
     surrogates = {"log-odds": log_odds}
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
@@ -58,7 +66,7 @@ class MSPT(Score):
     """
 
     name = "msp-t"
-    reference = "Guo et al. 2017"
+    reference = "Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599"
     needs = frozenset({"val"})
     symbols = {"T": "temperature"}
     surrogates = {"log-odds": lambda self, z, h: log_odds(self, z / self._fitted_temperature())}
@@ -70,7 +78,7 @@ class MSPT(Score):
         self.temperature = temperature
         self._fit = temperature is None
 
-    def fit(self, train: Batches, val: Batches) -> Score:
+    def fit(self, train: Batches, val: Batches) -> Self:
         return super().fit(train, val) if self._fit else self
 
     def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:
@@ -112,7 +120,10 @@ class ENT(Score):
     """sum_c p_c log p_c, the negative entropy, in [-log K, 0]; surrogate: cross-entropy to the uniform distribution."""
 
     name = "ent"
-    reference = "Chen et al. 2025"
+    reference = (
+        "Chen et al. 2025, Leveraging Perturbation Robustness to Enhance Out-of-Distribution Detection, "
+        "arXiv:2503.18784"
+    )
     surrogates = {"uniform": lambda self, z, h: z.logsumexp(1) - z.mean(1)}
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
@@ -134,7 +145,9 @@ class GEN(Score):
     """
 
     name = "gen"
-    reference = "Liu et al. 2023"
+    reference = (
+        "Liu, Lochman & Zach 2023, GEN: Pushing the Limits of Softmax-Based Out-of-Distribution Detection, CVPR 2023"
+    )
     grid = {"gamma": (0.01, 0.1, 0.5, 1, 2, 5, 10), "top": (10, 50, 100, 200, 500, 1000)}
     symbols = {"M": "top", "g": "gamma"}
 
@@ -175,7 +188,7 @@ class EBO(Score):
     """T logsumexp(z / T), the negative free energy (Liu et al. 2020)."""
 
     name = "ebo"
-    reference = "Liu et al. 2020"
+    reference = "Liu et al. 2020, Energy-based Out-of-distribution Detection, arXiv:2010.03759"
     symbols = {"T": "temperature"}
 
     def __init__(self, net: Classifier, *, temperature: float = 1.0) -> None:
@@ -192,7 +205,7 @@ class MLS(Score):
     """max_c z_c, the maximum logit (Hendrycks et al. 2022)."""
 
     name = "mls"
-    reference = "Hendrycks et al. 2022"
+    reference = "Hendrycks et al. 2022, Scaling Out-of-Distribution Detection for Real-World Settings, arXiv:1911.11132"
 
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         return z.amax(1)

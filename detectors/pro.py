@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .detector import Batches, Detector
+from .detector import Batches, Detector, Images, Over
+from .wrapper import Wrapper, sum_weighted
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PUBLISHED = {"msp": (0.003, 1), "msp-t": (0.003, 1), "ent": (0.0014, 2), "gen": (1e-4, 3)}
 """Step size a and number of steps K per base score, as published; every other base takes OTHERS."""
@@ -18,7 +23,7 @@ BASE_GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 
 
-class PRO(Detector):
+class PRO(Wrapper):
     """min over k = 0..K of s(x_k), where x_0 = x and x_{k+1} = x_k - a sign(grad s(x_k)).
 
     The path is neither projected nor clipped unless `bounds` = (low, high) are given; sign(0) = 0. `last` scores the
@@ -32,8 +37,12 @@ class PRO(Detector):
     """
 
     name = "pro"
-    reference = "Chen et al. 2025"
+    reference = (
+        "Chen et al. 2025, Leveraging Perturbation Robustness to Enhance Out-of-Distribution Detection, "
+        "arXiv:2503.18784"
+    )
     grid = {"step_size": (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3), "steps": (1, 2, 3, 5)}
+    shared = ("steps",)
     symbols = {"a": "step_size", "alpha": "step_size", "K": "steps"}
     objectives: tuple[str, ...] = ("exact", "sum", "soft-min", "base")
 
@@ -46,31 +55,33 @@ class PRO(Detector):
         last: bool = False,
         bounds: tuple[float, float] | None = None,
     ) -> None:
-        super().__init__()
-        if base.randomized:
-            raise ValueError(f"PRO needs a deterministic base score, not {base.name}")
+        super().__init__(base)
         published_size, published_steps = PUBLISHED.get(base.name, OTHERS)
-        self.base = base
         self.step_size = published_size if step_size is None else step_size
         self.steps = published_steps if steps is None else steps
         self.last, self.bounds = last, bounds
-        self.objectives = (*type(self).objectives, *surrogates_of(base))
         if self.step_size < 0:
             raise ValueError(f"step_size {self.step_size}: expected a number of at least 0")
         if self.steps < 0:
             raise ValueError(f"steps {self.steps}: expected at least 0")
 
-    def fit(self, train: Batches, val: Batches) -> PRO:
-        self.base.fit(train, val)
-        return self
-
-    def fitted(self) -> dict[str, float]:
-        return self.base.fitted()
-
     @classmethod
     def grid_over(cls, base: str) -> dict[str, tuple[Any, ...]]:
         """The published grid for a base score: PRO-GEN and PRO-MSP-T also search the base's own parameters."""
         return {**cls.grid, **BASE_GRIDS.get(base, {})}
+
+    @classmethod
+    def together(
+        cls, members: Sequence[Self], train: Batches, sets: Sequence[Images], over: Over[Images]
+    ) -> list[list[Tensor]]:
+        """Every member scores the start of the longest member's path."""
+        longest = max(members, key=lambda member: member.steps).fit(train, sets[0])
+        paths = [over(images, lambda x, generator: longest.path(x)[0]) for images in sets]
+        return [[member.end(path[: member.steps + 1]) for path in paths] for member in members]
+
+    def end(self, scores: Tensor) -> Tensor:
+        """The score (B,) of a whole path's (K+1, B)."""
+        return scores[-1] if self.last else scores.min(0).values
 
     def _step(self, x: Tensor, grad: Tensor) -> Tensor:
         x = x - self.step_size * grad.sign()
@@ -86,19 +97,11 @@ class PRO(Detector):
             x = self._step(x, grad)
         with torch.set_grad_enabled(differentiable):
             scores.append(self.base(x))
-        return scores[-1] if self.last else torch.stack(scores).min(0).values
+        return self.end(torch.stack(scores))
 
-    def value_and_grad(
-        self,
-        x: Tensor,
-        *,
-        objective: str = "exact",
-        draws: int | None = None,
-        generator: torch.Generator | None = None,
+    def own_value_and_grad(
+        self, x: Tensor, *, objective: str, draws: int | None, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        self.check_objective(objective)
-        if objective.startswith("base"):
-            return self.base.value_and_grad(x, objective=objective.partition(":")[2] or "exact")
         scores, grads = self.path(x)
         value, weights = self._reduce(scores, objective)
         return value, sum_weighted(weights, grads)
@@ -131,22 +134,10 @@ class PRO(Detector):
         weights = torch.zeros_like(s).scatter_(0, k[None], 1.0)
         return s.gather(0, k[None])[0], weights
 
-    def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
-        if objective.startswith("base"):
-            return self.base.passes(objective.partition(":")[2] or "exact")
+    def own_passes(self, objective: str, draws: int | None) -> tuple[int, int]:
         n, (forward, backward) = self.steps + 1, self.base.passes()
         return n * forward, n * backward
 
     def score_passes(self) -> tuple[int, int]:
         (forward, backward), (last, _) = self.base.passes(), self.base.score_passes()
         return self.steps * forward + last, self.steps * backward
-
-
-def surrogates_of(base: Detector) -> tuple[str, ...]:
-    """A wrapper's objectives `base:NAME`, one for every surrogate of its base score."""
-    return tuple(f"base:{name}" for name in base.objectives if name not in ("exact", "base"))
-
-
-def sum_weighted(weights: Tensor, grads: Tensor) -> Tensor:
-    """sum_i w_i g_i over the first dimension: weights (N, B), grads (N, B, ...) -> (B, ...)."""
-    return torch.einsum("nb,nb...->b...", weights, grads)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .detector import Batches, Detector
-from .smoothing import COPIES, SIGMAS, Smoothed, deviation, device_of
+from .smoothing import COPIES, PAPER, SIGMAS, Smoothed, deviation, device_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class ROSS(Smoothed):
-    """S = min(m, tau) + max(m - tau, 0) (1 + lambda / (D + eta)): the median, raised where copies agree (ROSS, 2026).
+    """S = min(m, tau) + max(m - tau, 0) (1 + lambda / (D + eta)): the median, raised where copies agree.
 
     tau is the 5% quantile of m over the ID validation images, fitted on noise seeded with `seed`. Where all copies
     score alike (D = 0) S explodes to lambda / eta, as published; `floored` divides by max(D, eta) instead: with an eta
@@ -22,8 +26,9 @@ class ROSS(Smoothed):
 
     name = "ross"
     objectives = ("exact", "mean", "soft-median", "log-gain", "base")
+    shared = ("copies", "gain")
     symbols = {"N": "copies", "lambda": "gain"}
-    reference = "ROSS 2026"
+    reference = PAPER
     grid = {"sigma": SIGMAS, "copies": COPIES, "gain": (0.005, 0.01, 0.02, 0.05)}
 
     def __init__(
@@ -47,7 +52,7 @@ class ROSS(Smoothed):
         self.tau: float | None = None
         self.spread = 1.0
 
-    def fit(self, train: Batches, val: Batches) -> ROSS:
+    def fit(self, train: Batches, val: Batches) -> Self:
         if iter(val) is val:
             raise ValueError("ross reads the validation batches twice: give a list or a data set, not an iterator")
         self.base.fit(train, val)
@@ -92,7 +97,7 @@ class ROSS(Smoothed):
         return torch.asinh((S - self._fitted_tau()) / self.spread) if objective == "log-gain" else S
 
     def fitted(self) -> dict[str, float]:
-        return {**self.base.fitted(), **({} if self.tau is None else {"tau": self.tau, "spread": self.spread})}
+        return {**super().fitted(), **({} if self.tau is None else {"tau": self.tau, "spread": self.spread})}
 
 
 class ROSSQ(ROSS):
@@ -104,7 +109,7 @@ class ROSSQ(ROSS):
     """
 
     name = "ross-q"
-    reference = "RoodBench"
+    reference = "RoodBench, docs/certification.md"
 
     def __init__(
         self,

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from .detector import Batches, Detector
-from .pro import sum_weighted, surrogates_of
+from .detector import Batches, Detector, Images, Over
+from .wrapper import Wrapper, sum_weighted
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+PAPER = (
+    "Stoica, Hekal & Lomuscio 2026, A Robust Out-of-Distribution Detection Framework via Synergistic Smoothing, "
+    "arXiv:2605.08191"
+)
+"""Of ROSS, and of the smoothed scores that it is compared with."""
 
 SIGMAS = (0.00625, 0.0125, 0.025, 0.0625)
 """The published grid in normalised space, {.025, .05, .1, .25}, times a standard deviation of 0.25."""
 COPIES = (5, 10, 25, 50, 100)
 
 
-class Smoothed(Detector):
+class Smoothed(Wrapper):
     """combine(s_1, ..., s_N) with s_i = s(x + g_i), g_i ~ N(0, sigma^2 I), no clipping in between.
 
     sigma is in units of the network's input space (default 0.0125: the published 0.05 in normalised space times a
@@ -30,47 +40,55 @@ class Smoothed(Detector):
 
     randomized = True
     objectives: tuple[str, ...] = ("exact", "mean", "soft-median", "base")
+    shared: ClassVar[tuple[str, ...]] = ("copies",)
     symbols = {"N": "copies"}
+    incidental = frozenset({"chunk"})
+    run_settings = frozenset({"chunk", "seed"})
     grid = {"sigma": SIGMAS, "copies": COPIES}
 
     def __init__(
         self, base: Detector, *, copies: int = 25, sigma: float = 0.0125, chunk: int = 256, seed: int = 0
     ) -> None:
-        super().__init__()
-        if base.randomized:
-            raise ValueError(f"{self.name} needs a deterministic base score, not {base.name}")
+        super().__init__(base)
         if copies < 1:
             raise ValueError(f"copies {copies}: expected at least 1")
         if not sigma >= 0:
             raise ValueError(f"sigma {sigma}: expected a number of at least 0")
         if chunk < 1:
             raise ValueError(f"chunk {chunk}: expected at least 1 image")
-        self.base, self.copies, self.sigma, self.chunk, self.seed = base, copies, sigma, chunk, seed
-        self.objectives = (*type(self).objectives, *surrogates_of(base))
+        self.copies, self.sigma, self.chunk, self.seed = copies, sigma, chunk, seed
 
     def combine(self, s: Tensor) -> Tensor:
         """The score (B,) of the matrix of copies' scores s (N, B)."""
         raise NotImplementedError
 
-    def fit(self, train: Batches, val: Batches) -> Smoothed:
-        self.base.fit(train, val)
-        return self
-
     def fit_medians(self, m: Tensor) -> None:
         """Estimate what the combination needs from the medians (n,) of the ID validation images."""
 
-    def fitted(self) -> dict[str, float]:
-        return self.base.fitted()
+    @classmethod
+    def together(
+        cls, members: Sequence[Self], train: Batches, sets: Sequence[Images], over: Over[Images]
+    ) -> list[list[Tensor]]:
+        """Every member combines the first of the most copies' scores, fitted on the medians of those of `sets[0]`."""
+        most = max(members, key=lambda member: member.copies)
+        most.base.fit(train, sets[0])
+        matrices = [over(images, lambda x, generator: most.matrix(x, generator=generator)) for images in sets]
+        found = []
+        for member in members:
+            scores = [matrix[: member.copies] for matrix in matrices]
+            member.fit_medians(scores[0].median(0).values)
+            found.append([member.combine(s) for s in scores])
+        return found
 
-    def copies_of(self, x: Tensor, n: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+    def noisy(self, x: Tensor, n: int, generator: torch.Generator | None) -> Iterator[Tensor]:
         """n noisy copies of x, a chunk (n_c, B, C, H, W) at a time; the chunk size does not change the noise."""
         generator = self._required(generator)
         size = max(1, self.chunk // len(x))
         for start in range(0, n, size):
-            copies = x.new_empty(min(size, n - start), *x.shape, device=generator.device)
-            for copy in copies:
-                copy.normal_(generator=generator)
-            yield copies.to(x.device).mul_(self.sigma).add_(x)
+            noise = x.new_empty(min(size, n - start), *x.shape, device=generator.device)
+            for draw in noise:
+                draw.normal_(generator=generator)
+            yield noise.to(x.device).mul_(self.sigma).add_(x)
 
     def _required(self, generator: torch.Generator | None) -> torch.Generator:
         if generator is None:
@@ -79,8 +97,8 @@ class Smoothed(Detector):
 
     def matrix(self, x: Tensor, *, generator: torch.Generator | None, n: int | None = None) -> Tensor:
         """The scores of n noisy copies of every image, (n, B)."""
-        chunks = self.copies_of(x, n or self.copies, generator)
-        return torch.cat([self.base(c.flatten(0, 1)).view(c.shape[:2]) for c in chunks])
+        parts = self.noisy(x, n or self.copies, generator)
+        return torch.cat([self.base(z.flatten(0, 1)).view(z.shape[:2]) for z in parts])
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         return self.combine(self.matrix(x, generator=generator))
@@ -90,26 +108,18 @@ class Smoothed(Detector):
         s = self.matrix(x, generator=generator)
         return deviation(s, s.median(0).values)
 
-    def value_and_grad(
-        self,
-        x: Tensor,
-        *,
-        objective: str = "exact",
-        draws: int | None = None,
-        generator: torch.Generator | None = None,
+    def own_value_and_grad(
+        self, x: Tensor, *, objective: str, draws: int | None, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        self.check_objective(objective)
-        if objective.startswith("base"):
-            return self.base.value_and_grad(x, objective=objective.partition(":")[2] or "exact")
         n = draws or self.copies
         if objective == "mean":
             value, grad = x.new_zeros(len(x)), torch.zeros_like(x)
-            for copies in self.copies_of(x, n, generator):
-                s, grads = self._scores_and_grads(copies)
+            for z in self.noisy(x, n, generator):
+                s, grads = self._scores_and_grads(z)
                 value, grad = value + s.sum(0) / n, grad + grads.sum(0) / n
             return value, grad
         if self._one_pass(n):
-            parts = [self._scores_and_grads(c) for c in self.copies_of(x, n, generator)]
+            parts = [self._scores_and_grads(z) for z in self.noisy(x, n, generator)]
             s, grads = (torch.cat(p) for p in zip(*parts, strict=True))
             value, weights = self._reduce(s, objective)
             return value, sum_weighted(weights, grads)
@@ -120,15 +130,16 @@ class Smoothed(Detector):
         value, weights = self._reduce(s, objective)
         generator.set_state(state)
         grad, start = torch.zeros_like(x), 0
-        for copies in self.copies_of(x, n, generator):
-            w = weights[start : start + len(copies)]
-            start += len(copies)
-            grad += sum_weighted(w, self._scores_and_grads(copies)[1])
+        for z in self.noisy(x, n, generator):
+            w = weights[start : start + len(z)]
+            start += len(z)
+            grad += sum_weighted(w, self._scores_and_grads(z)[1])
         return value, grad
 
-    def _scores_and_grads(self, copies: Tensor) -> tuple[Tensor, Tensor]:
-        value, grad = self.base.value_and_grad(copies.flatten(0, 1))
-        return value.view(copies.shape[:2]), grad.view(copies.shape)
+    def _scores_and_grads(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (n, B) of noisy copies z (n, B, ...) and their gradients (n, B, ...)."""
+        value, grad = self.base.value_and_grad(z.flatten(0, 1))
+        return value.view(z.shape[:2]), grad.view(z.shape)
 
     def _reduce(self, s: Tensor, objective: str) -> tuple[Tensor, Tensor]:
         """The objective (B,) of the copies' scores (N, B) and its derivative in each of them (N, B)."""
@@ -149,9 +160,7 @@ class Smoothed(Detector):
     def _one_pass(self, n: int) -> bool:
         return 8 * n <= self.chunk  # n gradients of a shard of 64 images: small beside a chunk's activations
 
-    def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
-        if objective.startswith("base"):
-            return self.base.passes(objective.partition(":")[2] or "exact")
+    def own_passes(self, objective: str, draws: int | None) -> tuple[int, int]:
         n, (forward, backward) = draws or self.copies, self.base.passes()
         if objective != "mean" and not self._one_pass(n):
             first_forward, first_backward = self.base.score_passes()
@@ -180,36 +189,33 @@ class Median(Smoothed):
     """
 
     name = "median"
-    reference = "Chiang et al. 2020"
+    reference = (
+        "Chiang et al. 2020, Detection as Regression: Certified Object Detection by Median Smoothing, arXiv:2007.03730"
+    )
 
     def combine(self, s: Tensor) -> Tensor:
         return s.median(0).values
 
-    def value_and_grad(
-        self,
-        x: Tensor,
-        *,
-        objective: str = "exact",
-        draws: int | None = None,
-        generator: torch.Generator | None = None,
+    def own_value_and_grad(
+        self, x: Tensor, *, objective: str, draws: int | None, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         if objective != "exact":
-            return super().value_and_grad(x, objective=objective, draws=draws, generator=generator)
+            return super().own_value_and_grad(x, objective=objective, draws=draws, generator=generator)
         n, generator = draws or self.copies, self._required(generator)
         state = generator.get_state()
         with torch.no_grad():
             index = self.matrix(x, generator=generator, n=n).median(0).indices
         generator.set_state(state)
         middle, start = x, 0
-        for copies in self.copies_of(x, n, generator):
-            for i, copy in enumerate(copies, start):
+        for z in self.noisy(x, n, generator):
+            for i, copy in enumerate(z, start):
                 middle = torch.where((index == i).view(-1, *[1] * (x.ndim - 1)), copy, middle)
-            start += len(copies)
+            start += len(z)
         return self.base.value_and_grad(middle)
 
-    def passes(self, objective: str = "exact", draws: int | None = None) -> tuple[int, int]:
+    def own_passes(self, objective: str, draws: int | None) -> tuple[int, int]:
         if objective != "exact":
-            return super().passes(objective, draws)
+            return super().own_passes(objective, draws)
         n, one, score = draws or self.copies, self.base.passes(), self.base.score_passes()
         return n * score[0] + one[0], n * score[1] + one[1]
 
@@ -218,7 +224,7 @@ class MAD(Smoothed):
     """-D, D = mean_i |s_i - m|: the mean (not median) absolute deviation, as the ROSS code computes it."""
 
     name = "mad"
-    reference = "ROSS 2026"
+    reference = PAPER
 
     def combine(self, s: Tensor) -> Tensor:
         return -deviation(s, s.median(0).values)
@@ -228,7 +234,7 @@ class COV(Smoothed):
     """-D / (m + 1e-12), with the median's sign as published: for scores below 0 it points the other way."""
 
     name = "cov"
-    reference = "ROSS 2026"
+    reference = PAPER
 
     def combine(self, s: Tensor) -> Tensor:
         m = s.median(0).values

@@ -6,16 +6,45 @@ ross = detectors.create("ross", net, base="gen", sigma=bench.sigma).fit(bench.id
 print(roodbench.evaluate(ross, bench, attack="both"))
 """
 
-from .config import RunConfig
-from .data import Benchmark, load_benchmark
-from .evaluate import EvaluationError
-from .models import Classifier, load_model
-from .prepare import prepare
-from .result import Result, Row
-from .run import evaluate, run
-from .store import Store
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .lazy import exporter
+
+if TYPE_CHECKING:
+    from . import certify, metrics
+    from .api import evaluate, run
+    from .data import Benchmark, load_benchmark
+    from .engine.errors import EvaluationError
+    from .machine.prepare import prepare
+    from .models import Classifier, load_model
+    from .record.result import Result
+    from .record.row import Row
+    from .setup.config import RunConfig
+    from .store.cells import Store
 
 __version__ = "0.1.0"
+
+PUBLIC = {
+    "Benchmark": "data",
+    "Classifier": "models",
+    "EvaluationError": "engine.errors",
+    "Result": "record.result",
+    "Row": "record.row",
+    "RunConfig": "setup.config",
+    "Store": "store.cells",
+    "certify": "certify",
+    "cli": "cli",
+    "evaluate": "api",
+    "load_benchmark": "data",
+    "load_model": "models",
+    "metrics": "metrics",
+    "prepare": "machine.prepare",
+    "run": "api",
+}
+"""The module of every public name: the command line's help needs no torch."""
+__getattr__ = exporter(__name__, PUBLIC)
 
 __all__ = [
     "Benchmark",
@@ -25,9 +54,15 @@ __all__ = [
     "Row",
     "RunConfig",
     "Store",
+    "certify",
     "evaluate",
     "load_benchmark",
     "load_model",
+    "metrics",
     "prepare",
     "run",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC})

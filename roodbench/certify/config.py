@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from detectors import unknown
-
-from ..config import RunConfig
-from .bounds import largest_radius, samples_needed
+from ..setup.config import RunConfig, one_of, refuse
 
 CERTIFIABLE = ("median", "ross", "ross-q")
 LEAST = 8
@@ -19,6 +16,8 @@ MOST = 10**8
 """Samples of an image that anybody may draw."""
 SHARES = {"median": 1, "ross": 2, "ross-q": 3}
 """How many quantile statements share alpha."""
+IGNORED = ("search", "method", "objective", "eps", "threat", "quantize", "protocol", "space", "precision")
+"""Settings of a run that no certification honours: each is refused."""
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {"ross": {"eta": 1e-3, "floored": True}}
 """Hyper-parameters in the form that can be certified, over the published ones."""
 
@@ -35,8 +34,9 @@ class CertifyConfig:
 
     def __post_init__(self) -> None:
         for name in self.run.detector:
-            if name not in CERTIFIABLE:
-                raise ValueError(f"{unknown('certifiable detector', name, CERTIFIABLE)}: others have no certificate")
+            one_of("certifiable detector", name, CERTIFIABLE)
+        refuse(self.run, IGNORED, "certify")
+        one_of("attack", self.run.attack, ("none", "both"))
         if not (self.sigma > 0 and math.isfinite(self.sigma)):
             raise ValueError(f"sigma {self.sigma:g}: expected a number above 0")
         if not 0 < self.alpha < 1:
@@ -69,6 +69,8 @@ class CertifyConfig:
 
     def check_reach(self, radii: Mapping[float, float], images: int) -> list[str]:
         """A line for every detector and radius that N samples cannot certify; ValueError where they certify none."""
+        from ..metrics.bounds import largest_radius
+
         lines = []
         for name in self.run.detector:
             alpha = self.alpha / images / SHARES[name]
@@ -88,6 +90,8 @@ class CertifyConfig:
 
 def feasible(r: float, alpha: float) -> float:
     """The fewest samples that can bound a median at r sigma; infinite where that is more than anybody draws."""
+    from ..metrics.bounds import samples_needed
+
     if r > 8:
         return math.inf
     least = samples_needed(r, alpha)

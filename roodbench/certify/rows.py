@@ -11,13 +11,13 @@ from scipy.stats import t
 from detectors import ROSS, ROSSQ
 
 from .. import metrics
-from ..parts import label_of
-from .bounds import Bounds, largest_radius, rank
+from ..metrics.bounds import Bounds, largest_radius, rank
+from ..metrics.deployed import deployed_auroc
+from ..metrics.gauroc import counted, gauroc, gfpr95
+from .certifier import Certifier
 from .config import SHARES, needed
-from .deployed import deployed_auroc
-from .gauroc import counted, gauroc, gfpr95
-from .population import Certifier, Scored, gain_of
-from .result import CertifiedRow
+from .population import Scored, gain_of
+from .row import CertifiedRow
 
 ALARM = 1e-3
 """Probability that the noise of the draws alone breaks the sandwich of a detector."""
@@ -60,9 +60,9 @@ def row_of(
     return CertifiedRow(
         detector=detector.name,
         base=detector.base.name,
-        params={**detector.base.hyperparameters(), **detector.hyperparameters()},
+        params={k: v for d in reversed(detector.chain) for k, v in d.hyperparameters().items()},
         benchmark=certifier.bench.name,
-        model=getattr(detector.base.net, "name", None),
+        model=getattr(detector.network, "name", None),
         ood=other.images.name,
         group=certifier.bench.groups[other.images.name],
         condition=condition,
@@ -137,7 +137,7 @@ def violations_of(certifier: Certifier, found: Mapping[str, Scored], rows: Seque
     certified <= attacked holds for one detector; either a bound or an attack has a bug otherwise. (attacked <= clean
     holds by construction: the clean image is a candidate.)
     """
-    label, lines = label_of(certifier.detector), []
+    label, lines = certifier.detector.label, []
     for name, clean in found.items():
         for radius, moved in clean.attacked.items():
             claim, seen = certifier.bounds(clean, radius), certifier.bounds(moved, 0.0)

@@ -8,62 +8,62 @@ from torch import Tensor
 
 from detectors import Median, Smoothed
 
-from ..attacker import EvaluationError
-from ..attacker import stream as stream_of
 from ..data import SHARD, ImageSet
-from ..evaluate import Evaluator, hash_of
-from ..parts import label_of
+from ..engine.errors import EvaluationError
+from ..engine.worker import Worker, joined
+from ..store.cells import Cell
+from ..store.identity import code_version, tensor_hash
 
 BLOCK = 1000
 """Draws whose noise comes from one generator, and which are kept in one cell: more samples later only add blocks."""
 
 
 def noisy_scores(
-    sampler: Evaluator, images: ImageSet, samples: int, *, moved: Tensor | None = None, stream: str = "certify"
+    worker: Worker, images: ImageSet, samples: int, *, attacked: Tensor | None = None, stream: str = "certify"
 ) -> np.ndarray:
     """Scores (n, N), float32, of N noisy copies of every image; nothing is clipped between draw and score.
 
-    `sampler` evaluates a `Median` for its noise and its base. `moved` (n, C, H, W) are scored instead of the images,
-    under the same noise.
+    The worker's detector is a `Median`, for its noise and its base. `attacked` (n, C, H, W) are scored instead of the
+    images, under the same noise.
     """
-    detector = sampler.detector
-    assert isinstance(detector, Smoothed)
     found = np.empty((len(images), samples), dtype=np.float32)
-    label = f"{label_of(detector.base)}, {images.name}, noisy copies{'' if moved is None else ' under attack'}"
-    with sampler.progress(label, len(images) * samples) as advance:
-        for shard, clean in images.shards():
-            rows = slice(shard * SHARD, shard * SHARD + len(clean))
-            x = (clean if moved is None else moved[rows]).to(sampler.device)
-            for start in range(0, samples, BLOCK):
-                count = min(BLOCK, samples - start)
-                found[rows, start : start + count] = block(sampler, images, shard, x, start // BLOCK, count, stream)
-                advance(count * len(x))
+    label = f"{worker.detector.label}, {images.name}, noisy copies{'' if attacked is None else ' under attack'}"
+    with worker.progress(label, len(images) * samples) as advance:
+        for number, start in enumerate(range(0, samples, BLOCK)):
+            count = min(BLOCK, samples - start)
+            found[:, start : start + count] = block(worker, images, number, count, attacked, stream)
+            advance(count * len(images))
     return found
 
 
 def block(
-    sampler: Evaluator, images: ImageSet, shard: int, x: Tensor, number: int, count: int, stream: str
+    worker: Worker, images: ImageSet, number: int, count: int, attacked: Tensor | None, stream: str
 ) -> np.ndarray:
-    """Scores (B, count) of one block of draws of one shard, from the store where they were drawn before."""
-    detector = sampler.detector
+    """Scores (n, count) of one block of draws."""
+    detector = worker.detector
     assert isinstance(detector, Smoothed)
 
     @torch.no_grad()
-    def draw() -> Tensor:
-        generator = stream_of(sampler.seed, f"{stream}/{number}", images.name, shard, sampler.device)
-        return detector.matrix(x, generator=generator, n=count).T.cpu()
+    def draw(shard: int, x: Tensor) -> Cell:
+        if attacked is not None:
+            x = attacked[SHARD * shard : SHARD * shard + len(x)].to(x.device)
+        generator = worker.stream(f"{stream}/{number}", images.name, shard)
+        scores = detector.matrix(x, generator=generator, n=count).float().cpu()
+        if not scores.isfinite().all():
+            place, index = scores.isfinite().logical_not().nonzero()[0].tolist()
+            where = f"{images.name}, index {SHARD * shard + index} ({images.names[SHARD * shard + index]})"
+            raise EvaluationError(f"{detector.label}: score {scores[place, index]} is not finite on {where}")
+        return {"scores": scores}, {}
 
-    what = {"condition": "noisy", "stream": stream, "block": number, "count": count, "shard": shard, "x": hash_of(x)}
-    tensors, _ = sampler.cell(images, what, lambda: ({"scores": sampler.guarded(images, shard, draw)}, {}))
-    scores = tensors["scores"].float().numpy()
-    bad = np.argwhere(~np.isfinite(scores))
-    if len(bad):
-        index = SHARD * shard + int(bad[0, 0])
-        value = scores[tuple(bad[0])]
-        raise EvaluationError(
-            f"{label_of(detector)}: score {value} is not finite on {images.name}, index {index} ({images.names[index]})"
-        )
-    return scores
+    what = {
+        "condition": "noisy",
+        "stream": stream,
+        "block": number,
+        "count": count,
+        "attacked": None if attacked is None else tensor_hash(attacked),
+        "sampling": code_version("roodbench/certify/sampling.py"),
+    }
+    return joined(worker.map(images, what, "", draw))["scores"].T.numpy()
 
 
 def sampler_of(detector: Smoothed) -> Median:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .benchmark import Benchmark, ImageSet, Split, SplitGuard, subset
+from .benchmark import Benchmark
+from .images import ImageSet, Split, SplitGuard, subset
 
 ID_CLASSES = 6
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .benchmark import Benchmark, ImageSet, Split, SplitGuard, subset
+from .benchmark import Benchmark
+from .images import ImageSet, Split, SplitGuard, subset
 
 NEAR = {"cifar10": ("cifar100", "tin")}
 """OpenOOD's near-OOD sets; every other set is far."""

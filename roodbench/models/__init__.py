@@ -1,52 +1,6 @@
 """Networks: a classifier that normalises inside, is frozen and in eval mode, and shows its features and last layer."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
-import torch
-
-from detectors import unknown
-
 from .classifier import Classifier
-from .digits import RECIPES, digits_cnn
-from .resnet import AT_RESNETS, RESNETS, ATResNet, ResNet, ResNet18
-from .weights import load_weights
+from .load import CIFAR10, IMAGENET, MODELS, OPENOOD, load_model
 
-MODELS = {
-    "digits-cnn": "small CNN on digits 0-5, trained on first use",
-    "digits-cnn-at": "digits-cnn trained adversarially (linf 0.125), on first use",
-    **{name: f"CIFAR-10 ResNet-{depth}, option-A shortcuts" for name, depth in RESNETS.items()},
-    "openood-resnet18": "OpenOOD's CIFAR-10 ResNet-18 for 32x32 images",
-    **{name: f"CIFAR-10 ResNet of {blocks} blocks, adversarially trained" for name, blocks in AT_RESNETS.items()},
-}
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
-OPENOOD = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
-"""Mean and standard deviation per channel that the published weights were trained with."""
-
-__all__ = ["MODELS", "Classifier", "load_model"]
-
-
-def load_model(name: str, *, checkpoint: str | Path | None = None, device: str | torch.device = "cpu") -> Classifier:
-    """The network `name` with the weights in `checkpoint` (safetensors, or a .th / .pt state dict), frozen.
-
-    `digits-cnn` and `digits-cnn-at` need no checkpoint: they are trained on first use and cached. Raises ValueError for
-    an unknown name, a missing checkpoint, and one that does not fit (naming the keys and shapes that differ).
-    """
-    if name not in MODELS:
-        raise ValueError(unknown("model", name, MODELS))
-    if name in RECIPES:
-        if checkpoint is not None:
-            raise ValueError(f"model {name} trains its own weights: leave out --checkpoint")
-        return digits_cnn(name).to(device)
-    if checkpoint is None:
-        raise ValueError(f"model {name} needs weights: give --checkpoint FILE (.safetensors, .th or .pt)")
-    backbone: ResNet | ATResNet | ResNet18
-    if name in RESNETS:
-        backbone, (mean, std) = ResNet(RESNETS[name]), IMAGENET
-    else:
-        backbone, (mean, std) = (ATResNet(AT_RESNETS[name]), CIFAR10) if name in AT_RESNETS else (ResNet18(), OPENOOD)
-    load_weights(backbone, Path(checkpoint), name)
-    return Classifier(backbone, mean, std, name=name).to(device)
+__all__ = ["CIFAR10", "IMAGENET", "MODELS", "OPENOOD", "Classifier", "load_model"]

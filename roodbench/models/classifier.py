@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -10,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from detectors import Outputs
+
+from ..store.identity import state_hash
 
 
 class Backbone(Protocol):
@@ -63,8 +64,4 @@ class Classifier(nn.Module):
 
     def fingerprint(self) -> str:
         """A hash of the architecture's name, the weights, the normalisation and the compiled batch sizes."""
-        digest = hashlib.sha256(self.name.encode() + repr(getattr(self.backbone, "sizes", ())).encode())
-        for key, value in sorted(self.state_dict().items()):
-            digest.update(key.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return state_hash(self, self.name, repr(getattr(self.backbone, "sizes", ())))

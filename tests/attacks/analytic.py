@@ -1,5 +1,7 @@
 """Detectors whose optimum is known."""
 
+import hashlib
+
 import numpy as np
 import torch
 from scipy.optimize import brentq
@@ -11,6 +13,11 @@ SHAPE = (5, 3, 6, 6)
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def streams(name):
+    """An attack's streams of randomness, by name."""
+    return torch.Generator().manual_seed(int(hashlib.sha256(name.encode()).hexdigest()[:12], 16))
 
 
 class Linear(Detector):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attacks import ThreatModel, copies, cosine
+from attacks import ThreatModel, cosine, draws_needed
 from detectors import Detector
 from tests.attacks.analytic import Noisy, generator
 
@@ -34,14 +34,14 @@ def test_cosine_is_the_predicted_one(x, sigma, n):
 
 @pytest.mark.parametrize(("sigma", "n"), [(0.5, 25), (4.3, 50), (6.0, 100), (9.0, 200), (50.0, 200)])
 def test_copies_double_until_the_cosine_is_a_half(x, sigma, n):
-    found, reached = copies(NoisyGradient(sigma), x, ThreatModel(0.01), objective="exact", generator=generator())
+    found, reached = draws_needed(NoisyGradient(sigma), x, ThreatModel(0.01), objective="exact", generator=generator())
     assert found == n
     assert (reached >= 0.5) == (sigma < 50)
 
 
 def test_noise_that_leaves_the_gradient_alone_needs_few_copies(x):
     w = torch.ones(3, 20, 20)
-    found = copies(Noisy(w, 9.0), x, ThreatModel(0.1), objective="exact", generator=generator())
+    found = draws_needed(Noisy(w, 9.0), x, ThreatModel(0.1), objective="exact", generator=generator())
     assert found == (25, pytest.approx(1))
 
 

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from attacks import Strength, ThreatModel, TwoLogits, suite
+from attacks import AttackPlan, Strength, ThreatModel, TwoLogits, suite
 from attacks.external import attack_class, external
-from tests.attacks.analytic import Linear, Noisy, generator, linear_optimum
-from tests.attacks.test_suite import streams
+from tests.attacks.analytic import Linear, Noisy, generator, linear_optimum, streams
 
 
 @pytest.fixture
@@ -104,9 +103,8 @@ def test_a_peer_attacks_a_linear_score(x, w, method, norm, sign):
 @pytest.mark.filterwarnings("ignore")
 def test_the_suite_runs_a_peer_and_keeps_clean_where_it_does_not_help(x, w):
     pytest.importorskip("torchattacks")
-    found = suite(
-        Linear(w), x, ThreatModel(0.1), sign=-1, streams=streams, method="torchattacks:PGD", strength=Strength(5, 1, 1)
-    )
+    plan = AttackPlan(ThreatModel(0.1), "torchattacks:PGD", strength=Strength(5, 1, 1))
+    found = suite(Linear(w), x, plan, "min", streams=streams)
     assert found.components == ("clean", "torchattacks:PGD")
     assert (found.scores < Linear(w)(x)).all()
     assert found.passes[1] == 5

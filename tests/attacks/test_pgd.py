@@ -142,7 +142,7 @@ def test_bad_settings_are_refused(x, w):
 
 def test_noise_search_improves_and_stays_below_pgd(x, w):
     threat = ThreatModel(0.05)
-    found = noise(Linear(w), x, threat, sign=1, n=50, generator=generator())
+    found = noise(Linear(w), x, threat, sign=1, queries=50, generator=generator())
     assert (found.values > Linear(w)(x)).all()
     assert (found.values < pgd(Linear(w), x, threat, sign=1, generator=generator()).values).all()
     torch.testing.assert_close(Linear(w)(found.images), found.values)

@@ -1,20 +1,38 @@
 """The suite: worst case over objectives, selection on noise of its own, honest accounting."""
 
-import hashlib
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from scipy.stats import percentileofscore
 
-from attacks import STRENGTHS, Strength, Suite, ThreatModel, Trace, components_of, cost, pgd, rank, select, suite
+from attacks import (
+    STRENGTHS,
+    AttackPlan,
+    Component,
+    Strength,
+    Suite,
+    ThreatModel,
+    Trace,
+    components_of,
+    cost,
+    pgd,
+    rank,
+    select,
+    suite,
+)
 from detectors import Detector
 from detectors.detector import autograd
-from tests.attacks.analytic import Linear, Noisy
+from tests.attacks.analytic import Linear, Noisy, streams
+
+PLAN = AttackPlan(ThreatModel(0.1))
+DIRECTION = {-1: "min", 1: "max"}
 
 
-def streams(name):
-    return torch.Generator().manual_seed(int(hashlib.sha256(name.encode()).hexdigest()[:12], 16))
+def names_of(detector, **settings):
+    """The components' names."""
+    return tuple(c.name for c in components_of(detector, AttackPlan(ThreatModel(0.1), **settings)))
 
 
 class TwoFaced(Linear):
@@ -40,7 +58,7 @@ def w():
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_the_suite_is_the_worst_case_over_objectives(x, w, sign):
     threat, detector = ThreatModel(0.1), TwoFaced(w)
-    found = suite(detector, x, threat, sign=sign, streams=streams)
+    found = suite(detector, x, AttackPlan(threat), DIRECTION[sign], streams=streams)
     assert found.components == ("clean", "pgd:bad", "pgd:good")
     assert (found.winner == 2).all()
     alone = pgd(detector, x, threat, sign=sign, objective="good", generator=streams("attack/pgd:good"))
@@ -57,18 +75,18 @@ def test_refine_starts_from_the_best_so_far(x, w, setting):
             return autograd(lambda x: Linear.forward(self, x), x)
 
     x = (255 * x).round() / 255
-    settings = {
-        "plain": {},
-        "restarts": {"strength": Strength(5, 2, 8)},
-        "eight bits": {"eight_bits": True},
-        "decided": {"reference": Linear(w)(x).median()[None]},
-    }[setting]
-    before = suite(Watching(w), x, threat, sign=1, streams=streams, components=["pgd:exact", "apgd:exact"], **settings)
-    found = suite(Watching(w), x, threat, sign=1, streams=streams, **settings)
+    plan = {
+        "restarts": AttackPlan(threat, strength=Strength(5, 2, 8)),
+        "eight bits": AttackPlan(replace(threat, quantize=True)),
+    }.get(setting, AttackPlan(threat))
+    settings = {"reference": Linear(w)(x).median()[None]} if setting == "decided" else {}
+    first = [Component("pgd", "exact"), Component("apgd", "exact")]
+    before = suite(Watching(w), x, plan, "max", streams=streams, components=first, **settings)
+    found = suite(Watching(w), x, plan, "max", streams=streams, **settings)
     assert found.components == ("clean", "pgd:exact", "apgd:exact", "refine:exact")
     alive = before.scores <= settings.get("reference", torch.tensor([torch.inf]))
     assert alive.all() == (setting != "decided")
-    looks = settings.get("strength", STRENGTHS["quick"]).steps + 1
+    looks = plan.strength.steps + 1
     torch.testing.assert_close(seen[-looks], before.images[alive])
     assert (found.scores >= before.scores).all()
     assert len(found.traces["refine:exact"].values) == looks
@@ -86,22 +104,21 @@ def test_the_components_of_the_suite(w, strength, expected):
         objectives = ("exact", "a", "base")
 
     detector = Three(w)
-    assert components_of(detector, "suite", None, STRENGTHS[strength]) == tuple(expected.split())
+    assert names_of(detector, strength=STRENGTHS[strength]) == tuple(expected.split())
     detector.randomized = True
     without = tuple(name for name in expected.split() if name != "refine:exact")
-    assert components_of(detector, "suite", None, STRENGTHS[strength]) == without
-    assert components_of(detector, "suite", "a", STRENGTHS["quick"]) == ("pgd:a",)
+    assert names_of(detector, strength=STRENGTHS[strength]) == without
+    assert names_of(detector, objective="a") == ("pgd:a",)
 
 
 def test_a_single_objective_without_noise_is_attacked_twice(w):
     """One run from one random start would be all that there is."""
-    alone = components_of(Linear(w), "suite", None, STRENGTHS["quick"])
-    assert alone == ("pgd:exact", "apgd:exact", "refine:exact")
-    assert components_of(Noisy(w, 0.1), "suite", None, STRENGTHS["quick"]) == ("pgd:exact",)
+    assert names_of(Linear(w)) == ("pgd:exact", "apgd:exact", "refine:exact")
+    assert names_of(Noisy(w, 0.1)) == ("pgd:exact",)
 
 
 def test_clean_wins_where_no_attack_helps(x, w):
-    found = suite(TwoFaced(w), x, ThreatModel(0.1), sign=1, streams=streams, objective="bad")
+    found = suite(TwoFaced(w), x, replace(PLAN, objective="bad"), "max", streams=streams)
     assert (found.winner == 0).all()
     assert torch.equal(found.images, x)
 
@@ -118,20 +135,20 @@ def test_passes_add_up(x, w):
             calls[1] += 1
             return super().value_and_grad(x, **settings)
 
-    found = suite(Counting(w), x, ThreatModel(0.1), sign=1, streams=streams, strength=Strength(4, 2, 8))
+    plan = replace(PLAN, strength=Strength(4, 2, 8))
+    found = suite(Counting(w), x, plan, "max", streams=streams)
     assert calls[1] == found.passes[1] == 2 * 2 * 5  # objectives, restarts, steps and the last look
     assert calls[0] == found.passes[0] == calls[1] + 3  # every value_and_grad is a forward, plus three selections
-    assert cost(Counting(w), "suite", None, Strength(4, 2, 8)) == found.passes
+    assert cost(Counting(w), plan) == found.passes
 
 
 @pytest.mark.parametrize("method", ["suite", "pgd", "noise", "transfer"])
 @pytest.mark.parametrize("noisy", [True, False])
 def test_the_cost_is_known_beforehand(x, w, method, noisy):
     detector, strength = (Noisy(w, 0.1) if noisy else Linear(w)), Strength(3, 2, 5)
-    for tries in (1, 12):
-        settings = {"method": method, "strength": strength, "tries": tries}
-        found = suite(detector, x, ThreatModel(0.1), sign=1, streams=streams, **settings)
-        assert cost(detector, method, None, strength, tries=tries) == found.passes
+    for noise in ("fresh", "resubmit:12"):
+        plan = AttackPlan(ThreatModel(0.1, noise=noise), method, strength=strength)
+        assert cost(detector, plan) == suite(detector, x, plan, "max", streams=streams).passes
 
 
 @pytest.mark.parametrize("kind", ["deterministic", "randomised"])
@@ -150,11 +167,11 @@ def test_decided_images_are_left_alone(x, w, kind):
             seen.append((objective, len(x)))
             return super().value_and_grad(x, objective=objective)
 
-    threat, detector = ThreatModel(0.1), Watching(w)
-    reach = suite(detector, x, threat, sign=1, streams=streams, objective="good").images
+    detector = Watching(w)
+    reach = suite(detector, x, replace(PLAN, objective="good"), "max", streams=streams).images
     after = Linear(w)(reach).sort().values
     seen.clear()
-    found = suite(detector, x, threat, sign=1, streams=streams, reference=torch.stack([after[0] - 99, after[3] - 1e-4]))
+    found = suite(detector, x, PLAN, "max", streams=streams, reference=torch.stack([after[0] - 99, after[3] - 1e-4]))
     assert {n for name, n in seen if name == "good"} == {6}
     assert {n for name, n in seen if name == "bad"} == {3}
     assert torch.equal(found.images, reach)
@@ -165,7 +182,7 @@ def test_decided_images_are_left_alone(x, w, kind):
     assert found.passes[0] == pytest.approx((looks * (6 + 3) * passes + scored) / 6)
     if kind == "deterministic":
         torch.testing.assert_close(found.scores, Linear(w)(reach))
-    everyone = suite(detector, x, threat, sign=1, streams=streams, reference=after[:1] - 1)
+    everyone = suite(detector, x, PLAN, "max", streams=streams, reference=after[:1] - 1)
     assert everyone.components == ("clean", "pgd:good", "pgd:bad")
     assert everyone.traces["pgd:bad"].values.shape == (0, 6)
 
@@ -233,7 +250,7 @@ def test_an_image_that_is_decided_has_stopped_moving(x, w):
     runs = {"pgd:exact": torch.zeros(21, 2), "refine:exact": values}
     traces = {name: Trace(v, 1.0, torch.zeros(2)) for name, v in runs.items()}
     found = Suite(x[:2], torch.zeros(2), ("clean", *runs), traces, (0, 0), torch.zeros(2))
-    torch.testing.assert_close(found.moved(1), torch.tensor([0.5, 0.0]))
+    torch.testing.assert_close(found.late_gain(1), torch.tensor([0.5, 0.0]))
 
 
 def test_streams_of_attack_selection_and_nothing_else(x, w):
@@ -243,7 +260,7 @@ def test_streams_of_attack_selection_and_nothing_else(x, w):
         asked.append(name)
         return streams(name)
 
-    suite(Noisy(w, 0.1), x, ThreatModel(0.1), sign=1, streams=watched, reference=torch.zeros(5))
+    suite(Noisy(w, 0.1), x, PLAN, "max", streams=watched, reference=torch.zeros(5))
     assert set(asked) == {"attack/pgd:exact", "select"}
 
 
@@ -254,7 +271,7 @@ def test_transfer_is_pgd_on_base_chosen_by_the_base_score(x, w):
         def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
             return TwoFaced.value_and_grad(self, x, objective="bad" if objective == "base" else "good")
 
-    found = suite(Wrapped(w), x, ThreatModel(0.1), sign=1, streams=streams, method="transfer")
+    found = suite(Wrapped(w), x, replace(PLAN, method="transfer"), "max", streams=streams)
     alone = pgd(Wrapped(w), x, ThreatModel(0.1), sign=1, objective="base", generator=streams("attack/pgd:base"))
     assert found.components == ("pgd:base",)
     assert torch.equal(found.images, alone.images)
@@ -263,12 +280,12 @@ def test_transfer_is_pgd_on_base_chosen_by_the_base_score(x, w):
 
 def test_epsilon_0_reproduces_clean(x, w):
     for detector in (TwoFaced(w), Noisy(w, 0.1)):
-        assert torch.equal(suite(detector, x, ThreatModel(0.0), sign=1, streams=streams).images, x)
+        assert torch.equal(suite(detector, x, AttackPlan(ThreatModel(0.0)), "max", streams=streams).images, x)
 
 
 def test_unknown_method(x, w):
     with pytest.raises(ValueError, match="unknown attack method 'fgsm'"):
-        suite(Linear(w), x, ThreatModel(0.1), sign=1, streams=streams, method="fgsm")
+        suite(Linear(w), x, replace(PLAN, method="fgsm"), "max", streams=streams)
 
 
 def test_quick_is_20_steps_and_8_copies():

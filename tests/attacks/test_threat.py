@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from attacks import ThreatModel
-from attacks.threat import NonFiniteError, check_finite
+from attacks.seam import NonFiniteError, check_finite
 
 
 @settings(max_examples=40, deadline=None)

@@ -5,6 +5,10 @@ import torch
 import detectors
 from detectors import Outputs
 
+NAMES = ["fdbd", "mds", "rmds", "knn", "vim", "react", "ash", "scale", "odin", "gradnorm"]
+PARAMS = {"knn": {"neighbours": 5}, "vim": {"dim": 40}, "odin": {"temperature": 2.0, "step_size": 0.01}}
+"""Small enough for the networks of the tests."""
+
 
 class Table(torch.nn.Module):
     """A network whose features are its input, with a random last layer in float64."""

@@ -6,8 +6,7 @@ import torch
 import detectors
 from detectors import Outputs
 from tests.conftest import SmoothNet
-from tests.detectors.table import batches, smooth_fit
-from tests.detectors.test_features import NAMES, PARAMS
+from tests.detectors.table import NAMES, PARAMS, batches, smooth_fit
 
 
 def test_fits_that_cannot_work_say_why(table, train):

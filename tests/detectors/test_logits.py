@@ -173,17 +173,3 @@ def test_temperature_fit_stops_where_openood_stops():
 def test_unfitted_temperature_is_an_error():
     with pytest.raises(ValueError, match="no temperature"):
         detectors.create("msp-t", Identity())(torch.zeros(1, 3))
-
-
-def test_unknown_names_get_the_nearest():
-    with pytest.raises(ValueError, match="did you mean 'ross'"):
-        detectors.create("rosss", Identity())
-    with pytest.raises(ValueError, match="did you mean 'gamma'"):
-        detectors.create("gen", Identity(), gama=1)
-    with pytest.raises(ValueError, match="unknown base score 'ross'"):
-        detectors.create("pro", Identity(), base="ross")
-
-
-def test_papers_symbols_are_understood():
-    ross = detectors.create("ross", Identity(), base="gen", **{"lambda": 0.05, "N": 7, "M": 3})
-    assert (ross.gain, ross.copies, ross.base.top) == (0.05, 7, 3)

@@ -116,8 +116,3 @@ def test_zero_gradients_stay_put():
     value, grad = pro.value_and_grad(torch.rand(2, 1, 2, 2))
     torch.testing.assert_close(value, torch.full((2,), 1 / 3))
     assert (grad == 0).all()
-
-
-def test_a_randomised_base_is_refused(smooth):
-    with pytest.raises(ValueError, match="deterministic base"):
-        detectors.PRO(detectors.create("median", smooth))

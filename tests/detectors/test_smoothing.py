@@ -107,7 +107,7 @@ def test_noise_does_not_depend_on_the_chunk_and_follows_the_seed(smooth, smooth_
 def test_noise_is_gaussian_of_the_given_size(smooth):
     detector = make("median", smooth, sigma=0.3)
     x = torch.full((4, 2, 4, 4), 0.5, dtype=torch.double)
-    noise = torch.cat(list(detector.copies_of(x, 500, generator()))) - x
+    noise = torch.cat(list(detector.noisy(x, 500, generator()))) - x
     assert noise.std().item() == pytest.approx(0.3, rel=0.01)
     assert noise.abs().max() > 1.0  # never clipped to the pixel range
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from roodbench.attacker import Attacker
+from roodbench.config import RunConfig, plan_of
 
 import detectors
 import roodbench
-from roodbench.attacker import Attacker
-from roodbench.config import RunConfig, plan_of
 from roodbench.data import ImageSet
 from roodbench.data.openood import entries_of, load_images
 from roodbench.metrics import auroc

@@ -4,18 +4,18 @@ import json
 
 import pytest
 import torch
+from roodbench.attacker import AttackPlan
+from roodbench.checks import CHECKS, indicators_of
+from roodbench.config import DETECTORS
+from roodbench.evaluate import Evaluator
+from roodbench.run import SMOOTHED
 
 import detectors
 import roodbench
 from attacks import Strength, ThreatModel
 from detectors import Detector
 from detectors.detector import autograd
-from roodbench.attacker import AttackPlan
-from roodbench.checks import CHECKS, indicators_of
 from roodbench.cli import main
-from roodbench.config import DETECTORS
-from roodbench.evaluate import Evaluator
-from roodbench.run import SMOOTHED
 
 QUICK = Strength(steps=20, restarts=1, draws=8)
 

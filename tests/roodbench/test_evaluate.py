@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from roodbench.evaluate import AttackPlan, Evaluator, stream
 
 import attacks
 import detectors
 import roodbench
 from roodbench import metrics
-from roodbench.evaluate import AttackPlan, Evaluator, stream
 
 
 def small(limit=20, ood=("unseen-digits",)):

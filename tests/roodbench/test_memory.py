@@ -5,13 +5,13 @@ import sys
 
 import pytest
 import torch
+from roodbench.memory import fitting_batch, halve, saved_bytes, within_memory
 from torch import nn
 
 import detectors
 import roodbench
 from detectors import Detector, Outputs
 from roodbench import memory
-from roodbench.memory import fitting_batch, halve, saved_bytes, within_memory
 from roodbench.models import Classifier
 
 

@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 import torch
+from roodbench.config import plan_of
+from roodbench.precision import has_bfloat16, precision_of
+from roodbench.prepare import HalfGradients, Prepared, operations, prepare
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,11 +15,8 @@ import attacks
 import detectors
 import roodbench
 from detectors import BASES
-from roodbench.config import plan_of
 from roodbench.models import Classifier
 from roodbench.models.resnet import ATResNet, ResNet
-from roodbench.precision import has_bfloat16, precision_of
-from roodbench.prepare import HalfGradients, Prepared, operations, prepare
 
 
 def generator(seed=0):

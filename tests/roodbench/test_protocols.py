@@ -2,8 +2,9 @@
 
 import json
 
-from roodbench import cli
 from roodbench.config import RunConfig
+
+from roodbench import cli
 
 
 def test_the_published_protocol(capsys, tmp_path):

@@ -4,11 +4,11 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from roodbench.attacker import Attacker
+from roodbench.evaluate import Evaluator
 
 import detectors
 import roodbench
-from roodbench.attacker import Attacker
-from roodbench.evaluate import Evaluator
 from tests.roodbench.test_evaluate import fitted, small
 
 

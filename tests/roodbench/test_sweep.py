@@ -3,13 +3,13 @@
 from itertools import pairwise
 
 import pytest
-
-import detectors
-import roodbench
 from roodbench.config import DETECTORS, plan_of
 from roodbench.evaluate import Evaluator
 from roodbench.run import SMOOTHED
 from roodbench.summary import strongest
+
+import detectors
+import roodbench
 
 EPS = (2 / 255, 8 / 255, 16 / 255, 1.0)
 

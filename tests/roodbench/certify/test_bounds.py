@@ -5,10 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.integrate import quad
-from scipy.special import ndtr, ndtri
-from scipy.stats import binom, norm
-
 from roodbench.certify.bounds import (
     Gain,
     cells,
@@ -24,6 +20,9 @@ from roodbench.certify.bounds import (
     ross_q_bounds,
     samples_needed,
 )
+from scipy.integrate import quad
+from scipy.special import ndtr, ndtri
+from scipy.stats import binom, norm
 
 MANY = 10**5
 NORMAL = ndtri((np.arange(MANY) + 0.5) / MANY)[None]

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.special import ndtr, ndtri
-from scipy.stats import binom
-
 from roodbench.certify.deployed import at_most, deployed_auroc
 from roodbench.certify.gauroc import counted, gauroc, gfpr95
+from scipy.special import ndtr, ndtri
+from scipy.stats import binom
 
 NORMAL = ndtri((np.arange(10**4) + 0.5) / 10**4)
 

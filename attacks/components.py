@@ -1,0 +1,261 @@
+"""One attack on one objective: how it runs, what it costs, what its trace shows. Another attack is another row here.
+
+`ALGORITHMS` holds this project's attacks; methods.py says which of them a method consists of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .apgd import apgd
+from .eot import LEAST
+from .external import external, is_external, is_search
+from .noise import noise
+from .pgd import pgd
+from .plan import AttackPlan
+from .seam import Detector, is_base, is_noisy
+from .square import square
+from .trace import Attacked, Trace
+from .two_logits import TwoLogits
+
+NOISE_DRAWS = 100
+"""Of the attack `noise`."""
+QUERIES = 500
+"""Of Square alone, where the strength names none."""
+MOMENTUM = 0.75
+"""For `refine`, and for gradients through noise, where each step then rests on the copies of the last few. There the
+last iterate is kept: the best of noisy values is mostly the luckiest. benchmarks/RESULTS.md has the figures."""
+Passes = tuple[float, float]
+"""Network passes (forward, backward) per image."""
+
+
+def of_pgd(plan: AttackPlan, noisy: bool) -> dict[str, Any]:
+    step, keep = plan.strength.step, plan.strength.keep
+    return {
+        "step_size": None if step is None else step * plan.threat.eps,
+        "momentum": MOMENTUM if noisy else 0.0,
+        "keep": keep or ("last" if noisy else "best"),
+    }
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A row of the table: a function of this package, and what the suite must know to call it and to count its passes.
+
+    One that follows a gradient takes `objective`, `steps`, `restarts`, `draws` and `clean`, and looks at its objective
+    once a step, and once more where it keeps its best iterate; any other takes `queries` and asks for that many scores.
+    """
+
+    about: str
+    attack: Callable[..., Attacked]
+    follows_gradient: bool = True
+    starts_at_random: bool = True
+    """False of one that starts from the best that the others found."""
+    settings: Callable[[AttackPlan, bool], dict[str, Any]] = lambda plan, noisy: {}
+    """Arguments beyond those, of a plan and an objective that is noisy or not."""
+
+
+ALGORITHMS = {
+    "pgd": Algorithm(
+        "projected gradient descent on one objective (default exact), best iterate, EOT by noisy copies",
+        pgd,
+        settings=of_pgd,
+    ),
+    "apgd": Algorithm("Auto-PGD: per-image step sizes that halve where progress stalls, and momentum", apgd),
+    "refine": Algorithm(
+        "the suite's last gradient attack: pgd with momentum from the best that the others found",
+        pgd,
+        starts_at_random=False,
+        settings=lambda plan, noisy: {"restarts": 1, "momentum": MOMENTUM},
+    ),
+    "square": Algorithm(
+        "random search by queries alone, no gradient",
+        square,
+        follows_gradient=False,
+        settings=lambda plan, noisy: {"queries": plan.strength.queries or QUERIES},
+    ),
+    "noise": Algorithm(
+        "the best of uniform draws in the ball",
+        noise,
+        follows_gradient=False,
+        settings=lambda plan, noisy: {"queries": NOISE_DRAWS},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Component:
+    """An algorithm on one objective; one that asks for scores alone has none."""
+
+    algorithm: str
+    objective: str = ""
+
+    @property
+    def name(self) -> str:
+        """`pgd:exact`, `square`."""
+        return f"{self.algorithm}:{self.objective}" if self.objective else self.algorithm
+
+    @property
+    def row(self) -> Algorithm:
+        return ALGORITHMS[self.algorithm]
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether it is another library's."""
+        return False
+
+    @property
+    def follows_gradient(self) -> bool:
+        return self.row.follows_gradient
+
+    @property
+    def starts_at_random(self) -> bool:
+        """Whether it follows a gradient from a random start, so that its trace shows what the gradient is there."""
+        return self.follows_gradient and self.row.starts_at_random
+
+    @property
+    def shows_score(self) -> bool:
+        """Whether its trace holds scores, not a surrogate's values."""
+        return self.objective == "exact" or not self.follows_gradient
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether it attacks the base score alone."""
+        return is_base(self.objective)
+
+    def is_noisy(self, detector: Detector) -> bool:
+        """Whether it follows a gradient that comes from noisy copies."""
+        return self.follows_gradient and is_noisy(detector, self.objective)
+
+    def draws(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> int | None:
+        """Noisy copies per gradient, `sized` by objective where the strength leaves them open; None without noise."""
+        if not self.is_noisy(detector):
+            return None
+        return sized.get(self.objective) or plan.strength.draws or LEAST
+
+    def runs(self, detector: Detector, plan: AttackPlan) -> int:
+        """Separate results: one per restart where only fresh noise can tell which is best."""
+        return plan.strength.restarts if self.is_noisy(detector) else 1
+
+    def arguments(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> dict[str, Any]:
+        """What the function takes besides images, threat, sign and randomness."""
+        noisy = self.is_noisy(detector)
+        own = self.row.settings(plan, noisy)
+        if not self.follows_gradient:
+            return own
+        return {
+            "objective": self.objective,
+            "steps": plan.strength.steps,
+            "restarts": 1 if noisy else plan.strength.restarts,
+            "draws": self.draws(detector, plan, sized),
+            "clean": plan.method == "transfer",  # elsewhere the selection compares with the clean image
+            **own,
+        }
+
+    def cost(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> Passes:
+        """Network passes (forward, backward) on one image."""
+        given = self.arguments(detector, plan, sized)
+        if not self.follows_gradient:
+            return times(1 + given["queries"], detector.score_passes())
+        best = given.get("keep", "best") == "best"
+        looks = given["restarts"] * (given["steps"] + best) + (given["clean"] and best)
+        return times(self.runs(detector, plan) * looks, detector.passes(self.objective, given["draws"]))
+
+    def run(self, detector: Detector, x: Tensor, plan: AttackPlan, job: Job) -> tuple[list[Attacked], Passes]:
+        """The results, and the passes per image that they took."""
+        given = self.arguments(detector, plan, job.sized)
+        if not self.row.starts_at_random:
+            given["start"] = job.best
+        found = [
+            self.row.attack(detector, x, plan.threat, sign=job.sign, generator=job.generator, **given)
+            for _ in range(self.runs(detector, plan))
+        ]
+        return found, self.cost(detector, plan, job.sized)
+
+
+@dataclass(frozen=True)
+class Peer(Component):
+    """Another library's attack `LIBRARY:NAME` on the two-logit view; its trace shows nothing."""
+
+    @property
+    def name(self) -> str:
+        return self.algorithm
+
+    @property
+    def is_peer(self) -> bool:
+        return True
+
+    @property
+    def follows_gradient(self) -> bool:
+        return not is_search(self.algorithm)
+
+    @property
+    def starts_at_random(self) -> bool:
+        return False
+
+    @property
+    def shows_score(self) -> bool:
+        return False
+
+    def runs(self, detector: Detector, plan: AttackPlan) -> int:
+        return 1
+
+    def cost(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> Passes:
+        """A guess: as many as pgd."""
+        looks = plan.strength.restarts * (plan.strength.steps + 1)
+        return times(looks, detector.passes(self.objective, self.draws(detector, plan, sized)))
+
+    def run(self, detector: Detector, x: Tensor, plan: AttackPlan, job: Job) -> tuple[list[Attacked], Passes]:
+        seed = int(torch.randint(2**31, (1,), generator=job.generator, device=job.generator.device))
+        view = TwoLogits(
+            detector,
+            *job.view,
+            objective=self.objective,
+            draws=self.draws(detector, plan, job.sized),
+            generator=job.generator,
+        ).to(x.device)
+        images = external(
+            view,
+            x,
+            plan.threat,
+            sign=job.sign,
+            method=self.algorithm,
+            steps=plan.strength.steps,
+            restarts=plan.strength.restarts,
+            queries=plan.strength.queries or QUERIES,
+            seed=seed,
+        )
+        forward, backward = view.spent
+        values = torch.zeros(len(x), device=x.device, dtype=x.dtype)
+        return [Attacked(images, values, Trace.empty(x))], (forward / len(x), backward / len(x))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a component needs to run besides the detector, the images and the plan."""
+
+    sign: int
+    generator: torch.Generator
+    best: Tensor
+    """The best images so far, like x."""
+    sized: Mapping[str, int] = field(default_factory=dict)
+    """Noisy copies per gradient, by objective."""
+    view: tuple[float, float] = (0.0, 1.0)
+    """Threshold and scale under which other libraries see the detector."""
+
+
+def times(n: float, passes: Passes) -> Passes:
+    return n * passes[0], n * passes[1]
+
+
+def component(name: str, objective: str | None = None) -> Component:
+    """The component of this name, as a record has it; `objective` is that of another library's attack."""
+    if is_external(name):
+        return Peer(name, objective or "exact")
+    algorithm, _, target = name.partition(":")
+    return Component(algorithm, target)

@@ -1,0 +1,73 @@
+"""What can be asked for by name, the components it consists of, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .components import ALGORITHMS, MOMENTUM, Component, Passes, component, times
+from .external import is_external, is_search
+from .plan import AttackPlan
+from .seam import Detector, is_base, is_noisy
+from .selection import selection_draws
+
+METHODS = {
+    "suite": "per image the worst of pgd (then apgd, square) over all its objectives, chosen on noise of its own",
+    **{name: row.about for name, row in ALGORITHMS.items() if row.starts_at_random},
+    "transfer": "pgd on the base score alone: the published evaluation",
+    "torchattacks:NAME": "an attack of torchattacks on the two-logit view of the detector",
+    "foolbox:NAME": "an attack of foolbox on it",
+    "autoattack:NAME": "APGD or Square of AutoAttack (pyautoattack) on it",
+}
+"""Every method with the line that help, `roodbench list` and docs/attacks.md show."""
+
+
+def check_method(method: str, objective: str | None = None) -> None:
+    """ValueError for a method that does not exist, or that takes no objective and is given one."""
+    if method not in METHODS and not is_external(method):
+        raise ValueError(f"unknown attack method {method!r}: expected one of {', '.join(METHODS)}")
+    if objective is not None and (method in ("square", "noise", "transfer") or is_search(method)):
+        raise ValueError(f"method {method} takes no objective: leave out {objective!r}")
+
+
+def components_of(detector: Detector, plan: AttackPlan) -> tuple[Component, ...]:
+    """The attacks that a plan's method consists of, in the order in which they run.
+
+    The suite: pgd on every objective, the cheap base score first; apgd, always where else a single run without noise
+    would be all; `refine`, where the score has no noise; square.
+    """
+    method, objective, strength = plan.method, plan.objective, plan.strength
+    check_method(method, objective)
+    if method not in ("suite", "transfer"):
+        named = is_external(method) or not ALGORITHMS[method].follows_gradient
+        return (component(method, objective) if named else Component(method, objective or "exact"),)
+    if method == "transfer":
+        return (Component("pgd", "base" if "base" in detector.objectives else "exact"),)
+    targets = sorted(detector.objectives, key=lambda name: not is_base(name)) if objective is None else [objective]
+    found = [Component("pgd", target) for target in targets]
+    alone = objective is None and len(targets) == 1 and not is_noisy(detector, targets[0])
+    if strength.apgd or alone:
+        found += [Component("apgd", target) for target in targets]
+    if objective is None:
+        found += [Component("refine", "exact")] if "exact" in targets and not detector.randomized else []
+        found += [Component("square")] if strength.queries else []
+    return tuple(found)
+
+
+def rests_on(draws: int, plan: AttackPlan) -> int:
+    """The copies whose halves must agree: where momentum averages over steps, as many as a later step rests on."""
+    if plan.strength.draws is None or plan.method == "apgd" or is_external(plan.method):
+        return draws
+    return round(draws * (1 + MOMENTUM) / (1 - MOMENTUM))
+
+
+def cost(detector: Detector, plan: AttackPlan, sized: Mapping[str, int] | None = None) -> Passes:
+    """Network passes (forward, backward) that `suite` spends on an image that is never decided.
+
+    `sized` are noisy copies per gradient by objective. Of another library's attack, a guess: as many as pgd.
+    """
+    components = components_of(detector, plan)
+    spent = [c.cost(detector, plan, sized or {}) for c in components]
+    if plan.method != "transfer":
+        offers = 1 + sum(c.runs(detector, plan) for c in components)
+        spent.append(times(offers * selection_draws(detector, plan.threat.tries), detector.score_passes()))
+    return sum(forward for forward, _ in spent), sum(backward for _, backward in spent)

@@ -1,0 +1,99 @@
+"""What an attack leaves behind, and the recorder that keeps it so that the loops read like their papers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .seam import Detector, check_visited, finite
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """The result of one attack on a batch: images like x, their objective (B,), and what happened on the way."""
+
+    images: Tensor
+    values: Tensor
+    trace: Trace
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The objective of every visited iterate, the sum of step sizes, and the images whose start had no gradient."""
+
+    values: Tensor
+    """(restarts * (steps + 1), B); (restarts * steps, B) where the last iterate is kept, which nobody looks at."""
+    travel: float
+    zero_gradient: Tensor
+    """(B,): whether the gradient at the first start is exactly zero; NaN where a suite did not run it."""
+
+    @classmethod
+    def empty(cls, x: Tensor) -> Trace:
+        """Of an attack that looked at nothing, on images x (B, ...)."""
+        return cls(torch.empty(0, len(x), device=x.device), 0.0, torch.full((len(x),), torch.nan, device=x.device))
+
+    @classmethod
+    def of_queries(cls, values: list[Tensor]) -> Trace:
+        """Of an attack that asked for scores (B,) and no gradient."""
+        return cls(torch.stack(values), 0.0, torch.zeros_like(values[0], dtype=torch.bool))
+
+    def spread(self, index: Tensor, size: int) -> Trace:
+        """The trace of a subset of a batch as one of the batch: NaN for the others."""
+        values = self.values.new_full((len(self.values), size), torch.nan)
+        values[:, index] = self.values
+        zero_gradient = torch.full((size,), torch.nan, device=values.device)
+        zero_gradient[index] = self.zero_gradient.float()
+        return Trace(values, self.travel, zero_gradient)
+
+
+class Recorder:
+    """Called with images, gives the detector's objective and gradient there and remembers what a `Trace` shows.
+
+    Finiteness is checked once, by `trace`: a GPU need not wait in every step.
+    """
+
+    def __init__(
+        self, detector: Detector, *, objective: str, draws: int | None, generator: torch.Generator | None
+    ) -> None:
+        self.detector = detector
+        self.settings = {"objective": objective, "draws": draws, "generator": generator}
+        self.values: list[Tensor] = []
+        self.finite: list[Tensor] = []
+        self.begun = 0
+        self.zero_gradient: Tensor | None = None
+
+    def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        value, grad = self.detector.value_and_grad(z, **self.settings)  # type: ignore[arg-type]
+        if self.zero_gradient is None:
+            self.zero_gradient = (grad.flatten(1) == 0).all(1)
+        self.values.append(value)
+        self.finite.append(finite(value, grad))
+        return value, grad
+
+    def begin(self) -> None:
+        """What was looked at so far, the clean images, is no part of the trace."""
+        self.begun, self.zero_gradient = len(self.values), None
+
+    def trace(self, travel: float) -> Trace:
+        """Everything since `begin`; NonFiniteError for the first objective or gradient that is not finite."""
+        check_visited(torch.stack(self.values), torch.stack(self.finite))
+        assert self.zero_gradient is not None
+        return Trace(torch.stack(self.values[self.begun :]), travel, self.zero_gradient)
+
+
+def unbeaten(x: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+    """(image, value) with which `better` starts where x itself does not count: any value improves on it."""
+    return x, torch.full((len(x),), -sign * torch.inf, device=x.device, dtype=x.dtype)
+
+
+def better(sign: int, old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Per image, the (image, value) with the lower (`sign=-1`) or higher value; the old one on a tie."""
+    wins = sign * new[1] > sign * old[1]
+    return torch.where(wide(wins, old[0]), new[0], old[0]), torch.where(wins, new[1], old[1])
+
+
+def wide(per_image: Tensor, x: Tensor) -> Tensor:
+    """(B,) as (B, 1, ..., 1), to be multiplied with x."""
+    return per_image.view(-1, *[1] * (x.ndim - 1))

@@ -1,0 +1,121 @@
+"""Detectors by name: the tables, and construction with checked parameters."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+from .activations import ASH, SCALE, ReAct
+from .detector import Classifier, Detector, keywords
+from .features import FDBD, KNN, MDS, RMDS, VIM
+from .gradients import ODIN, GradNorm
+from .logits import EBO, ENT, GEN, MLS, MSP, MSPT
+from .pro import PRO
+from .ross import ROSS, ROSSQ
+from .score import Score
+from .smoothing import COV, MAD, Median
+
+BASES: dict[str, type[Score]] = {
+    cls.name: cls
+    for cls in (MSP, MSPT, ENT, GEN, EBO, MLS, FDBD, MDS, RMDS, KNN, VIM, ReAct, ASH, SCALE, ODIN, GradNorm)
+}
+"""Scores of a network's outputs."""
+WRAPPERS: dict[str, type[Detector]] = {cls.name: cls for cls in (PRO, Median, MAD, COV, ROSS, ROSSQ)}
+"""Detectors over a base score."""
+
+
+def class_of(name: str) -> type[Detector]:
+    """The class of a detector or base score; ValueError for an unknown name, naming the nearest one."""
+    everything: dict[str, type[Detector]] = {**BASES, **WRAPPERS}
+    if name not in everything:
+        raise ValueError(unknown("detector", name, everything))
+    return everything[name]
+
+
+def create(name: str, net: Classifier, *, base: str = "gen", **params: Any) -> Detector:
+    """The detector `name` on `net`, over the base score `base` where it wraps one.
+
+    `params` are hyper-parameters of the detector or of its base, under their names or the papers' symbols (`copies` or
+    N, `gain` or lambda); `base.NAME` is the base's where both have one. Raises ValueError for an unknown name, naming
+    the nearest one, and for a value of the wrong type.
+
+    >>> import torch
+    >>> ross = create("ross", torch.nn.Identity(), base="gen", N=10, gamma=0.5)
+    >>> ross.label, ross.copies, ross.base.gamma
+    ('ross(gen)', 10, 0.5)
+    >>> create("knn", torch.nn.Identity(), neighbour=5)
+    Traceback (most recent call last):
+    ValueError: unknown parameter of knn 'neighbour': did you mean 'neighbours'? expected one of neighbours, chunk, K
+    """
+    outer = class_of(name)
+    if name in BASES:
+        return outer(net, **arguments(params, outer))
+    if base not in BASES:
+        raise ValueError(unknown("base score", base, BASES))
+    inner = BASES[base]
+    given = arguments(params, outer, inner)
+    own = {key: value for key, value in given.items() if not key.startswith("base.")}
+    rest = {key.removeprefix("base."): value for key, value in given.items() if key.startswith("base.")}
+    if name == "pro" and base == "msp-t":
+        rest.setdefault("temperature", 1.0)  # PRO-MSP-T as published: T = 1, not fitted
+    return outer(inner(net, **rest), **own)
+
+
+def arguments(params: dict[str, Any], outer: type[Detector], inner: type[Detector] | None = None) -> dict[str, Any]:
+    """`params` by the names of the constructors' arguments, those of `inner` as `base.NAME`, with checked types."""
+    names = {key: (outer, key) for key in keywords(outer)} | {k: (outer, v) for k, v in outer.symbols.items()}
+    if inner is not None:
+        inside = {key: (inner, key) for key in keywords(inner)} | {k: (inner, v) for k, v in inner.symbols.items()}
+        names = inside | names | {f"base.{key}": value for key, value in inside.items()}
+    found: dict[str, Any] = {}
+    for key, value in params.items():
+        if key not in names:
+            raise ValueError(unknown(f"parameter of {outer.name}", key, names))
+        cls, argument = names[key]
+        check_type(cls, argument, value)
+        place = argument if cls is outer else f"base.{argument}"
+        if place in found:
+            raise ValueError(f"parameter {argument} of {cls.name} is given twice")
+        found[place] = value
+    return found
+
+
+def check_type(cls: type[Detector], argument: str, value: Any) -> None:
+    """ValueError where a value is not of the type that the constructor declares, or not finite."""
+    hint = str(typing.get_type_hints(cls.__init__)[argument])
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {
+        "None": value is None,
+        "bool": isinstance(value, bool),
+        "int": number and not isinstance(value, float),
+        "float": number and math.isfinite(value),
+        "tuple": pair(value, 2),
+        "Sequence": pair(value, None),
+    }
+    wanted = [kind for kind in fits if kind.lower() in hint.replace("<class '", "").lower()]
+    if "tuple" in wanted or "Sequence" in wanted:
+        wanted = [kind for kind in wanted if kind != "float"]
+    if not any(fits[kind] for kind in wanted):
+        raise ValueError(f"{argument} {value!r} of {cls.name}: expected {' or '.join(wanted)}")
+
+
+def pair(value: Any, length: int | None) -> bool:
+    """Whether a value is a list of finite numbers (of that length)."""
+    if not isinstance(value, list | tuple) or (length is not None and len(value) != length) or not value:
+        return False
+    return all(isinstance(v, int | float) and math.isfinite(v) for v in value)
+
+
+def unknown(kind: str, value: str, choices: Iterable[str]) -> str:
+    """One line for a value that is none of `choices`, with the nearest of them.
+
+    >>> unknown("colour", "gren", ["red", "green"])
+    "unknown colour 'gren': did you mean 'green'? expected one of red, green"
+    """
+    choices = list(choices)
+    near = difflib.get_close_matches(value, choices, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {kind} {value!r}: {hint}expected one of {', '.join(choices)}"

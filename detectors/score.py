@@ -1,0 +1,115 @@
+"""Base scores: functions of one network's logits and features, fitted on its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from .detector import Batches, Classifier, Detector, Images, Over, autograd
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Fitting(NamedTuple):
+    """Outputs of the network on a whole ID split: logits (n, K), features (n, D) and labels (n,)."""
+
+    logits: Tensor
+    features: Tensor | None
+    labels: Tensor
+
+
+@torch.no_grad()
+def collect(net: Classifier, batches: Batches) -> Fitting:
+    """One pass of `net` over `batches`; a data set with an `outputs(net)` method answers from its own cache."""
+    if hasattr(batches, "outputs"):
+        return cast(Fitting, batches.outputs(net))
+    device = net.head.weight.device
+    parts = [(net.outputs(x.to(device)), y.to(device)) for x, y in batches]
+    if not parts:
+        raise ValueError("cannot fit on an empty split: expected at least one batch of (images, labels)")
+    features = None if parts[0][0].features is None else torch.cat([cast(Tensor, o.features) for o, _ in parts])
+    return Fitting(torch.cat([o.logits for o, _ in parts]), features, torch.cat([y for _, y in parts]))
+
+
+Surrogate = Callable[[Any, Tensor, Tensor | None], Tensor]
+"""surrogate(score, z, h) (B,): an objective of a score, a function of the same logits and features."""
+
+
+class Score(Detector):
+    """A base score: a function `score(z, h)` of one network's logits z (B, K) and features h (B, D).
+
+    `surrogates` are increasing functions of the score, or bounds of it, whose gradient does not vanish where the
+    score saturates; they are further objectives of the attack.
+
+    >>> from detectors import Outputs
+    >>> class Margin(Score):
+    ...     name = "margin"
+    ...     surrogates = {"log-p": lambda self, z, h: z.log_softmax(1).amax(1)}
+    ...     def score(self, z, h):
+    ...         top = z.topk(2, dim=1).values
+    ...         return top[:, 0] - top[:, 1]
+    >>> class Logits(torch.nn.Module):  # a network whose logits are its input
+    ...     def outputs(self, x):
+    ...         return Outputs(x, None)
+    >>> margin = Margin(Logits())
+    >>> margin(torch.tensor([[4.0, 1.0, 0.0], [2.0, 2.0, 0.0]]))
+    tensor([3., 0.])
+    >>> margin.value_and_grad(torch.tensor([[4.0, 1.0, 0.0]]))
+    (tensor([3.]), tensor([[ 1., -1.,  0.]]))
+    >>> margin.objectives
+    ('exact', 'log-p')
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Beyond logits: `features`, and the splits `train` and `val` that `fit` reads."""
+    surrogates: ClassVar[Mapping[str, Surrogate]] = {}
+
+    def __init__(self, net: Classifier) -> None:
+        super().__init__()
+        self.net = net
+        self.objectives = ("exact", *self.surrogates)
+
+    def score(self, z: Tensor, h: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+    def fit(self, train: Batches, val: Batches) -> Self:
+        """One pass of the network over each split that the score needs, then `fit_outputs`."""
+        if self.needs & {"train", "val"}:
+            self.fit_outputs(
+                collect(self.net, train) if "train" in self.needs else None,
+                collect(self.net, val) if "val" in self.needs else None,
+            )
+        return self
+
+    def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:
+        """Fit from the network's outputs on the splits that `needs` names; the other is None."""
+
+    @torch.no_grad()
+    def scores_on(self, images: Images, over: Over[Images]) -> Tensor:
+        """Scores (n,) of a set of images, from the network's outputs where the set keeps them.
+
+        A score that overrides `forward` because it depends on more than outputs needs `Detector.scores_on` back.
+        """
+        if not hasattr(images, "outputs"):
+            return super().scores_on(images, over)
+        return self.score(*cast(Fitting, images.outputs(self.net))[:2])
+
+    def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        return self.score(*self.net.outputs(x))
+
+    def value_and_grad(
+        self,
+        x: Tensor,
+        *,
+        objective: str = "exact",
+        draws: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        self.check_objective(objective)
+        if objective == "exact":
+            return autograd(self, x)
+        return autograd(lambda x: self.surrogates[objective](self, *self.net.outputs(x)), x)

@@ -1,0 +1,144 @@
+"""Evaluate a detector, or everything that a configuration names. The library and the command line both end here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import detectors
+from attacks import DIRECTIONS
+from detectors import Detector, Plain
+
+from .data import Benchmark
+from .engine.worker import Progress, Worker, log, silent
+from .evaluation.evaluator import Evaluator
+from .evaluation.populations import Evaluated
+from .evaluation.precision import precision_of, work_of
+from .evaluation.sweep import sweep
+from .machine.device import opened
+from .machine.prepare import operations
+from .record.build import build
+from .record.result import Result
+from .setup.config import RunConfig
+from .setup.setting import Setting, check_network, plan_of
+from .store.cells import Store
+from .store.folder import run_folder, runs_folder
+from .store.identity import code_version, identity
+
+
+def evaluate(
+    detector: nn.Module,
+    bench: Benchmark,
+    *,
+    attack: str = "both",
+    eps: float | None = None,
+    norm: str = "linf",
+    method: str = "suite",
+    objective: str | None = None,
+    strength: str = "quick",
+    steps: int | None = None,
+    restarts: int | None = None,
+    threat: str = "fresh",
+    quantize: bool = False,
+    check: bool = True,
+    seed: int = 0,
+    store: Store | None = None,
+    progress: Progress = silent,
+) -> Result:
+    """Clean and adversarial AUROC of a fitted detector, or of an nn.Module that returns scores (B,), on a benchmark.
+
+    `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps` is in units of the benchmark's
+    input space, pixels by default; `threat` fresh, known-seed or resubmit:q. `check` runs the attacks of the indicators
+    on a few images more. Give a `Store` to keep and reuse finished shards. Raises ValueError for
+    settings that do not exist and EvaluationError, naming the image, for scores or gradients that are not finite.
+    """
+    if not isinstance(detector, Detector):
+        detector = Plain(detector)
+    if objective is not None:
+        detector.check_objective(objective)
+    if attack not in DIRECTIONS:
+        raise ValueError(detectors.unknown("attack", attack, DIRECTIONS))
+    plan = plan_of(
+        bench,
+        eps=eps,
+        norm=norm,
+        method=method,
+        objective=objective,
+        strength=strength,
+        steps=steps,
+        restarts=restarts,
+        threat=threat,
+        quantize=quantize,
+    )
+    start = time.perf_counter()
+    tensors = [*detector.parameters(), *detector.buffers()]
+    with opened(tensors[0].device if tensors else torch.device("cpu")) as device:
+        check_network(detector.network, bench, device)
+        key = None if store is None else identity(detector)
+        worker = Worker(detector, seed=seed, device=device, store=store, key=key, progress=progress)
+        found = Evaluator(worker, bench).run(attack, plan, check=check)
+        config = {"attack": attack, "plan": asdict(plan), "seed": seed, "detector": detector.label}
+        return build([found], config, device, {"seconds": time.perf_counter() - start})
+
+
+def run(
+    config: RunConfig, *, out: Path | None = None, progress: Progress = silent, check: bool = True
+) -> tuple[Result, Path]:
+    """Do what `config` says, reusing shards finished under `out`. Returns the record and its folder.
+
+    `check` runs the attacks of the indicators.
+    """
+    start = time.perf_counter()
+    with opened(config.device) as device:
+        setting = Setting(config, device)
+        work = expected_work(setting)
+        setting.compile(sum(work.values()))
+        store = Store(runs_folder(out))
+        found: list[Evaluated] = []
+        identities: list[dict[str, Any]] = []
+        seconds = {"load": time.perf_counter() - start}
+        for name in config.detector:
+            begin = time.perf_counter()
+            detector, facts = setting.fitted(name)
+            identities.append(identity(detector))
+            precision = precision_of(
+                detector, setting.net, setting.bench, setting.plans[0], work[name], config.precision, config.seed
+            )
+            worker = Worker(
+                detector, seed=config.seed, device=device, store=store, key=identities[-1], progress=progress
+            )
+            evaluator = Evaluator(worker, setting.bench, precision=precision)
+            found += [replace(f, search=facts) for f in sweep(evaluator, config.attack, setting.plans, check=check)]
+            seconds[detector.label] = time.perf_counter() - begin
+        settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
+        network = setting.network["sha256"]
+        content = [settings, check, network, setting.bench.description(), identities, code_version("roodbench")]
+        folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
+        timing = {"seconds": time.perf_counter() - start, "parts": seconds}
+        result = build(found, {**settings, "network_sha256": network}, device, timing)
+        result.save(folder)
+        return result, folder
+
+
+def expected_work(setting: Setting) -> dict[str, float]:
+    """Floating point operations of every detector's evaluation; mistakes show here, before anything is computed."""
+    config, labels, work = setting.config, set(), {}
+    for name in config.detector:
+        detector = setting.detector(name)
+        if config.objective is not None:
+            detector.check_objective(config.objective)
+        if detector.network is not setting.net:
+            check_network(detector.network, setting.bench, setting.device)
+        if config.threat != "fresh" and not detector.randomized:
+            log.warning("--threat %s changes nothing for %s, which draws no noise", config.threat, detector.label)
+        if detector.label in labels:
+            raise ValueError(f"two detectors named {detector.label}: scores could not be told apart")
+        labels.add(detector.label)
+        passes = sum(work_of(detector, setting.bench, config.attack, plan) for plan in setting.plans)
+        work[name] = passes * operations(setting.net, setting.sample)
+    return work

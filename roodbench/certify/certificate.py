@@ -1,0 +1,71 @@
+"""What a certificate says, and how it says it: header, detectors, populations, keys of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from detectors import Smoothed
+
+from ..data import Benchmark, ImageSet
+from ..metrics.bounds import Bounds
+from .config import CertifyConfig
+
+SCHEMA = "roodbench-certificate/1"
+CLAIM = (
+    "For every image and every shift of it within the l2 radius, in pixels of [0, 1], the score of the detector in its "
+    "population form lies between the bounds (null: no bound). Each bound fails with probability at most alpha_image "
+    "over the noise that was drawn, so each gauroc and each gfpr95 holds with probability 1 - alpha."
+)
+KEY = ("detector", "base", "ood", "condition", "radius_l2")
+
+
+def header(
+    config: CertifyConfig, network: Mapping[str, Any], data: Mapping[str, Any], radii: Mapping[float, float]
+) -> dict[str, Any]:
+    """What a certificate is about: the claim, the threat, the noise, the network and the images."""
+    return {
+        "schema": SCHEMA,
+        "claim": CLAIM,
+        "threat": {"norm": "l2", "space": "pixel", "radii": sorted(radii.values())},
+        "sigma": config.sigma,
+        "samples": config.samples,
+        "alpha": config.alpha,
+        "seed": config.run.seed,
+        "network": dict(network),
+        "data": dict(data),
+    }
+
+
+def described(detector: Smoothed, alpha: float) -> dict[str, Any]:
+    """What a certificate says of a detector, besides its fitted constants; `alpha` is that of one image."""
+    return {
+        "detector": detector.name,
+        "base": detector.base.name,
+        "params": {k: v for d in reversed(detector.chain) for k, v in d.hyperparameters().items()},
+        "extremes": [number(v) for v in detector.base.extremes()],
+        "alpha_image": alpha,
+    }
+
+
+def role_of(images: ImageSet, bench: Benchmark) -> dict[str, Any]:
+    """What a certificate says of a population."""
+    role = "ID" if images is bench.id_test else "OOD"
+    return {"role": role, "sha256": images.digest, "images": list(images.names)}
+
+
+def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells a row of metrics from the others."""
+    return tuple(row.get(name) for name in KEY) if isinstance(row, Mapping) else ()
+
+
+def number(value: float) -> float | None:
+    """JSON has no infinity: null."""
+    return float(value) if np.isfinite(value) else None
+
+
+def sides(bounds: Bounds) -> dict[str, list[float | None]]:
+    """Lower and upper bounds of all images; null where there is none."""
+    return {side: [number(v) for v in getattr(bounds, side)] for side in ("lower", "upper")}

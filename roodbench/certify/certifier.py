@@ -1,0 +1,102 @@
+"""A fitted smoothed detector on a benchmark: noisy scores, attacks, bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks import AttackPlan, Direction
+from detectors import Smoothed
+
+from ..data import Benchmark, ImageSet
+from ..engine.errors import EvaluationError
+from ..engine.worker import Worker
+from ..evaluation.evaluator import Evaluator
+from ..metrics.bounds import Bounds
+from ..setup.setting import plan_of
+from ..store.cells import Cell
+from ..store.identity import identity, tensor_hash
+from .config import CertifyConfig
+from .population import PARTS, Scored, bounds_of, population
+from .sampling import noisy_scores, sampler_of
+
+
+class Certifier:
+    """A fitted smoothed detector on a benchmark: noisy scores, attacks, bounds, rows."""
+
+    def __init__(
+        self, detector: Smoothed, bench: Benchmark, config: CertifyConfig, radii: Mapping[float, float], **settings: Any
+    ) -> None:
+        self.detector, self.bench, self.config, self.radii = detector, bench, config, radii
+        worker = Worker(detector, seed=config.run.seed, key=identity(detector), **settings)
+        self.evaluator, self.worker = Evaluator(worker, bench), worker
+        bare = sampler_of(detector)
+        self.sampler = Worker(bare, seed=config.run.seed, key=identity(bare), **settings)
+        self.sets = {bench.id_test.name: bench.id_test, **bench.ood}
+        self.alpha = config.alpha / sum(len(images) for images in self.sets.values())
+        self.passes: list[dict[str, Any]] = []
+        """Of the attacks: population, l2 radius, network passes [forward, backward] per image."""
+
+    def scored(self, images: ImageSet, deployed: np.ndarray, attacked: Tensor | None = None) -> Scored:
+        raw = noisy_scores(self.sampler, images, self.config.samples, attacked=attacked)
+        parts = np.stack([population(self.detector, part) for part in np.array_split(raw, PARTS, axis=1)])
+        y = np.sort(raw, axis=1)
+        return Scored(images, y, population(self.detector, y), parts, deployed)
+
+    def clean(self) -> dict[str, Scored]:
+        """Every population as it is, by name."""
+        return {
+            name: self.scored(images, self.evaluator.clean(images).scores.double().numpy())
+            for name, images in self.sets.items()
+        }
+
+    def attack(self, found: Mapping[str, Scored]) -> None:
+        """Move every population by the l2 suite at every radius and score it as the clean one, on the same noise.
+
+        The suite attacks the detector as deployed, through noise of its own; of its image and the clean one the
+        adversary takes the one that the population form misjudges more.
+        """
+        references, run = self.evaluator.references(), self.config.run
+        for radius in self.radii.values():
+            plan = plan_of(
+                self.bench, eps=radius, norm="l2", strength=run.strength, steps=run.steps, restarts=run.restarts
+            )
+            for name, images in self.sets.items():
+                direction: Direction = "min" if images is self.bench.id_test else "max"
+                attacked, deployed = self.attacked_images(images, direction, plan, references[direction])
+                found[name].attacked[radius] = found[name].worse(
+                    self.scored(images, deployed.double().numpy(), attacked), lower=direction == "min"
+                )
+
+    def attacked_images(
+        self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The images (n, C, H, W) that the suite makes, and their scores by the deployed detector (10, n)."""
+        attacker, draws = self.evaluator.attacker, self.evaluator.copies(plan)
+
+        def attack(shard: int, x: Tensor) -> Cell:
+            suite = attacker.find(x, images.name, shard, direction, plan, reference, draws)
+            excess = plan.threat.violation(suite.images, x)
+            if excess > 1e-5:
+                raise EvaluationError(f"an attacked image of {images.name} leaves the ball by {excess:.2g}")
+            scores = attacker.rescored(suite.images, images.name, shard, direction, plan)
+            return {"images": suite.images.cpu(), "scores": scores}, {"passes": suite.passes}
+
+        what = {"condition": f"images {direction}", "plan": asdict(plan), "reference": tensor_hash(reference)}
+        cells = self.worker.map(images, what, f"{images.name} {direction} {plan.threat.eps:.3g}", attack)
+        sizes = np.array([len(tensors["images"]) for tensors, _ in cells])
+        passes = (sizes @ np.array([facts["passes"] for _, facts in cells]) / sizes.sum()).tolist()
+        self.passes.append({"population": images.name, "radius_l2": plan.threat.eps, "passes": passes})
+        return torch.cat([part["images"] for part, _ in cells]), torch.cat([part["scores"] for part, _ in cells], 1)
+
+    def bounds(self, found: Scored, radius: float, alpha: float | None = None) -> Bounds:
+        """At the alpha that all images share, or at a given one; computed once."""
+        alpha = self.alpha if alpha is None else alpha
+        if (radius, alpha) not in found.bounds:
+            found.bounds[radius, alpha] = bounds_of(self.detector, found.y, radius / self.detector.sigma, alpha)
+        return found.bounds[radius, alpha]

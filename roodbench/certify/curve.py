@@ -1,0 +1,41 @@
+"""Certified, attacked and clean AUROC over the radius, as a figure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from .row import CertifiedRow
+
+
+def curve(rows: Sequence[CertifiedRow]) -> str | None:
+    """AUROC over the radius, `both`, as SVG: clean, attacked, certified; None where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    sets = list(dict.fromkeys(row.ood for row in rows))
+    figure = Figure(figsize=(5 * len(sets), 4), layout="constrained")
+    for place, ood in enumerate(sets):
+        axes = figure.add_subplot(1, len(sets), place + 1)
+        for number, name in enumerate(dict.fromkeys((row.detector, row.base) for row in rows)):
+            own = [r for r in rows if (r.detector, r.base) == name and r.ood == ood and r.condition == "both"]
+            own.sort(key=lambda r: r.radius)
+            x, colour = [0.0, *(r.radius for r in own)], f"C{number}"
+            label = f"{name[0]}({name[1]})"
+            axes.plot(x[1:], [r.gauroc for r in own], "o-", color=colour, label=f"{label} certified")
+            reached = [r.auroc_attacked for r in own if r.auroc_attacked is not None]
+            if len(reached) == len(own):
+                axes.plot(
+                    x,
+                    [own[0].auroc_clean, *reached],
+                    color=colour,
+                    marker="x",
+                    linestyle="--",
+                    label=f"{label} attacked",
+                )
+        axes.set(title=ood, xlabel=f"radius ({rows[0].norm})", ylabel="AUROC, both", ylim=(-0.02, 1.02))
+        axes.legend(fontsize="small")
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()

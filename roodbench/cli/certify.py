@@ -1,0 +1,125 @@
+"""The verb `certify`: what can be proved of smoothed detectors, and the check of a certificate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..certify.config import CertifyConfig
+from ..setup.config import parse_eps
+from .console import log, progress, start_logging
+from .options import (
+    CERTIFICATE,
+    Context,
+    changed,
+    one_format,
+    option,
+    run_config,
+    spelt_out,
+    taking,
+)
+
+if TYPE_CHECKING:
+    from ..certify.verifier import Verdict
+
+RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
+VERIFYING = ("verify", "samples", "seed", "device", "data_root", "checkpoint", "format", "quiet")
+"""What --verify honours: the certificate has every other setting."""
+PLANNING = ("attack", "strength", "steps", "restarts", "seed", "out", "quiet")
+"""What --plan does not honour: it attacks, draws and keeps nothing."""
+OWN = (
+    changed("detector", default="median", help="Certify median, ross or ross-q, or several: NAME[,NAME]."),
+    changed("base", help="Take this base score; for ross a bounded one, as msp or gen."),
+    "param",
+    option("sigma", float, CertifyConfig.sigma, "Draw noise of this standard deviation, in pixels.", CERTIFICATE),
+    option("radius", str, RADII, "Certify l2 radii R[,R] in pixels, or linf ones such as 2/255.", CERTIFICATE),
+    changed("norm", default="l2", help="Measure the radius in l2, or in linf: through the l2 ball of eps sqrt(d)."),
+    option("samples", int, CertifyConfig.samples, "Draw so many noisy copies of every image.", CERTIFICATE),
+    option("alpha", float, CertifyConfig.alpha, "Let each certified number be wrong this often.", CERTIFICATE),
+    option("plan", bool, False, "Show the least sigma and samples, and the time, alone.", CERTIFICATE, "--plan"),
+    option("verify", str | None, None, "Check a certificate.json on fresh noise; exit 1 if it fails.", CERTIFICATE),
+    changed("attack", help="Attack both beside the bounds, or none."),
+    *("strength", "steps", "restarts", "benchmark", "data_root", "ood", "model", "checkpoint", "limit", "batch_size"),
+    *("device", "compile"),
+    option("seed", int | None, None, "Seed all noise; default 0, of --verify a random one.", "Machine"),
+    *("out", "format", "quiet"),
+)
+
+
+@taking(*OWN)
+def certify(context: Context, **given: Any) -> None:
+    """Certified AUROC of smoothed detectors: what no l2 adversary can do, beside what the best attack does."""
+    one_format(given["format"], ("table", "json", "csv"))
+    start_logging(given["quiet"])
+    if given["verify"] is not None:
+        refuse_options(context, "--verify", [n for n in context.params if n not in VERIFYING])
+        check_certificate(given)
+        return
+    from ..certify import certify as certify_it
+
+    config = CertifyConfig(
+        run=run_config({**given, "seed": given["seed"] or 0}),
+        sigma=given["sigma"],
+        radius=tuple(parse_eps(text, "radius") for text in given["radius"].split(",")),
+        samples=given["samples"],
+        alpha=given["alpha"],
+    )
+    if given["plan"]:
+        refuse_options(context, "--plan", PLANNING)
+        show_plan(config, given["format"])
+        return
+    out = None if given["out"] is None else Path(given["out"])
+    result, folder = certify_it(config, out=out, progress=progress(given["quiet"]))
+    shown = {"table": result.to_table, "json": result.to_json, "csv": lambda: result.to_csv().rstrip()}
+    typer.echo(shown[given["format"]]())
+    log.info("kept in %s, with certificate.json (%.0f s)", folder, result.timing["seconds"])
+
+
+def refuse_options(context: Context, flag: str, names: Any) -> None:
+    """ValueError for an option on the command line that a flag does not honour."""
+    for name, value in spelt_out(context).items():
+        if name in names:
+            raise ValueError(f"{flag} takes no {name.replace('_', '-')}: leave out --{name.replace('_', '-')} {value}")
+
+
+def show_plan(config: CertifyConfig, format: str) -> None:
+    """What a certification will take."""
+    from ..certify.planner import as_record, plan, plan_table
+
+    one_format(format, ("table", "json"))
+    plans = plan(config)
+    typer.echo(plan_table(plans, config) if format == "table" else json.dumps(as_record(plans), indent=1))
+
+
+def check_certificate(given: dict[str, Any]) -> None:
+    """One line where a certificate holds (or a verdict, as JSON); EvaluationError where it does not."""
+    from ..certify.verifier import demand, read, verify
+
+    one_format(given["format"], ("table", "json"))
+    verdict = verify(
+        read(Path(given["verify"])),
+        samples=given["samples"],
+        seed=given["seed"],
+        device=given["device"],
+        progress=progress(given["quiet"]),
+        data_root=given["data_root"],
+        checkpoint=given["checkpoint"],
+    )
+    if given["format"] == "json":
+        typer.echo(json.dumps(asdict(verdict), indent=1))
+    demand(verdict)
+    if given["format"] == "table":
+        typer.echo(in_words(verdict))
+
+
+def in_words(verdict: Verdict) -> str:
+    """What was checked of a certificate that holds."""
+    fresh = f"{verdict.samples} fresh draws an image (seed {verdict.seed}) disprove none of {verdict.bounds} bounds"
+    return (
+        "holds: settings, network and images are the certificate's, its metrics follow from its bounds, and "
+        f"{fresh} of {verdict.images} images"
+    )

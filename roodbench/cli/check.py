@@ -1,0 +1,28 @@
+"""The verb `check`: the indicators of attack failure alone, on a few images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from .options import OPTIONS, Context, changed, taking
+from .run import evaluated, warn
+
+LIMIT = 32
+
+
+@taking(*(changed(name, default=LIMIT) if name == "limit" else name for name in OPTIONS if name != "no_check"))
+def check(context: Context, **given: Any) -> None:
+    """Run the indicators of attack failure on a few images: can the attack be trusted?"""
+    indicators = (result := evaluated(context, given, check=True)).indicators
+    from ..record.table import checks_table
+    from ..record.text import checks_csv
+
+    if given["format"] == "json":
+        typer.echo(json.dumps([asdict(indicator) for indicator in indicators], indent=1))
+    else:
+        typer.echo((checks_table if given["format"] == "table" else checks_csv)(indicators))
+    warn(result, strict=given["strict"])

@@ -1,0 +1,84 @@
+"""The verb `list`: detectors, attacks, threats, protocols, models and benchmarks."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .options import Context, changed, one_format, taking
+
+if TYPE_CHECKING:
+    from detectors import Detector
+
+
+@taking(changed("format", help="Print a table or json."))
+def list_names(context: Context, *, format: str) -> None:
+    """Show detectors, attacks, models and benchmarks: needs, default parameters, search grids, papers."""
+    one_format(format, ("table", "json"))
+    kinds = catalogue()
+    typer.echo(as_text(kinds) if format == "table" else json.dumps(kinds, indent=1))
+
+
+def catalogue() -> dict[str, list[dict[str, Any]]]:
+    """Everything that can be named on the command line, with one line each."""
+    from attacks import METHODS, NOISE, STRENGTHS
+    from detectors import BASES, WRAPPERS
+
+    from ..data.load import BENCHMARKS
+    from ..models.load import MODELS
+    from ..setup.protocols import PROTOCOLS
+
+    return {
+        "detectors": [entry(cls) for cls in {**BASES, **WRAPPERS}.values()],
+        "attacks": [{"name": name, "about": about} for name, about in METHODS.items()],
+        "threats": [{"name": name, "about": about} for name, about in NOISE.items()],
+        "protocols": [{"name": name, "settings": settings} for name, settings in PROTOCOLS.items()],
+        "strengths": [{"name": name, **vars(strength)} for name, strength in STRENGTHS.items()],
+        "models": [{"name": name, "about": about} for name, about in MODELS.items()],
+        "benchmarks": [{"name": name, "about": about} for name, about in BENCHMARKS.items()],
+    }
+
+
+def entry(cls: type[Detector]) -> dict[str, Any]:
+    """What the list says of a detector."""
+    needs: frozenset[str] | None = getattr(cls, "needs", None)
+    return {
+        "name": cls.name,
+        "about": (cls.__doc__ or "").strip().splitlines()[0],
+        "needs": ["base score"] if needs is None else ["logits", *sorted(needs)],
+        "defaults": cls.defaults(),
+        "symbols": dict(cls.symbols),
+        "grid": cls.grid_over(""),
+        "reference": cls.reference,
+    }
+
+
+def as_text(kinds: dict[str, list[dict[str, Any]]]) -> str:
+    """One table per kind."""
+    from rich import box
+    from rich.table import Table
+
+    from ..record.text import printed
+
+    tables = []
+    for kind, entries in kinds.items():
+        table = Table(title=kind, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        columns = [c for c in entries[0] if c != "symbols"]
+        for column in columns:
+            table.add_column(column, max_width=90, overflow="fold")
+        for item in entries:
+            table.add_row(*(cell(item[c]) for c in columns))
+        tables.append(table)
+    return printed(*tables)
+
+
+def cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {braces(v) if isinstance(v, tuple) else v}" for k, v in value.items())
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def braces(values: tuple[Any, ...]) -> str:
+    return "{" + ", ".join(map(str, values)) + "}"

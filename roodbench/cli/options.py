@@ -1,0 +1,199 @@
+"""Every option once: its type, default, sentence and group in the help. A verb names those that it takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from ..setup.config import RunConfig, check_fixed, parse_eps, parse_param
+
+Context = typer.Context
+DETECTOR, ADVERSARY, DATA, MACHINE, OUTPUT = "Detector", "Adversary", "Data and network", "Machine", "Output"
+CERTIFICATE = "Certificate"
+
+
+def option(
+    name: str, kind: Any, default: Any, help: str, panel: str, *declarations: str, **settings: Any
+) -> inspect.Parameter:
+    """One option as a parameter of a function."""
+    annotation = Annotated[kind, typer.Option(*declarations, help=help, rich_help_panel=panel, **settings)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+OPTIONS = {
+    parameter.name: parameter
+    for parameter in (
+        option("detector", str, "ross", "Evaluate NAME[,NAME], all, or a MODULE:ATTRIBUTE of yours.", DETECTOR),
+        option("base", str, RunConfig.base, "Wrap this base score in pro, median, mad, cov, ross, ross-q.", DETECTOR),
+        option(
+            "param",
+            list[str] | None,
+            None,
+            "Set a hyper-parameter, key=value; repeatable, `list` names them.",
+            DETECTOR,
+            metavar="KEY=VALUE",
+        ),
+        option("search", bool, False, "Choose parameters on ID val / OOD val first.", DETECTOR, "--search"),
+        option("attack", str, RunConfig.attack, "Attack none, min (lower ID), max (raise OOD) or both.", ADVERSARY),
+        option(
+            "method",
+            str,
+            RunConfig.method,
+            "Attack by suite, pgd, apgd, square, noise, transfer, or by torchattacks:NAME, foolbox:NAME, "
+            "autoattack:NAME.",
+            ADVERSARY,
+        ),
+        option("objective", str | None, None, "Attack this objective alone, such as exact, mean or base.", ADVERSARY),
+        option(
+            "strength",
+            str,
+            RunConfig.strength,
+            "Spend as much as quick, standard or strong does (docs/attacks.md has the cost).",
+            ADVERSARY,
+        ),
+        option("eps", str | None, None, "Attack within R[,R], such as 8/255; default per benchmark.", ADVERSARY),
+        option("norm", str, RunConfig.norm, "Measure the radius in linf or l2.", ADVERSARY),
+        option("steps", int | None, None, "Make so many steps; default by strength (quick: 20).", ADVERSARY),
+        option("restarts", int | None, None, "Start so often; default by strength (quick: 1).", ADVERSARY),
+        option(
+            "threat",
+            str,
+            RunConfig.threat,
+            "Let the adversary know fresh noise only, known-seed, or resubmit:q (the best of q tries).",
+            ADVERSARY,
+        ),
+        option("quantize", bool, False, "Score attacked images rounded to 8 bits.", ADVERSARY, "--quantize"),
+        option(
+            "protocol",
+            str,
+            RunConfig.protocol,
+            "Follow roodbench, or a published evaluation and its settings: ross-2026, pro-2025.",
+            ADVERSARY,
+        ),
+        option(
+            "space", str, RunConfig.space, "Attack in pixel space, or in normalized units, (x - mean) / std.", ADVERSARY
+        ),
+        option("benchmark", str, RunConfig.benchmark, "Load digits or cifar10.", DATA),
+        option(
+            "data_root", str | None, None, "Read images from this OpenOOD-style folder.", DATA, envvar="ROODBENCH_DATA"
+        ),
+        option("ood", str | None, None, "Take these OOD sets, NAME[,NAME]; default all.", DATA),
+        option("model", str | None, None, "Take this network; default per benchmark.", DATA),
+        option("checkpoint", str | None, None, "Read its weights from a .safetensors, .th or .pt file.", DATA),
+        option("limit", int, RunConfig.limit, "Take so many images per population, 0 for all.", DATA),
+        option("batch_size", str, "auto", "Give the network auto or so many images in a pass.", MACHINE),
+        option("device", str, RunConfig.device, "Compute on auto, cpu, cuda or cuda:N.", MACHINE),
+        option(
+            "precision",
+            str,
+            RunConfig.precision,
+            "Compute the attack's gradients in auto, float32 or bfloat16; scores are float32.",
+            MACHINE,
+        ),
+        option("compile", str, RunConfig.compile, "Compile the network: auto, on or off.", MACHINE),
+        option("seed", int, RunConfig.seed, "Seed all noise and random starts.", MACHINE),
+        option("out", str | None, None, "Keep runs in this folder; default in the user's cache.", OUTPUT),
+        option("format", str, "table", "Print a table, json or csv.", OUTPUT),
+        option(
+            "no_check",
+            bool,
+            False,
+            "Leave out the indicators' attacks; `reliable` is then null.",
+            OUTPUT,
+            "--no-check",
+        ),
+        option("strict", bool, False, "Exit 1 if a check of the attack fails.", OUTPUT, "--strict"),
+        option("quiet", bool, False, "Show no progress, only warnings.", OUTPUT, "--quiet"),
+    )
+}
+
+
+class Grouped(TyperCommand):
+    """A command whose help shows its options in their groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            line = parameter.get_help_record(ctx)
+            if line is not None:
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(line)
+        for group, lines in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(lines)
+
+
+def taking(*parameters: inspect.Parameter | str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command, a function of a context and keywords, the options of these names (or others of its own)."""
+    found = [OPTIONS[p] if isinstance(p, str) else p for p in parameters]
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Context)
+
+    def give(command: Callable[..., None]) -> Callable[..., None]:
+        command.__signature__ = inspect.Signature([context, *found])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in (context, *found)}
+        return command
+
+    return give
+
+
+def changed(name: str, **settings: Any) -> inspect.Parameter:
+    """An option with another default or sentence."""
+    old = OPTIONS[name]
+    (info,) = old.annotation.__metadata__
+    help = settings.pop("help", info.help)
+    return option(
+        name, old.annotation.__origin__, settings.pop("default", old.default), help, info.rich_help_panel, **settings
+    )
+
+
+def spelt_out(context: Context) -> dict[str, Any]:
+    """The options that the command line gives, also where it gives the default."""
+    return {
+        key: value
+        for key, value in context.params.items()
+        if (source := context.get_parameter_source(key)) is not None and source.name == "COMMANDLINE"
+    }
+
+
+def run_config(given: Mapping[str, Any]) -> RunConfig:
+    """The settings of a run from options; those that a verb does not take keep their defaults."""
+    taken = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
+    taken["detector"] = names(given["detector"], "detector")
+    taken["params"] = dict(parse_param(text) for text in given["param"] or [])
+    taken["ood"] = None if given["ood"] is None else names(given["ood"], "OOD set")
+    taken["batch_size"] = None if given["batch_size"] == "auto" else whole("batch-size", given["batch_size"])
+    if given.get("eps") is not None:
+        taken["eps"] = tuple(parse_eps(text) for text in given["eps"].split(","))
+    return RunConfig(**taken)
+
+
+def check_protocol(context: Context) -> None:
+    """ValueError for an option that contradicts the protocol, also where a default is spelt out: that is a wish too."""
+    for key, value in spelt_out(context).items():
+        check_fixed(context.params["protocol"], key, value)
+
+
+def one_format(format: str, known: Iterable[str]) -> None:
+    """ValueError for a format that there is not."""
+    known = list(known)
+    if format not in known:
+        raise ValueError(f"unknown format {format!r}: expected one of {', '.join(known)}")
+
+
+def names(text: str, kind: str) -> tuple[str, ...]:
+    """The names in NAME[,NAME], each once."""
+    found = tuple(name.strip() for name in text.split(","))
+    if "" in found:
+        raise ValueError(f"{kind} {text!r}: expected NAME[,NAME]")
+    return tuple(dict.fromkeys(found))
+
+
+def whole(name: str, text: str) -> int:
+    """A whole number given as text."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name} {text!r}: expected auto or a whole number") from None

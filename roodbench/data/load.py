@@ -1,0 +1,36 @@
+"""Benchmarks by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from detectors import unknown
+
+from .benchmark import Benchmark
+
+BENCHMARKS = {"digits": "scikit-learn's handwritten digits, embedded", "cifar10": "CIFAR-10 in OpenOOD's folder layout"}
+
+
+def load_benchmark(
+    name: str = "digits", *, root: str | Path | None = None, ood: list[str] | None = None, limit: int | None = None
+) -> Benchmark:
+    """The benchmark `name`, its test sets cut to `limit` images each (a fixed random subset, nested over limits).
+
+    `root` is the folder with `images_classic` and `benchmark_imglist` (cifar10); `ood` names the OOD sets wanted,
+    default all. Raises ValueError for an unknown name, a missing folder, list or image.
+    """
+    if name not in BENCHMARKS:
+        raise ValueError(unknown("benchmark", name, BENCHMARKS))
+    if limit is not None and limit < 2:
+        raise ValueError(f"limit {limit}: expected at least 2 images per population")
+    if name == "digits":
+        from .digits import digits
+
+        bench = digits(limit)
+    else:
+        from .openood import cifar10
+
+        if root is None:
+            raise ValueError(f"benchmark {name} needs its images: give --data-root DIR or set ROODBENCH_DATA")
+        bench = cifar10(Path(root), limit)
+    return bench if ood is None else bench.only(ood)

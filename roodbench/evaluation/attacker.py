@@ -1,0 +1,115 @@
+"""One adversary against one detector: what it finds on a shard of images, and what the report scores there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+import attacks
+from attacks import AttackPlan, Component, Direction
+
+from ..engine.errors import EvaluationError
+from ..engine.worker import Worker
+from ..machine.prepare import HalfGradients
+from ..models import Classifier
+
+REPORT_DRAWS = 10
+
+
+class Attacker:
+    """A worker's detector under attack; `precision` is that of the attack's gradients.
+
+    `view` are the threshold and scale under which other libraries see the detector.
+    """
+
+    def __init__(self, worker: Worker, *, precision: str = "float32", view: tuple[float, float] = (0.0, 1.0)) -> None:
+        self.worker, self.detector, self.precision, self.view = worker, worker.detector, precision, view
+
+    def find(
+        self,
+        x: Tensor,
+        population: str,
+        shard: int,
+        direction: Direction,
+        plan: AttackPlan,
+        reference: Tensor | None,
+        draws: Mapping[str, int],
+        components: Sequence[Component] | None = None,
+    ) -> attacks.Suite:
+        """What the plan's attack makes of one shard; `components` are other attacks to run instead."""
+        if plan.threat.knows_seed:
+            reference = None  # to stop for decided images would change the noise of the others
+        return attacks.suite(
+            self.seen(plan, population, shard),
+            x,
+            plan,
+            direction,
+            streams=lambda name: self.worker.stream(name, population, shard),
+            draws=draws,
+            reference=None if reference is None else reference.to(x.device),
+            view=self.view,
+            components=components,
+        )
+
+    def seen(self, plan: AttackPlan, population: str, shard: int) -> attacks.Detector:
+        """The detector as the plan's adversary sees it."""
+        target: attacks.Detector = self.detector
+        if self.precision == "bfloat16":
+            net = self.detector.network
+            if not isinstance(net, Classifier):
+                raise ValueError(f"{self.detector.label} shows no network: use --precision float32")
+            target = HalfGradients(self.detector, net)
+        if plan.threat.knows_seed and self.detector.randomized:
+            target = attacks.KnownSeed(target, lambda: self.worker.stream("report", population, shard))
+        return target
+
+    def rescored(self, found: Tensor, population: str, shard: int, direction: Direction, plan: AttackPlan) -> Tensor:
+        """Report scores (R, B) of attacked images: on the draw that is known, or the best of several tries."""
+        if not self.detector.randomized or plan.threat.knows_seed:
+            return self.scores(found, population, shard, draws=1)
+        tries = plan.threat.tries
+        drawn = self.scores(found, population, shard, draws=REPORT_DRAWS * tries).view(REPORT_DRAWS, tries, -1)
+        return drawn.amin(1) if direction == "min" else drawn.amax(1)
+
+    def draws(self, x: Tensor, population: str, plan: AttackPlan) -> dict[str, tuple[int, float]]:
+        """Per noisy objective of the plan, the copies of a gradient and the median cosine of two halves of them.
+
+        By the cosine rule where the strength leaves them open, else of the copies that a step with momentum rests on;
+        measured on the images x at a random start.
+        """
+        found = {}
+        for name in self.noisy(plan):
+            generator, draws = self.worker.stream(f"eot/{name}", population, 0), plan.strength.draws
+            if draws is None:
+                found[name] = attacks.draws_needed(self.detector, x, plan.threat, objective=name, generator=generator)
+            else:
+                z, n = plan.threat.random(x, generator), attacks.rests_on(draws, plan)
+                cosine = attacks.cosine(self.detector, z, objective=name, draws=n, generator=generator)
+                found[name] = draws, cosine
+        return found
+
+    def noisy(self, plan: AttackPlan) -> list[str]:
+        """The plan's objectives whose gradient comes from noisy copies; none where the adversary knows the noise."""
+        if plan.threat.knows_seed:
+            return []
+        components = attacks.components_of(self.detector, plan)
+        return list(dict.fromkeys(c.objective for c in components if c.is_noisy(self.detector)))
+
+    @torch.no_grad()
+    def scores(self, x: Tensor, population: str, shard: int, name: str = "report", draws: int = REPORT_DRAWS) -> Tensor:
+        """(draws, B) scores of a shard on the noise stream `name`; (1, B) for a deterministic detector."""
+        if self.detector.randomized:
+            generator = self.worker.stream(name, population, shard)
+            rows = [self.detector(x, generator=generator) for _ in range(draws)]
+        else:
+            rows = [self.detector(x)]
+        for row in rows:
+            if row.shape != (len(x),):
+                raise EvaluationError(
+                    f"{self.detector.label} gave scores of shape {tuple(row.shape)} for {len(x)} images: "
+                    f"expected ({len(x)},)"
+                )
+            attacks.check_finite(row)
+        return torch.stack(rows).cpu()

@@ -1,0 +1,233 @@
+"""From a fitted detector and a benchmark to scores per population and condition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import cast
+
+import torch
+from torch import Tensor
+
+import attacks
+from attacks import DIRECTIONS, SIGN, AttackPlan, Direction
+from detectors import Smoothed
+
+from ..data import SHARD, Benchmark, ImageSet
+from ..engine.worker import Worker, joined
+from ..store.cells import Cell
+from ..store.identity import tensor_hash
+from .attacker import Attacker
+from .populations import Evaluated, Population
+
+REFERENCE_DRAWS = 2
+EOT_IMAGES = 16
+"""On which the cosine of noisy gradients is measured."""
+
+
+class Evaluator:
+    """Scores and attacks the populations of one benchmark for the fitted detector of a worker.
+
+    `precision` bfloat16 computes the attack's gradients in it, on a prepared network.
+    """
+
+    def __init__(self, worker: Worker, bench: Benchmark, *, precision: str = "float32") -> None:
+        self.worker, self.detector, self.bench, self.precision = worker, worker.detector, bench, precision
+        self.plain = Attacker(worker)
+        self._cleaned: dict[str, Population] = {}
+        self._draws: dict[str, dict[str, tuple[int, float]]] = {}
+
+    def run(self, attack: str, plan: AttackPlan, *, check: bool = True) -> Evaluated:
+        """Clean scores of every population, and attacked ones of ID (`min`), OOD (`max`) or both.
+
+        `check` also runs the attacks of the indicators (`Probe`) on a few images.
+        """
+        from .probe import probe
+
+        bench, directions = self.bench, DIRECTIONS[attack]
+        everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
+        done = {(images.name, "clean"): self.clean(images) for images in everything}
+        references = self.references()
+        unrepeatable = self.unrepeatable(bench.id_test)
+        if "min" in directions:
+            done[bench.id_test.name, "min"] = self.attacked(bench.id_test, "min", plan, references["min"])
+        if "max" in directions:
+            for name, images in bench.ood.items():
+                done[name, "max"] = self.attacked(images, "max", plan, references["max"])
+        shifted = {name: self.accuracy(images) for name, images in bench.shifted.items()}
+        probed = probe(self, plan) if directions and check else {}
+        return Evaluated(
+            self.detector,
+            bench,
+            done,
+            plan if directions else None,
+            self.accuracy(bench.id_test),
+            {name: accuracy for name, accuracy in shifted.items() if accuracy is not None},
+            precision=self.precision,
+            cosines=self.draws(plan) if directions else {},
+            checked=bool(probed),
+            probe=probed,
+            unrepeatable=unrepeatable,
+        )
+
+    def references(self) -> dict[Direction, Tensor]:
+        """By direction, the clean scores (R, m) of the opposing population by which candidates are compared."""
+        ood = torch.cat([cast(Tensor, self.clean(images).reference) for images in self.bench.ood.values()], 1)
+        return {"min": ood, "max": cast(Tensor, self.clean(self.bench.id_test).reference)}
+
+    def clean(self, images: ImageSet) -> Population:
+        """Scores of the images as they are."""
+
+        def score(shard: int, x: Tensor) -> Cell:
+            report = self.plain.scores(x, images.name, shard)
+            if not self.detector.randomized:
+                return {"scores": report, "reference": report}, {}
+            parts = {
+                "scores": report,
+                "reference": self.plain.scores(x, images.name, shard, "reference", REFERENCE_DRAWS),
+            }
+            if isinstance(self.detector, Smoothed):
+                generator = self.worker.stream("instability", images.name, shard)
+                with torch.no_grad():
+                    parts["instability"] = self.detector.instability(x, generator=generator).cpu()
+            return parts, {}
+
+        if images.name not in self._cleaned:
+            cells = self.worker.map(images, {"condition": "clean"}, f"{images.name} clean", score)
+            self._cleaned[images.name] = Population(**joined(cells))  # type: ignore[arg-type]
+        return self._cleaned[images.name]
+
+    def attacked(self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor) -> Population:
+        """Scores of the attacked images, on the same report noise as the clean ones.
+
+        `reference` (R, m) are the clean scores of the opposing population by which candidates are compared.
+        """
+        draws = self.copies(plan)
+
+        def attack(shard: int, x: Tensor) -> Cell:
+            found = self.attacker.find(x, images.name, shard, direction, plan, reference, draws)
+            # never the scores that chose the images: a detector may hide noise
+            scores = self.attacker.rescored(found.images, images.name, shard, direction, plan)
+            tensors = {"scores": scores, "winner": found.winner, "zero_gradient": zero_gradients(found)}
+            if found.transfer is found.images:
+                tensors["transfer"] = scores.clone()
+            elif found.transfer is not None:
+                tensors["transfer"] = self.attacker.rescored(found.transfer, images.name, shard, direction, plan)
+            exact = self.precision == "float32" and not plan.threat.quantize
+            late = found.late_gain(SIGN[direction])
+            tensors["late_gain"] = torch.full((len(x),), torch.nan) if late is None else late
+            facts = {
+                "images": len(x),
+                "components": found.components,
+                "passes": found.passes,
+                "excess": plan.threat.violation(found.images, x),
+                "unseen": found.unseen(SIGN[direction]) if exact else None,
+                "travel": travels(found),
+            }
+            return {name: tensor.cpu() for name, tensor in tensors.items()}, facts
+
+        what = {
+            "condition": direction,
+            "plan": asdict(plan),
+            "precision": self.precision,
+            "reference": tensor_hash(reference),
+            "draws": draws,
+        }
+        return population_of(self.worker.map(images, what, f"{images.name} {direction}", attack))
+
+    def copies(self, plan: AttackPlan) -> dict[str, int]:
+        """Noisy copies per gradient, by objective."""
+        return {name: n for name, (n, _) in self.draws(plan).items()}
+
+    def draws(self, plan: AttackPlan) -> dict[str, tuple[int, float]]:
+        """`Attacker.draws` on the first ID test images."""
+        names = self.attacker.noisy(plan)
+        if not names:
+            return {}
+        images = self.bench.id_test
+
+        def compute() -> Cell:
+            x = images.shard(0, min(EOT_IMAGES, len(images))).to(self.worker.device)
+            found = self.attacker.draws(x, images.name, plan)
+            return {"draws": torch.tensor([n for n, _ in found.values()])}, {"cosine": [c for _, c in found.values()]}
+
+        fixed = plan.strength.draws
+        what = {
+            "condition": "draws",
+            "threat": asdict(plan.threat),
+            "draws": fixed,
+            "compared": None if fixed is None else attacks.rests_on(fixed, plan),
+            "objectives": names,
+        }
+        if repr(what) not in self._draws:
+            tensors, facts = self.worker.once(images, what, compute)
+            numbers = zip(tensors["draws"].tolist(), facts["cosine"], strict=True)
+            self._draws[repr(what)] = dict(zip(names, numbers, strict=True))
+        return self._draws[repr(what)]
+
+    @cached_property
+    def attacker(self) -> Attacker:
+        """The adversary, to whom other libraries' view of the detector is that of the clean scores."""
+        id_scores, *ood_scores = (self.clean(s).scores[0] for s in (self.bench.id_test, *self.bench.ood.values()))
+        view = attacks.view_of(id_scores, torch.cat(ood_scores))
+        return Attacker(self.worker, precision=self.precision, view=view)
+
+    def unrepeatable(self, images: ImageSet) -> float:
+        """How much five scorings of the same images differ, of a randomised detector with equal generators."""
+
+        def compute() -> Cell:
+            x = images.shard(0, min(SHARD, len(images))).to(self.worker.device)
+            scores = torch.cat([self.plain.scores(x, images.name, 0, "repeat", 1) for _ in range(5)]).double()
+            gap = (scores.amax(0) - scores.amin(0)) / scores.abs().amax(0).clamp_min(1e-12)
+            return {"gap": gap.max()}, {}
+
+        return float(self.worker.once(images, {"condition": "repeated"}, compute)[0]["gap"])
+
+    def accuracy(self, images: ImageSet) -> float | None:
+        """Share of ID images that the network below the detector classifies correctly, None where it shows none."""
+        net = self.detector.network
+        if net is None:
+            return None
+
+        @torch.no_grad()
+        def predict(shard: int, x: Tensor) -> Cell:
+            return {"predicted": net(x).argmax(1).cpu()}, {}
+
+        found = self.worker.map(images, {"condition": "predicted"}, "", predict)
+        return float((joined(found)["predicted"] == images.labels).double().mean())
+
+
+def zero_gradients(found: attacks.Suite) -> Tensor:
+    """(attacks, B): whether the gradient of each was zero at its start, NaN where it did not run."""
+    return torch.stack([trace.zero_gradient.float() for trace in found.traces.values()])
+
+
+def travels(found: attacks.Suite) -> dict[str, float]:
+    """The sum of step sizes of every component that starts at random and steps."""
+    starts = [name for name in found.traces if attacks.component(name).starts_at_random]
+    return {name: found.traces[name].travel for name in starts if found.traces[name].travel}
+
+
+def population_of(cells: Sequence[Cell]) -> Population:
+    """An attacked population from its shards."""
+    tensors, facts = joined(cells), [fact for _, fact in cells]
+    total = sum(fact["images"] for fact in facts)
+    unseen = [fact["unseen"] for fact in facts]
+    travel: dict[str, float] = {}
+    for name, steps in ((name, steps) for fact in facts for name, steps in fact["travel"].items()):
+        travel[name] = min(travel.get(name, steps), steps)
+
+    def spent(place: int) -> float:
+        return sum(fact["images"] * fact["passes"][place] for fact in facts) / total
+
+    late = tensors.pop("late_gain")
+    return Population(
+        **tensors,
+        components=tuple(facts[0]["components"]),
+        passes=(spent(0), spent(1)),
+        excess=max(fact["excess"] for fact in facts),
+        travel=travel,
+        unseen=None if None in unseen else sum(unseen) / total,
+        late_gain=None if late.isnan().all() else float(late.nanmean()),
+    )

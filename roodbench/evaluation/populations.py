@@ -1,0 +1,78 @@
+"""What one detector scored: per population and condition, and all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from attacks import AttackPlan
+from detectors import Detector
+
+from ..data import Benchmark
+
+
+@dataclass(frozen=True)
+class Population:
+    """Scores (R, n) of one image set under one condition, on R report draws."""
+
+    scores: Tensor
+    reference: Tensor | None = None
+    """Clean only: scores on the selection's noise, (2, n)."""
+    instability: Tensor | None = None
+    """Clean, smoothed detectors only: D of every image on one draw, (n,)."""
+    transfer: Tensor | None = None
+    """Attacked only: scores like `scores` of the images of PGD on the base score alone, where the suite ran it."""
+    winner: Tensor | None = None
+    """Attacked only: per image the index of the component that won it."""
+    zero_gradient: Tensor | None = None
+    """Attacked only: (attacks, n), whether the gradient vanished at the random start."""
+    components: tuple[str, ...] = ()
+    passes: tuple[float, float] = (0, 0)
+    """Network passes (forward, backward) per image."""
+    excess: float = 0.0
+    """How far the worst image leaves the ball or the bounds."""
+    travel: dict[str, float] = field(default_factory=dict)
+    """Attacked only: sum of step sizes of every component that steps, the least over shards."""
+    late_gain: float | None = None
+    """Attacked only, without noise: the mean share of the gradient attacks' gain that came in the last 10 steps."""
+    unseen: float | None = None
+    """Attacked only: share of images with a visited iterate better than the returned one; None where values on the way
+    are not the reported scores: noise, bfloat16, 8-bit rounding."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Everything one detector scored: populations by (name, condition), condition clean, min or max."""
+
+    detector: Detector
+    bench: Benchmark
+    populations: dict[tuple[str, str], Population]
+    plan: AttackPlan | None
+    id_accuracy: float | None
+    shifted_accuracy: dict[str, float] = field(default_factory=dict)
+    search: dict[str, Any] = field(default_factory=dict)
+    """How the parameters were chosen; empty without a search."""
+    precision: str = "float32"
+    """Of the attack's gradients; scores are float32."""
+    cosines: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Per noisy objective: copies per gradient, and the median cosine between halves of them."""
+    checked: bool = False
+    """Whether the indicators' own attacks ran."""
+    probe: dict[str, Any] = field(default_factory=dict)
+    """Numbers and margins of the indicators that need attacks of their own."""
+    unrepeatable: float = 0.0
+    """Largest relative difference between scorings of the first shard on equal noise."""
+
+    @property
+    def eps(self) -> float:
+        """The attack's radius, 0 without one."""
+        return 0.0 if self.plan is None else self.plan.threat.eps
+
+    def scores(self, population: str, state: str) -> np.ndarray:
+        """Report scores (R, n) in float64; where the adversary knows the draw, of that one."""
+        known = self.plan is not None and self.plan.threat.knows_seed
+        drawn = self.populations[population, state].scores.double().numpy()
+        return drawn[:1] if known else drawn

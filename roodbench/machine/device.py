@@ -1,0 +1,62 @@
+"""The device of a run, opened in one place: float32 means float32 on it, and threads follow the cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+
+@contextmanager
+def opened(name: str | torch.device) -> Iterator[torch.device]:
+    """The device `auto`, `cpu`, `cuda` or `cuda:N`, ready to compute scores: without TF32, one thread per core.
+
+    Torch's own settings are put back at the end. ValueError for a device that this machine lacks.
+    """
+    device = device_of(name) if isinstance(name, str) else name
+    cudnn, matmul, threads = torch.backends.cudnn, torch.backends.cuda.matmul, torch.get_num_threads()
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = False
+    use_threads()
+    try:
+        yield device
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
+        torch.set_num_threads(threads)
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is the GPU where there is one; ValueError for a device this machine lacks."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"unknown device {name!r}: expected auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r}: this machine (or this build of torch) has no CUDA; use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r}: this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+    return device
+
+
+def use_threads() -> None:
+    """One thread per core that the process may use, unless OMP_NUM_THREADS says otherwise.
+
+    torch counts the machine's cores, also where a container or an affinity mask allows fewer.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, max(1, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass  # not Linux, or no quota
+    if cores < torch.get_num_threads():
+        torch.set_num_threads(cores)

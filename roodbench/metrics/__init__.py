@@ -1,0 +1,48 @@
+"""Arrays of scores in, numbers out: AUROC, FPR95 and AUPR with intervals.
+
+What certification adds lies in `bounds`, `gauroc` and `deployed`, imported by their own paths.
+"""
+
+from .auroc import (
+    LEVEL,
+    Components,
+    Estimate,
+    auroc,
+    average,
+    components,
+    draws,
+    paired_gap,
+    placement_values,
+    same_draws,
+)
+from .rates import (
+    BOOTSTRAPS,
+    aupr_in,
+    aupr_out,
+    bootstrap,
+    fpr95_id,
+    fpr95_ood,
+    over_draws,
+    threshold95,
+)
+
+__all__ = [
+    "BOOTSTRAPS",
+    "LEVEL",
+    "Components",
+    "Estimate",
+    "aupr_in",
+    "aupr_out",
+    "auroc",
+    "average",
+    "bootstrap",
+    "components",
+    "draws",
+    "fpr95_id",
+    "fpr95_ood",
+    "over_draws",
+    "paired_gap",
+    "placement_values",
+    "same_draws",
+    "threshold95",
+]

@@ -1,0 +1,295 @@
+"""Certified bounds of smoothed scores under any l2 shift of the image, from sorted noisy scores (numpy, float64).
+
+Y = s(x + G) with G ~ N(0, sigma^2 I), q_x(u) its u-quantile, r = radius / sigma. For every d with norm2(d) <= radius
+(Chiang et al. 2020)
+
+    Q-(u) <= q_{x+d}(u) <= Q+(u),    Q-(u) = q_x(Phi(z(u) - r)),  Q+(u) = q_x(Phi(z(u) + r)),  z = Phi^-1.
+
+Everything here takes `y` (n, N), ascending scores of N noisy copies of n images, and gives one-sided bounds that hold
+for each image with probability 1 - alpha over the copies. Ranks are 1-based; rank 0 is the lowest value the score can
+have and rank N + 1 the highest. `confident=False` turns every confidence margin around: what the same bound is at
+least (a lower bound: at most) as good as, the other side of the evidence, for checking a certificate.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import betaincc, ndtr, ndtri
+
+ROWS = 128
+"""Images whose bounds are computed at once: the working memory of a cache."""
+
+
+class Bounds(NamedTuple):
+    """Lower and upper bounds (n,) of a score within the radius, and which of them say nothing."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    vacuous_lower: np.ndarray
+    """(n,) bool: the bound is the lowest value that the score can have, or the highest, which every score obeys."""
+    vacuous_upper: np.ndarray
+    crude_upper: np.ndarray | None = None
+    """ROSS only: g(m+, D-), which the tight bound improves on."""
+    at_eta: np.ndarray | None = None
+    """ROSS and ROSS-Q: (n,) bool, the upper bound rests on eta: the instability may vanish within the radius."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """g(m, D) = min(m, tau) + max(m - tau, 0) (1 + gain / max(D, eta)): rises with m, falls with D."""
+
+    tau: float
+    gain: float = 0.01
+    eta: float = 1e-3
+
+    def __call__(self, m: np.ndarray, D: np.ndarray) -> np.ndarray:
+        return np.minimum(m, self.tau) + np.maximum(m - self.tau, 0) * (1 + self.gain / np.maximum(D, self.eta))
+
+    def range(self, extremes: tuple[float, float]) -> tuple[float, float]:
+        """The lowest and the highest value for medians between the extremes."""
+        low, high = (np.float64(m) for m in extremes)
+        return float(self(low, np.float64(np.inf))), float(self(high, np.float64(0.0)))
+
+
+def binomial(k: int, N: int, p: float) -> float:
+    """P(Bin(N, p) <= k) for 0 <= k < N, exact to the last digits, where scipy's `bdtr` may be off by 1e-12.
+
+    >>> binomial(1, 2, 0.5)
+    0.75
+    """
+    return float(betaincc(k + 1, N - k, p))
+
+
+def lower_rank(N: int, v: float, alpha: float) -> int:
+    """The largest k with P(Y_(k) > q(v)) <= alpha, from P(Bin(N, v) < k); 0 where not even the smallest score will do.
+
+    >>> lower_rank(2000, ndtr(-1.44), 1e-5), lower_rank(25, ndtr(-0.71), 1e-3)
+    (102, 0)
+    """
+    return bisect_right(range(N), alpha, key=lambda k: binomial(k, N, v))
+
+
+def rank(N: int, z: float, alpha: float, *, lower: bool) -> int:
+    """The rank of a bound on q(Phi(z)): from below, or from above by the mirrored distribution.
+
+    >>> rank(2000, 1.44, 1e-5, lower=False), rank(25, 0.71, 1e-3, lower=False)
+    (1899, 26)
+    """
+    return lower_rank(N, float(ndtr(z)), alpha) if lower else N + 1 - lower_rank(N, float(ndtr(-z)), alpha)
+
+
+def largest_radius(N: int, alpha: float) -> float:
+    """r_max = z(alpha^(1/N)): beyond it (in units of sigma) no median has a bound from N copies.
+
+    >>> [round(largest_radius(N, 1e-3), 2) for N in (25, 100, 1000, 10**4)]
+    [0.7, 1.5, 2.46, 3.2]
+    """
+    return -float(ndtri(-math.expm1(math.log(alpha) / N)))
+
+
+def samples_needed(r: float, alpha: float) -> int:
+    """The smallest N whose median has bounds at radius r sigma: Phi(r)^N <= alpha.
+
+    >>> samples_needed(1.0, 1e-3)
+    40
+    """
+    return max(1, math.ceil(math.log(alpha) / math.log1p(-float(ndtr(-r)))))
+
+
+def checked(y: np.ndarray, r: float, alpha: float) -> np.ndarray:
+    """The scores as given; ValueError for what no bound can come from."""
+    y = np.asarray(y)
+    if y.ndim != 2 or y.shape[1] < 1:
+        raise ValueError(f"scores of shape {y.shape}: expected (images, samples)")
+    if not 0 <= r < math.inf or not 0 < alpha < 1:
+        raise ValueError(f"r {r:g}, alpha {alpha:g}: expected r of at least 0 and alpha between 0 and 1")
+    some = np.concatenate([y[:, :: max(1, y.shape[1] // 128)], y[:, -1:]], axis=1)  # a look, not a second pass
+    if not (np.diff(some, axis=1) >= 0).all():
+        raise ValueError("scores are not sorted (or not finite): sort each image's ascending")
+    return y
+
+
+def padded(y: np.ndarray, extremes: tuple[float, float]) -> np.ndarray:
+    """(n, N + 2): the scores between the extremes, so that a rank is an index; rounding may exceed an extreme."""
+    y = y.astype(np.float64, copy=False)
+    low, high = np.minimum(extremes[0], y[:, :1]), np.maximum(extremes[1], y[:, -1:])
+    return np.concatenate([low, y, high], axis=1)
+
+
+def blocks(y: np.ndarray, extremes: tuple[float, float]) -> Iterator[tuple[slice, np.ndarray]]:
+    """Padded rows, a few images at a time."""
+    for start in range(0, len(y), ROWS):
+        rows = slice(start, start + ROWS)
+        yield rows, padded(y[rows], extremes)
+
+
+def column(y: np.ndarray, k: int, extremes: tuple[float, float]) -> np.ndarray:
+    """Y_(k) of every image, (n,)."""
+    N = y.shape[1]
+    edge = y[:, 0 if k < 1 else N - 1 if k > N else k - 1].astype(np.float64)
+    return np.minimum(extremes[0], edge) if k < 1 else np.maximum(extremes[1], edge) if k > N else edge
+
+
+def quantile_bound(
+    y: np.ndarray, z: float, alpha: float, extremes: tuple[float, float], *, lower: bool, confident: bool = True
+) -> tuple[np.ndarray, int]:
+    """A bound (n,) on q_x(Phi(z)) from below (`lower`) or above, and its rank."""
+    k = rank(y.shape[1], z, alpha, lower=lower == confident)
+    return column(y, k, extremes), k
+
+
+def flags(lower: np.ndarray, upper: np.ndarray, lowest: float, highest: float) -> dict[str, np.ndarray]:
+    """Which bounds say nothing: they are no better than the ends of the score's range."""
+    return {"vacuous_lower": lower <= lowest, "vacuous_upper": upper >= highest}
+
+
+def median_bounds(
+    y: np.ndarray,
+    r: float,
+    alpha: float,
+    extremes: tuple[float, float] = (-math.inf, math.inf),
+    *,
+    confident: bool = True,
+) -> Bounds:
+    """Of the population median: q_x(Phi(-r)) from below, q_x(Phi(r)) from above.
+
+    >>> found = median_bounds(np.arange(1.0, 1001.0)[None], 1.0, 1e-3)
+    >>> found.lower.item(), found.upper.item()
+    (124.0, 877.0)
+    """
+    y = checked(y, r, alpha)
+    lower, _ = quantile_bound(y, -r, alpha, extremes, lower=True, confident=confident)
+    upper, _ = quantile_bound(y, r, alpha, extremes, lower=False, confident=confident)
+    return Bounds(lower, upper, **flags(lower, upper, *extremes))
+
+
+def dkw(N: int, alpha: float) -> float:
+    """Half-width of the band around the empirical distribution function that covers all of the true one.
+
+    >>> round(dkw(2000, 1e-3), 4)
+    0.0436
+    """
+    return math.sqrt(math.log(2 / alpha) / (2 * N))
+
+
+def cells(N: int, w: float, shift: float, start: float, stop: float) -> np.ndarray:
+    """Lengths (N + 2,) of the sets of u in [start, stop] on which a band's edge takes each of the ranks 0..N + 1.
+
+    Y_(k) bounds q_x(v) from below for k = ceil(N (v - w)), from above for k = ceil(N (v + |w|)) with a negative w; and
+    v = Phi(z(u) - shift).
+    """
+    v = np.clip(np.arange(N + 1) / N + w, 0, 1)
+    edges = np.concatenate([[0.0], ndtr(ndtri(v) + shift), [1.0]])
+    return np.diff(np.clip(edges, start, stop))
+
+
+def deviation_weights(N: int, r: float, w: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (N + 2,) of the ordered scores in D+ and D-, the largest and least E|Y - median| within the radius.
+
+    D+ = int_0^{1/2} Q+(1-u) - Q-(u) du and D- = int_0^c Q-(1-u) - Q+(u) du, c where the two ranks meet: Phi(-r)
+    without a band, z(c) = z(1/2 - w) - r with it.
+    """
+    most = cells(N, -w, -r, 0.5, 1) - cells(N, w, r, 0, 0.5)
+    c = min(0.5, float(ndtr(ndtri(max(0.0, min(1.0, 0.5 - w))) - r)))
+    return most, cells(N, w, r, 1 - c, 1) - cells(N, -w, -r, 0, c)
+
+
+def least_deviation(y: np.ndarray, r: float, w: float, start: int, stop: int) -> np.ndarray:
+    """Dmin(m') = int_0^1 (Q-(u) - m')_+ + (m' - Q+(u))_+ du at m' = Y_(start)..Y_(stop), (n, stop - start + 1).
+
+    `y` are padded rows.
+    """
+    N = y.shape[1] - 2
+    above, below = cells(N, w, r, 0, 1), cells(N, -w, -r, 0, 1)
+    m, part = y[:, start : stop + 1], slice(start + 1, stop + 1)
+    sums = []
+    for weights, rest in ((above, slice(stop + 1, None)), (below, slice(0, start + 1))):
+        mass = np.concatenate([[0.0], np.cumsum(weights[part])])
+        moment = np.zeros(m.shape)
+        np.cumsum(y[:, part] * weights[part], axis=1, out=moment[:, 1:])
+        if weights is above:  # all scores above m'
+            mass, moment = mass[-1] - mass, moment[:, -1:] - moment
+        sums.append((mass + weights[rest].sum(), moment + (y[:, rest] @ weights[rest])[:, None]))
+    (mass_above, moment_above), (mass_below, moment_below) = sums
+    return np.maximum(moment_above - m * mass_above + m * mass_below - moment_below, 0)
+
+
+def ross_bounds(
+    y: np.ndarray, r: float, alpha: float, gain: Gain, extremes: tuple[float, float], *, confident: bool = True
+) -> Bounds:
+    """Of ROSS in its population form g(median, E|Y - median|), for a score that is bounded.
+
+    S- = g(m-, D+); S+ = max over m' <= m+ of g(m', Dmin(m')), at most g(m+, D-). The median takes half of alpha and the
+    band that covers all quantiles at once (Dvoretzky, Kiefer, Wolfowitz; Massart 1990) the other half.
+    """
+    y = checked(y, r, alpha)
+    n, N = y.shape
+    if not np.isfinite(extremes).all():
+        raise ValueError("ross has no certificate over an unbounded score: its instability has no bound; use ross-q")
+    w = dkw(N, alpha / 2) * (1 if confident else -1)
+    m_low, _ = quantile_bound(y, -r, alpha / 2, extremes, lower=True, confident=confident)
+    m_high, k_high = quantile_bound(y, r, alpha / 2, extremes, lower=False, confident=confident)
+    most, least = deviation_weights(N, r, w)
+    mass = np.cumsum(cells(N, -w, -r, 0, 1)) + np.cumsum(cells(N, w, r, 0, 1)) - 1  # the slope of Dmin right of Y_(k)
+    turn = min(int(np.searchsorted(mass, 0)), k_high)  # left of it Dmin falls, so g rises
+    lower, upper, crude, at_eta = np.empty(n), np.empty(n), np.empty(n), np.empty(n, dtype=bool)
+    for rows, block in blocks(y, extremes):
+        lower[rows] = gain(m_low[rows], block @ most)
+        crude[rows] = gain(m_high[rows], np.maximum(block @ least, 0))
+        D = least_deviation(block, r, w, turn, k_high)
+        m = block[:, turn : k_high + 1]
+        value = gain(m, D)
+        best = value.argmax(1)[:, None]
+        upper[rows] = np.take_along_axis(value, best, 1)[:, 0]
+        at_eta[rows] = np.take_along_axis(D, best, 1)[:, 0] <= gain.eta
+        if D.shape[1] > 1:  # where Dmin passes eta between two scores, g has a peak there
+            passes = (D[:, :-1] < gain.eta) & (gain.eta < D[:, 1:])
+            share = np.divide(gain.eta - D[:, :-1], np.diff(D, axis=1), out=np.zeros_like(D[:, 1:]), where=passes)
+            peak = np.where(passes, m[:, :-1] + share * np.diff(m, axis=1), -np.inf)
+            highest = gain(peak, np.full_like(peak, gain.eta)).max(1)
+            at_eta[rows] |= highest > upper[rows]
+            upper[rows] = np.maximum(upper[rows], highest)
+    return Bounds(lower, upper, **flags(lower, upper, *gain.range(extremes)), crude_upper=crude, at_eta=at_eta)
+
+
+def ross_q_bounds(
+    y: np.ndarray,
+    r: float,
+    alpha: float,
+    gain: Gain,
+    extremes: tuple[float, float] = (-math.inf, math.inf),
+    *,
+    tail: float = 0.05,
+    confident: bool = True,
+) -> Bounds:
+    """Of ROSS-Q, g(median, q(1-t) - q(t)), from three quantiles with a third of alpha each.
+
+    S- = g(m-, R+), R+ = q_x(Phi(z_t + r)) - q_x(Phi(-z_t - r)); S+ = max over m' <= m+ of
+    g(m', (A - m')_+ + (m' - B)_+) with A = Q-(1-t), B = Q+(t).
+    """
+    y = checked(y, r, alpha)
+    z_t = -float(ndtri(tail))
+
+    def bound(z: float, lower: bool) -> np.ndarray:
+        return quantile_bound(y, z, alpha / 3, extremes, lower=lower, confident=confident)[0]
+
+    m_low, m_high = bound(-r, True), bound(r, False)
+    widest = bound(z_t + r, False) - bound(-z_t - r, True)
+    A, B = bound(z_t - r, True), bound(-z_t + r, False)
+    upper, at_eta = np.full(len(y), -np.inf), np.zeros(len(y), dtype=bool)
+    for candidate in (m_high, A, B, B + gain.eta):  # R falls up to A and B, then rises; at B + eta it leaves eta
+        m = np.minimum(candidate, m_high)
+        with np.errstate(invalid="ignore"):  # inf - inf, of an unbounded score: no bound on R
+            R = np.nan_to_num(np.maximum(A - m, 0) + np.maximum(m - B, 0), nan=0.0, posinf=np.inf)
+        value = np.where(m == -np.inf, -np.inf, gain(m, R))
+        floored = gain.eta >= R
+        at_eta = np.where(value > upper, floored, at_eta)
+        upper = np.maximum(upper, value)
+    lower = gain(m_low, widest)
+    return Bounds(lower, upper, **flags(lower, upper, *gain.range(extremes)), at_eta=at_eta)

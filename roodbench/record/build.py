@@ -1,0 +1,54 @@
+"""The result record of everything that was evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..evaluation.indicators import indicators_of
+from ..evaluation.populations import Evaluated
+from .environment import environment
+from .record import score_key
+from .result import Result
+from .row import Row, Timing
+from .rows import attacks_of, detector_of, rows_of, shifted_of
+
+
+def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.device, timing: dict[str, Any]) -> Result:
+    """The record of some evaluations on one benchmark: detectors, each at one or more radii."""
+    rows: list[Row] = []
+    averages: list[Row] = []
+    seen = set()
+    for f in found:
+        for kept, new in zip((rows, averages), rows_of(f), strict=True):
+            # at a further radius of the same detector its clean rows are there already
+            kept += [row for row in new if id(f.detector) not in seen or row.condition != "clean"]
+        seen.add(id(f.detector))
+    return Result(
+        config=config,
+        environment=environment(device),
+        data=found[0].bench.description(),
+        rows=rows,
+        averages=averages,
+        shifted_id=[entry for f in found for entry in shifted_of(f)],
+        indicators=[entry for f in found for entry in indicators_of(f)],
+        attacks=[entry for f in found for entry in attacks_of(f)],
+        detectors=[detector_of(f) for f in found],
+        timing=Timing(**timing),
+        scores=scores_in(found),
+    )
+
+
+def scores_in(found: Iterable[Evaluated]) -> dict[str, Tensor]:
+    """Report scores (R, n) by `score_key`, and the winners of attacked populations."""
+    tensors = {}
+    for f in found:
+        for (name, condition), population in f.populations.items():
+            key = score_key(f.detector.label, name, condition, None if f.plan is None else f.plan.threat.eps)
+            tensors[key] = population.scores
+            if population.winner is not None:
+                tensors[f"{key}/winner"] = population.winner
+    return tensors

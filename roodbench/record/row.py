@@ -1,0 +1,105 @@
+"""The parts of a result record. Metrics are fractions, epsilon is in units of the row's space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One detector against one OOD set (or the average over a group) in one condition. Metrics are fractions."""
+
+    detector: str
+    base: str | None
+    params: dict[str, Any]
+    benchmark: str
+    model: str | None
+    id_accuracy: float | None
+    ood: str
+    group: str
+    condition: str
+    attack: str | None
+    norm: str | None
+    eps: float | None
+    eps_pixel: float | None
+    space: str
+    n_id: int
+    n_ood: int
+    auroc: float
+    auroc_ci: list[float]
+    auroc_drop: float | None
+    """Clean AUROC minus this row's, on the same images; None in a clean row."""
+    auroc_drop_ci: list[float] | None
+    fpr95_id: float
+    """OOD that reaches the threshold 95% of clean ID reach."""
+    fpr95_id_ci: list[float] | None
+    fpr95_id_refit: float
+    """The same with the threshold taken from this condition's ID."""
+    fpr95_id_refit_ci: list[float] | None
+    fpr95_ood: float
+    """ID flagged where 95% of OOD are (OpenOOD)."""
+    fpr95_ood_ci: list[float] | None
+    aupr_in: float
+    aupr_out: float
+    passes: dict[str, list[float]]
+    """Mean network passes [forward, backward] per attacked image: id, ood."""
+    reliable: bool | None
+    """Whether its checks passed; None under an attack whose indicators' own attacks did not run (`check=False`)."""
+    warnings: list[str]
+    auroc_transfer: float | None = None
+    """AUROC when PGD on the base score alone made the images, the published attack; None where there is no other."""
+    adaptive_gap: float | None = None
+    """auroc_transfer minus auroc, at equal steps and restarts: what the published attack misses."""
+    adaptive_gap_ci: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class AttackedPopulation:
+    """Which component won each image of a population under attack, and what it cost."""
+
+    detector: str
+    eps: float
+    population: str
+    condition: str
+    components: list[str]
+    wins: dict[str, int]
+    winner: list[int]
+    """Per image, an index into `components`."""
+    passes: list[float]
+    """Mean network passes [forward, backward] per image."""
+
+
+@dataclass(frozen=True)
+class FittedDetector:
+    """What was fitted, and how it was run."""
+
+    detector: str
+    fitted: dict[str, float]
+    gradients: str | None = None
+    """Precision of the attack's gradients; None without an attack."""
+    network: dict[str, Any] | None = None
+    """Of a prepared network: batch norms folded, batch sizes compiled."""
+    share_without_instability: dict[str, float] | None = None
+    """Smoothed detectors: per clean population, the share of images whose copies all score alike (D < 1e-6)."""
+    search: dict[str, Any] | None = None
+    """How the parameters were chosen; None without a search."""
+
+
+@dataclass(frozen=True)
+class ShiftedSet:
+    """A covariate-shifted ID set: its accuracy, and the share of it that the clean 95% threshold flags."""
+
+    detector: str
+    name: str
+    n: int
+    id_accuracy: float
+    flagged: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall-clock seconds, in all and per part (loading, each detector)."""
+
+    seconds: float
+    parts: dict[str, float] | None = None

@@ -1,0 +1,147 @@
+"""The table a run prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..evaluation.indicators import Indicator
+from ..setup.protocols import faults_of
+from .record import Record
+from .row import Row
+from .text import as_fraction, framed
+
+ORDER = ("clean", "min", "max", "both")
+LABELS = 3
+"""How many columns, from the left, are text."""
+
+
+def table(result: Record) -> str:
+    """The whole result as text: a heading, one line per detector, radius and OOD set, and what to beware of."""
+    columns, lines = cells_of(result)
+    return framed(columns, lines, before=[heading(result)], after=footnotes(result), left=range(LABELS))
+
+
+def checks_table(indicators: Sequence[Indicator]) -> str:
+    """The indicators of attack failure as text, one a line."""
+    columns = ("detector", "eps", "indicator", "number", "threshold", "verdict")
+    lines = [
+        (i.detector, as_fraction(i.eps), i.name, f"{i.number:.3g}", limit_of(i), "passed" if i.passed else "FAILED")
+        for i in indicators
+    ]
+    return framed(columns, lines, after=[i.message for i in indicators if not i.passed])
+
+
+def limit_of(indicator: Indicator) -> str:
+    """`<= 0.005`, `<= 0.005 + 0.01` with a margin, or `>= 2` for an indicator that must reach its threshold."""
+    margin = indicator.detail.get("margin", 0.0)
+    granted = f" + {margin:.2g}" if margin else ""
+    return f"{'>=' if indicator.least else '<='} {indicator.threshold:g}{granted}"
+
+
+def markdown(result: Record) -> str:
+    """The same as a Markdown table."""
+    columns, lines = cells_of(result)
+    rule = ["---"] * LABELS + ["---:"] * (len(columns) - LABELS)
+    rows = [f"| {' | '.join(cells)} |" for cells in (columns, rule, *lines)]
+    notes = [f"- {note}" for note in footnotes(result)]
+    return "\n".join([heading(result).replace("\n", ". ") + ".", "", *rows, *([""] if notes else []), *notes])
+
+
+def heading(result: Record) -> str:
+    rows, row = result.rows, result.rows[0]
+    accuracy = "" if row.id_accuracy is None else f" (ID accuracy {row.id_accuracy:.1%})"
+    text = f"{row.benchmark}, {row.model or 'network unknown'}{accuracy}, {row.n_id} ID images"
+    attacked = next((r for r in rows if r.condition != "clean"), None)
+    if attacked is not None:
+        text += f"; attack: {attacked.attack}, {attacked.norm}, {attacked.space} space{adversary_of(result.config)}"
+        if attacked.space != "pixel" and attacked.eps:
+            eps, in_pixels = (as_fraction(e, attacked.norm) for e in (attacked.eps, attacked.eps_pixel))
+            text += f" (eps {eps} is {in_pixels} in pixels)"
+    text += "\nAUROC % [95% interval], higher is better; FPR95 % of OOD above the threshold of clean ID"
+    if any(row.adaptive_gap is not None for row in rows):
+        text += "; adaptive gap: AUROC that an attack on the base score alone leaves above the suite's"
+    return text
+
+
+def adversary_of(config: dict[str, Any]) -> str:
+    """What of the adversary is not the default, as `, resubmit:3, 8-bit images`; old records name it otherwise."""
+    plan = config.get("plan", config)
+    threat = plan["threat"] if isinstance(plan.get("threat"), dict) else plan
+    noise = threat.get("noise") or plan.get("adversary") or threat.get("threat", "fresh")
+    strength = config.get("strength", "quick")
+    said = [noise] if noise != "fresh" else []
+    said += ["8-bit images"] if threat.get("quantize") or plan.get("quantize") else []
+    said += [f"strength {strength}"] if strength != "quick" else []
+    return "".join(f", {words}" for words in said)
+
+
+def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
+    """The table's column names and lines; averages only where there are several OOD sets."""
+    conditions = [c for c in ORDER if any(row.condition == c for row in result.rows)]
+    worst = conditions[-1]
+    columns = [
+        "detector",
+        "eps",
+        "OOD set",
+        "n",
+        *conditions,
+        "FPR95",
+        *([f"FPR95 {worst}"] if worst != "clean" else []),
+    ]
+    gaps = any(row.adaptive_gap is not None for row in result.rows)
+    columns += ["adaptive gap"] if gaps else []
+    several = len({row.ood for row in result.rows}) > 1
+    lines = []
+    for line in by_line([*result.rows, *(result.averages if several else [])]):
+        row, last = line["clean"], line[worst]
+        where = f"mean of {row.group}" if row.ood == "average" else f"{row.ood} ({row.group})"
+        cells = [
+            row.detector + (f"({row.base})" if row.base else ""),
+            as_fraction(last.eps, last.norm),
+            where,
+            str(row.n_ood),
+        ]
+        cells += [cell(line[c]) for c in conditions]
+        cells += [f"{100 * r.fpr95_id:.1f}" for r in ([row, last] if worst != "clean" else [row])]
+        if gaps:
+            cells.append("-" if last.adaptive_gap is None else f"{100 * last.adaptive_gap:.1f}")
+        lines.append(cells)
+    return columns, lines
+
+
+def footnotes(result: Record) -> list[str]:
+    lines = [
+        f"shifted ID {entry.name}, {entry.detector}: ID accuracy {entry.id_accuracy:.1%}, "
+        f"{entry.flagged:.1%} of {entry.n} images flagged as OOD where 5% of clean ID are"
+        for entry in result.shifted_id
+    ]
+    row = next((row for row in result.rows if row.eps is not None), None)
+    if row is not None:
+        rounded = any(row.params.get("published") for row in result.rows)
+        lines += faults_of(result.config.get("protocol", ""), row.eps, row.eps_pixel, rounded=rounded)
+    lines += [f"* unreliable: {i.message}" for i in result.indicators if not i.passed]
+    return lines + list(dict.fromkeys(warning for row in result.rows for warning in row.warnings))
+
+
+def cell(row: Row) -> str:
+    low, high = (100 * end for end in row.auroc_ci)
+    return f"{100 * row.auroc:.1f} [{low:.1f}, {high:.1f}]{'*' if row.reliable is False else ''}"
+
+
+def by_line(rows: Iterable[Row]) -> Iterable[dict[str, Row]]:
+    """Rows that differ in their condition alone, by condition; the clean row stands in the line of every radius."""
+    detectors: dict[Any, dict[Any, dict[str, Row]]] = {}
+    clean: dict[Any, Row] = {}
+    for row in rows:
+        detector = (row.detector, row.base, json.dumps(row.params))
+        if row.condition == "clean":
+            clean[detector, row.ood, row.group] = row
+        lines = detectors.setdefault(detector, {})
+        lines.setdefault((row.eps, row.ood, row.group), {})[row.condition] = row
+    for detector, lines in detectors.items():
+        attacked = [line for (eps, _, _), line in lines.items() if eps is not None]
+        for line in attacked or lines.values():
+            first = next(iter(line.values()))
+            yield {"clean": clean[detector, first.ood, first.group], **line}

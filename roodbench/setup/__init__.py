@@ -1,0 +1,1 @@
+"""From settings to a fitted detector: the settings of a run, what protocols fix, and the one door that opens them."""

@@ -1,0 +1,186 @@
+"""Every setting of a run and its default, in one place. Importing it imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .protocols import EPS, PARAMS, PROTOCOLS
+
+ATTACKING = ("method", "objective", "strength", "eps", "norm", "steps", "restarts", "threat", "quantize", "precision")
+"""Settings of the adversary, which nothing honours where there is none."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What `python -m roodbench` runs. None stands for the benchmark's own default."""
+
+    detector: tuple[str, ...] = ("ross",)
+    base: str = "gen"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    search: bool = False
+    attack: str = "both"
+    method: str = "suite"
+    objective: str | None = None
+    strength: str = "quick"
+    eps: tuple[float, ...] | None = None
+    norm: str = "linf"
+    steps: int | None = None
+    restarts: int | None = None
+    threat: str = "fresh"
+    quantize: bool = False
+    protocol: str = "roodbench"
+    space: str = "pixel"
+    benchmark: str = "digits"
+    data_root: str | None = None
+    ood: tuple[str, ...] | None = None
+    model: str | None = None
+    checkpoint: str | None = None
+    limit: int = 100
+    batch_size: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    compile: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        from attacks import DIRECTIONS, STRENGTHS, ThreatModel, check_method
+        from detectors import BASES, WRAPPERS
+
+        from ..data.load import BENCHMARKS
+        from ..models.load import MODELS
+        from .plugins import is_plugin
+
+        names = (*BASES, *WRAPPERS)
+        if self.detector == ("all",):
+            object.__setattr__(self, "detector", names)
+        one_of("protocol", self.protocol, PROTOCOLS)
+        for name in self.detector:
+            if not is_plugin(name):
+                one_of("detector", name, names)
+        one_of("base score", self.base, BASES)
+        if self.base != type(self).base and not any(is_plugin(name) or name in WRAPPERS for name in self.detector):
+            raise ValueError(f"base {self.base}: none of {', '.join(self.detector)} wraps a base score")
+        self._follow_protocol()
+        one_of("attack", self.attack, DIRECTIONS)
+        check_method(self.method, self.objective)
+        if self.quantize and self.space != "pixel":
+            raise ValueError("quantize rounds pixels: leave out --space normalized")
+        one_of("strength", self.strength, STRENGTHS)
+        one_of("norm", self.norm, ("linf", "l2"))
+        one_of("space", self.space, ("pixel", "normalized"))
+        one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
+        one_of("compile", self.compile, ("auto", "on", "off"))
+        one_of("benchmark", self.benchmark, BENCHMARKS)
+        ThreatModel(0.0, noise=self.threat)
+        if self.model is not None:
+            one_of("model", self.model, MODELS)
+        for name in ("steps", "restarts", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name.replace('_', '-')} {value}: expected at least 1")
+        if self.limit != 0 and self.limit < 2:
+            raise ValueError(f"limit {self.limit}: expected at least 2 images per population, or 0 for all")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed {self.seed}: expected a whole number of at least 0")
+        for name in ("steps", "restarts"):
+            if getattr(self, name) is not None and self.method in ("noise", "square"):
+                raise ValueError(f"method {self.method} takes no {name}: leave out --{name}")
+        for eps in self.eps or ():
+            check_eps(eps, self.norm, self.space)
+        if self.attack == "none":
+            fixed = {**PROTOCOLS[self.protocol], "eps": EPS.get(self.protocol)}
+            refuse(self, [n for n in ATTACKING if getattr(self, n) != fixed.get(n)], "attack none")
+        self._check_params()
+
+    def _check_params(self) -> None:
+        from detectors import unknown
+
+        from .plugins import parameters_of
+
+        for key in self.params:
+            takers = [parameters_of(name, self.base) for name in self.detector]
+            if not any(key in taken for taken in takers):
+                known = list(dict.fromkeys(k for taken in takers for k in taken))
+                if not known:
+                    raise ValueError(f"parameter {key!r}: {', '.join(self.detector)} has no keyword-only argument")
+                raise ValueError(unknown(f"parameter of {', '.join(self.detector)}", key, known))
+
+    def _follow_protocol(self) -> None:
+        """Take the settings that the protocol fixes; ValueError where another one was given."""
+        defaults = {f.name: f.default for f in fields(self)}
+        for key, value in PROTOCOLS[self.protocol].items():
+            if key not in defaults:
+                continue
+            if getattr(self, key) != defaults[key]:
+                check_fixed(self.protocol, key, getattr(self, key))
+            object.__setattr__(self, key, value)
+        from detectors import BASES, WRAPPERS
+
+        from .plugins import parameters_of
+
+        taken = {key for name in self.detector for key in parameters_of(name, self.base)}
+        symbols = {
+            symbol: name for cls in (*BASES.values(), *WRAPPERS.values()) for symbol, name in cls.symbols.items()
+        }
+        names = [key.removeprefix("base.") for key in self.params]
+        given = {symbols.get(name, name) for name in names}
+        fixed = PARAMS.get(self.protocol, {})
+        params = {key: value for key, value in fixed.items() if key in taken and key not in given}
+        object.__setattr__(self, "params", {**params, **self.params})
+        object.__setattr__(self, "eps", self.eps or EPS.get(self.protocol))
+
+
+def check_fixed(protocol: str, key: str, value: Any) -> None:
+    """ValueError for a setting which the protocol fixes at something else."""
+    fixed = PROTOCOLS.get(protocol, {})
+    if key in fixed and value != fixed[key]:
+        raise ValueError(f"protocol {protocol} fixes {key} = {fixed[key]}: leave out --{key} {value}")
+
+
+def refuse(config: RunConfig, names: Iterable[str], who: str) -> None:
+    """ValueError for a setting, among those of these names, that is not its default, which `who` does not honour."""
+    defaults = {f.name: f.default for f in fields(config)}
+    for name in names:
+        value = getattr(config, name)
+        if value != defaults[name]:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            raise ValueError(f"{who} takes no {name.replace('_', '-')}: leave out --{name.replace('_', '-')} {shown}")
+
+
+def one_of(kind: str, value: str, choices: Any) -> None:
+    """ValueError for a value that is none of the choices, naming the nearest."""
+    if value not in choices:
+        from detectors import unknown
+
+        raise ValueError(unknown(kind, value, choices))
+
+
+def check_eps(eps: float, norm: str, space: str) -> None:
+    """ValueError for a radius that is none, or that no pixel needs."""
+    if not 0 <= eps < float("inf"):
+        raise ValueError(f"epsilon {eps:g}: expected a number of at least 0, such as 8/255")
+    if eps > 1 and norm == "linf" and space == "pixel":
+        raise ValueError(f"epsilon {eps:g}: pixels lie in [0, 1]; did you mean {eps:g}/255?")
+
+
+def parse_eps(text: str, name: str = "epsilon") -> float:
+    """`8/255` or `0.03` as a number."""
+    try:
+        numerator, _, denominator = text.partition("/")
+        return float(numerator) / (float(denominator) if denominator else 1.0)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{name} {text!r}: expected a number such as 8/255 or 0.03") from None
+
+
+def parse_param(text: str) -> tuple[str, Any]:
+    """`key=value`, the value a number, true, false, null or a list of them."""
+    key, equals, value = text.partition("=")
+    if not equals or not key or not value:
+        raise ValueError(f"parameter {text!r}: expected key=value, such as sigma=0.05")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        raise ValueError(f"parameter {text!r}: expected a number, true, false, null or [a, b] after =") from None

@@ -1,0 +1,192 @@
+"""The one door from settings to a fitted detector: benchmark, network and detectors of a run on an open device."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+import detectors
+from attacks import STRENGTHS, AttackPlan, ThreatModel, attack_class, check_method, is_external
+from detectors import WRAPPERS, Detector, Smoothed
+
+from ..data import SHARD, Benchmark, load_benchmark
+from ..machine.memory import LARGEST
+from ..machine.prepare import Prepared, compile_network, prepare
+from ..models import Classifier, load_model
+from .config import RunConfig, check_eps, one_of
+from .plugins import is_plugin, make_detector, parameters_of
+from .protocols import PROTOCOLS
+from .search import search
+
+log = logging.getLogger("roodbench")
+
+L2_EPS = 0.5
+"""Default l2 radius, RobustBench's for CIFAR-10."""
+
+
+class Setting:
+    """What a configuration names, loaded: the benchmark and the network in its input space, on a device.
+
+    `plain` is the network as it was loaded, `net` the same function made fast, below every detector.
+    """
+
+    def __init__(self, config: RunConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        ood = None if config.ood is None else list(config.ood)
+        bench = load_benchmark(config.benchmark, root=config.data_root, ood=ood, limit=config.limit or None)
+        model = config.model or ("digits-cnn" if config.benchmark == "digits" else None)
+        if model is None:
+            raise ValueError(f"benchmark {config.benchmark} needs a network: give --model NAME and --checkpoint FILE")
+        net = load_model(model, checkpoint=config.checkpoint, device=device)
+        pixels = config.space == "pixel"
+        self.bench: Benchmark = bench if pixels else bench.normalized(net.mean, net.std)
+        self.plain: Classifier = net if pixels else net.normalized()
+        check_network(self.plain, self.bench, device)
+        self.net = prepare(self.plain, self.sample, compile="off")
+        if config.batch_size is not None and isinstance(self.net.backbone, Prepared):
+            self.net.backbone.batch = config.batch_size
+        self._made: dict[str, Detector] = {}
+
+    @cached_property
+    def sample(self) -> Tensor:
+        """The first ID validation images, to check and measure with."""
+        return self.bench.id_val.shard(0, min(SHARD, len(self.bench.id_val))).to(self.device)
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The network's name and the hash of its weights."""
+        return {"name": self.plain.name, "sha256": self.plain.fingerprint()}
+
+    @cached_property
+    def plans(self) -> list[AttackPlan]:
+        """The adversary at every radius of the configuration."""
+        config = self.config
+        return [
+            plan_of(
+                self.bench,
+                eps=eps,
+                norm=config.norm,
+                method=config.method,
+                objective=config.objective,
+                strength=config.strength,
+                steps=config.steps,
+                restarts=config.restarts,
+                threat=config.threat,
+                quantize=config.quantize,
+                protocol=config.protocol,
+            )
+            for eps in (config.eps if config.eps and config.attack != "none" else (None,))
+        ]
+
+    def compile(self, work: float) -> None:
+        """Compile the network where the floating point operations of the run repay it, or where that is asked for.
+
+        A user's own detector may need what a compiled network cannot do: `auto` leaves it as it is.
+        """
+        plugged = any(is_plugin(name) for name in self.config.detector)
+        wanted = "off" if self.config.compile == "auto" and plugged else self.config.compile
+        compile_network(self.net, self.plain, self.sample, compile=wanted, work=work)
+
+    def detector(self, name: str) -> Detector:
+        """The unfitted detector of this name, made once, with those of the run's parameters that it takes."""
+        if name not in self._made:
+            self._made[name] = self._make(name, {}).to(self.device)
+        return self._made[name]
+
+    def fitted(self, name: str) -> tuple[Detector, dict[str, Any]]:
+        """The fitted detector and, with `search`, what the record says of how its parameters were chosen."""
+        detector, facts = self.detector(name), dict[str, Any]()
+        if self.config.search and is_plugin(name):
+            log.warning("--search: %s has no published grid, its parameters stay as they are", name)
+        elif self.config.search:
+            fixed = self._fixed(name)
+            chosen, facts = search(
+                name, self.net, self.bench, base=self.config.base, fixed=fixed, seed=self.config.seed
+            )
+            log.info(
+                "%s: best of %d candidates on %s: %s", name, facts["candidates"], facts["ood_val"], chosen or "no grid"
+            )
+            detector = self._make(name, chosen).to(self.device)
+        detector.fit(self.bench.id_train, self.bench.id_val)
+        return detector, facts
+
+    def _fixed(self, name: str) -> dict[str, Any]:
+        """The run's parameters that a detector takes, and how many images it may give its network at once."""
+        known = parameters_of(name, self.config.base)
+        fixed = {key: value for key, value in self.config.params.items() if key in known}
+        return {"chunk": self._batch, **fixed} if is_smoothed(name) else fixed
+
+    def _make(self, name: str, searched: Mapping[str, Any]) -> Detector:
+        """The detector with the run's parameters over the search's over the benchmark's over the published ones."""
+        defaults = {"sigma": self.bench.sigma / self.bench.std, "seed": self.config.seed} if is_smoothed(name) else {}
+        params = {**defaults, **searched, **self._fixed(name)}
+        return make_detector(name, self.net, base=self.config.base, **params)
+
+    @property
+    def _batch(self) -> int:
+        """Images in one pass of the network, for detectors that make their own batches."""
+        backbone = self.net.backbone
+        return self.config.batch_size or (backbone.batch if isinstance(backbone, Prepared) else LARGEST["cpu"])
+
+
+def is_smoothed(name: str) -> bool:
+    """Whether a name is that of a detector over noisy copies."""
+    return name in WRAPPERS and issubclass(WRAPPERS[name], Smoothed)
+
+
+def plan_of(
+    bench: Benchmark,
+    *,
+    eps: float | None = None,
+    norm: str = "linf",
+    method: str = "suite",
+    objective: str | None = None,
+    strength: str = "quick",
+    steps: int | None = None,
+    restarts: int | None = None,
+    threat: str = "fresh",
+    quantize: bool = False,
+    protocol: str = "roodbench",
+) -> AttackPlan:
+    """The adversary on a benchmark: radius in units of its input space, default the benchmark's."""
+    if eps is None:
+        eps = (bench.eps if norm == "linf" else L2_EPS) / bench.std
+    check_eps(eps, norm, bench.space)
+    check_method(method, objective)
+    one_of("strength", strength, STRENGTHS)
+    spend = STRENGTHS[strength]
+    steps, restarts = (spend.steps if steps is None else steps), (spend.restarts if restarts is None else restarts)
+    fixed = {key: value for key, value in PROTOCOLS[protocol].items() if key in ("step", "keep")}
+    spend = replace(spend, steps=steps, restarts=restarts, **fixed)
+    ball = ThreatModel(eps, cast(Literal["linf", "l2"], norm), bench.bounds, threat, quantize)
+    if is_external(method):
+        attack_class(method, ball)  # a missing library or attack shows before anything is computed
+    return AttackPlan(ball, method, objective, spend)
+
+
+def check_network(net: detectors.Classifier | None, bench: Benchmark, device: torch.device) -> None:
+    """ValueError where the network's output is not (B, K) with the benchmark's classes among the K."""
+    if net is None:
+        return
+    x = bench.id_test.shard(0, 2).to(device)
+    if isinstance(net, Classifier) and net.mean.numel() != x.shape[1]:
+        raise ValueError(f"network {net.name} takes {net.mean.numel()} channels: {bench.name} has {x.shape[1]}")
+    try:
+        with torch.no_grad():
+            logits = net(x)
+    except RuntimeError as error:
+        raise ValueError(
+            f"network {getattr(net, 'name', '')} cannot take {tuple(x.shape[1:])} images: {error}"
+        ) from None
+    classes = int(bench.id_test.labels.max()) + 1
+    if logits.ndim != 2 or len(logits) != 2 or logits.shape[1] < max(2, classes):
+        raise ValueError(
+            f"network {getattr(net, 'name', '')} gives outputs of shape {tuple(logits.shape)} for 2 images: "
+            f"expected (2, K) logits with K >= {max(2, classes)}"
+        )

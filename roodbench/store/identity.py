@@ -1,0 +1,98 @@
+"""What decides a number: the code, the network, the detector. Results are kept and reused under hashes of these."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from detectors import Detector
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("attacks", "detectors", "roodbench")
+SCORING = (
+    "attacks",
+    "detectors",
+    *(f"roodbench/{room}" for room in ("metrics", "data", "models", "machine", "engine", "evaluation")),
+)
+"""The code that decides a score or an indicator's number. The rest (settings, records, tables, the command line) says
+which scores are wanted and how they are shown: a change there leaves what is kept as good as it was."""
+
+
+def content_hash(value: Any) -> str:
+    """A hash of a JSON-like value.
+
+    >>> content_hash({"a": 1, "b": [2]}) == content_hash({"b": [2], "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+def tensor_hash(tensor: Tensor) -> str:
+    """A hash of a tensor's values."""
+    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:24]
+
+
+@cache
+def code_version(*places: str) -> str:
+    """A hash of the sources in some files or folders of the project, by default those that decide a score."""
+    digest = hashlib.sha256()
+    for place in places or SCORING:
+        found = ROOT / place
+        for file in sorted(found.rglob("*.py")) if found.is_dir() else [found]:
+            digest.update(file.relative_to(ROOT).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def state_hash(module: nn.Module, *extra: str) -> str:
+    """A hash of a module's parameters and buffers, by name, and of further text."""
+    digest = hashlib.sha256("".join(extra).encode())
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def identity(detector: Detector) -> dict[str, Any]:
+    """What besides data and plan decides a fitted detector's scores: settings, tensors, plain attributes, code.
+
+    Attributes that a module's class declares as `incidental` are left out.
+    """
+    plain = [
+        repr((name, type(module).__qualname__, sorted((k, repr(v)) for k, v in plain_attributes(module).items())))
+        for name, module in detector.named_modules()
+    ]
+    return {
+        "detector": detector.label,
+        "params": [d.hyperparameters() for d in detector.chain],
+        "fitted": detector.fitted(),
+        "state": state_hash(detector, *plain),
+        "sources": source_hash(detector),
+    }
+
+
+def plain_attributes(module: nn.Module) -> dict[str, Any]:
+    """The numbers, texts and sequences among a module's attributes that its class does not declare incidental."""
+    incidental: frozenset[str] = getattr(type(module), "incidental", frozenset())
+    kinds = int | float | str | tuple | list | None
+    return {k: v for k, v in vars(module).items() if k not in incidental and isinstance(v, kinds)}
+
+
+def source_hash(detector: Detector) -> str:
+    """A hash of the files that define the classes of a user's detector and of all modules in it; "" for our own."""
+    files = set()
+    for cls in {base for module in detector.modules() for base in type(module).__mro__}:
+        try:
+            file = Path(inspect.getsourcefile(cls) or "")
+        except TypeError:
+            continue
+        ours = any(ROOT / package in file.parents for package in PACKAGES)
+        if file.is_file() and not ours and "site-packages" not in file.parts:
+            files.add(file)
+    if not files:
+        return ""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:16]
