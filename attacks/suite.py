@@ -101,7 +101,7 @@ def suite(
         return Job(sign, streams(f"attack/{attack.name}"), best, draws or {}, view)
 
     if plan.method == "transfer":
-        (found,), passes = attacks[0].run(detector, x, plan, job(attacks[0], x))
+        (*_, found), passes = attacks[0].run(detector, x, plan, job(attacks[0], x))
         images, winner = threat.submitted(found.images, x), torch.zeros(len(x), dtype=torch.long, device=x.device)
         return Suite(images, winner, names, {names[0]: found.trace}, passes, transfer=images)
     best = Best(detector, x, sign=sign, stream=lambda: streams("select"), reference=reference, tries=threat.tries)

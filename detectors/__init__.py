@@ -10,7 +10,7 @@ from .features import FDBD, KNN, MDS, RMDS, VIM
 from .gradients import ODIN, GradNorm
 from .logits import EBO, ENT, GEN, MLS, MSP, MSPT
 from .pro import PRO
-from .registry import BASES, WRAPPERS, arguments, check_type, class_of, create, pair, unknown
+from .registry import BASES, DETECTORS, WRAPPERS, arguments, check_type, class_of, create, pair, unknown
 from .ross import ROSS, ROSSQ
 from .score import Fitting, Score, Surrogate, collect
 from .smoothing import COV, MAD, Median, Smoothed
@@ -20,6 +20,7 @@ __all__ = [
     "ASH",
     "BASES",
     "COV",
+    "DETECTORS",
     "EBO",
     "ENT",
     "FDBD",

@@ -25,14 +25,14 @@ BASES: dict[str, type[Score]] = {
 """Scores of a network's outputs."""
 WRAPPERS: dict[str, type[Detector]] = {cls.name: cls for cls in (PRO, Median, MAD, COV, ROSS, ROSSQ)}
 """Detectors over a base score."""
+DETECTORS: dict[str, type[Detector]] = {**BASES, **WRAPPERS}
 
 
 def class_of(name: str) -> type[Detector]:
     """The class of a detector or base score; ValueError for an unknown name, naming the nearest one."""
-    everything: dict[str, type[Detector]] = {**BASES, **WRAPPERS}
-    if name not in everything:
-        raise ValueError(unknown("detector", name, everything))
-    return everything[name]
+    if name not in DETECTORS:
+        raise ValueError(unknown("detector", name, DETECTORS))
+    return DETECTORS[name]
 
 
 def create(name: str, net: Classifier, *, base: str = "gen", **params: Any) -> Detector:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import t
+from scipy.special import ndtri, stdtrit
 
 from detectors import ROSS, ROSSQ
 
@@ -162,7 +161,7 @@ def violations_of(certifier: Certifier, found: Mapping[str, Scored], rows: Seque
                 aurocs(moved_id.deployed, moved_ood.deployed),
             ),
         ):
-            factor = t.ppf(1 - ALARM / (2 * len(rows)), len(values) - 1)
+            factor = stdtrit(len(values) - 1, 1 - ALARM / (2 * len(rows)))
             if low > high + factor * values.std(ddof=1) / len(values) ** 0.5 + 1e-9:
                 where = f"{label}: {row.ood}, {row.condition} at l2 radius {radius:g}"
                 lines.append(f"{where}: {what}, AUROC {low:.4f} > {high:.4f}")

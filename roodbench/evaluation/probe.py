@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 import attacks
@@ -195,6 +194,8 @@ class Probe:
 
     def beaten(self, strongest: dict[Direction, Tensor], other: dict[Direction, Tensor]) -> float:
         """The share of images that `other` moves past more of the opposing population; with noise, significantly so."""
+        from scipy.special import stdtrit
+
         wins, n = 0, sum(len(x) for x in self.images.values())
         a, b = self.scored(strongest), self.scored(other)
         for direction in self.images:

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from attacks import ThreatModel
 from detectors.detector import autograd
 
-from ..data.images import ImageSet
 from ..data.digits import digits
+from ..data.images import ImageSet
 from ..store.files import save_tensors
 from .digits import DigitsCNN, classifier
 

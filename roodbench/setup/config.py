@@ -47,19 +47,18 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         from attacks import DIRECTIONS, STRENGTHS, ThreatModel, check_method
-        from detectors import BASES, WRAPPERS
+        from detectors import BASES, DETECTORS, WRAPPERS
 
         from ..data.load import BENCHMARKS
         from ..models.load import MODELS
         from .plugins import is_plugin
 
-        names = (*BASES, *WRAPPERS)
         if self.detector == ("all",):
-            object.__setattr__(self, "detector", names)
+            object.__setattr__(self, "detector", tuple(DETECTORS))
         one_of("protocol", self.protocol, PROTOCOLS)
         for name in self.detector:
             if not is_plugin(name):
-                one_of("detector", name, names)
+                one_of("detector", name, DETECTORS)
         one_of("base score", self.base, BASES)
         if self.base != type(self).base and not any(is_plugin(name) or name in WRAPPERS for name in self.detector):
             raise ValueError(f"base {self.base}: none of {', '.join(self.detector)} wraps a base score")
@@ -117,14 +116,11 @@ class RunConfig:
             if getattr(self, key) != defaults[key]:
                 check_fixed(self.protocol, key, getattr(self, key))
             object.__setattr__(self, key, value)
-        from detectors import BASES, WRAPPERS
 
         from .plugins import parameters_of
 
         taken = {key for name in self.detector for key in parameters_of(name, self.base)}
-        symbols = {
-            symbol: name for cls in (*BASES.values(), *WRAPPERS.values()) for symbol, name in cls.symbols.items()
-        }
+        symbols = {symbol: name for cls in DETECTORS.values() for symbol, name in cls.symbols.items()}
         names = [key.removeprefix("base.") for key in self.params]
         given = {symbols.get(name, name) for name in names}
         fixed = PARAMS.get(self.protocol, {})

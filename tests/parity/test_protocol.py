@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from roodbench.attacker import Attacker
-from roodbench.config import RunConfig, plan_of
 
 import detectors
 import roodbench
 from roodbench.data import ImageSet
 from roodbench.data.openood import entries_of, load_images
+from roodbench.evaluation.attacker import Attacker
 from roodbench.metrics import auroc
+from roodbench.setup.config import RunConfig, plan_of
 from tests.parity.reference import FOLDER
 
 LOG = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import torch
 
 import detectors
 import roodbench
-from tests.roodbench.test_evaluate import small
+from tests.roodbench.helpers import small
 
 
 class Fraudulent(detectors.Score):

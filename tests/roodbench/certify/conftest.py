@@ -1,10 +1,10 @@
 """One small certification that several test files look at."""
 
 import pytest
-from roodbench.config import RunConfig
 
 from roodbench.certify.config import CertifyConfig
 from roodbench.certify.run import certify
+from roodbench.setup.config import RunConfig
 
 RADIUS = 0.3
 SMALL = CertifyConfig(

@@ -7,22 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from roodbench.attacker import EvaluationError
-from roodbench.certify.plan import plan
-from roodbench.evaluate import Evaluator
 from scipy.special import ndtri
 
 import detectors
 import roodbench
 from detectors import Median
 from roodbench import cli
-from roodbench.certify import bounds as bounds_module
 from roodbench.certify import population as population_module
-from roodbench.certify.population import Certifier, bounds_of, population
+from roodbench.certify.certifier import Certifier
+from roodbench.certify.planner import plan
+from roodbench.certify.population import bounds_of, population
 from roodbench.certify.rows import rows_of
 from roodbench.certify.run import certify
 from roodbench.certify.sampling import noisy_scores, sampler_of
-from roodbench.store import Store
+from roodbench.engine.errors import EvaluationError
+from roodbench.evaluation.evaluator import Evaluator
+from roodbench.metrics import bounds as bounds_module
+from roodbench.store.cells import Store
 from tests.attacks.analytic import Linear
 from tests.roodbench.certify.conftest import RADIUS, SMALL
 

@@ -5,10 +5,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from roodbench.certify.verify import read, verify
 
 from roodbench import cli
 from roodbench.certify.run import certify
+from roodbench.certify.verifier import read, verify
 from tests.roodbench.certify.conftest import SMALL
 
 

@@ -1,21 +1,20 @@
 """Indicators of attack failure: every planted failure trips its own, healthy detectors trip none."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
-from roodbench.attacker import AttackPlan
-from roodbench.checks import CHECKS, indicators_of
-from roodbench.config import DETECTORS
-from roodbench.evaluate import Evaluator
-from roodbench.run import SMOOTHED
 
 import detectors
 import roodbench
-from attacks import Strength, ThreatModel
-from detectors import Detector
+from attacks import AttackPlan, Strength, ThreatModel
+from detectors import DETECTORS, Detector
 from detectors.detector import autograd
 from roodbench.cli import main
+from roodbench.evaluation.indicators import CHECKS, indicators_of
+from roodbench.evaluation.sweep import note_rise, strongest
+from tests.roodbench.helpers import evaluator, fitted
 
 QUICK = Strength(steps=20, restarts=1, draws=8)
 
@@ -28,8 +27,8 @@ def bench():
 def failed(detector, bench, strength=QUICK, eps=16 / 255, method="suite"):
     """The names of the indicators that an attack on a detector trips."""
     plan = AttackPlan(ThreatModel(eps), method=method, strength=strength)
-    found = Evaluator(detector.fit(bench.id_train, bench.id_val), bench).run("both", plan)
-    return {i["name"] for i in indicators_of(found) if not i["passed"]}
+    found = evaluator(detector.fit(bench.id_train, bench.id_val), bench).run("both", plan)
+    return {i.name for i in indicators_of(found) if not i.passed}
 
 
 HEALTHY = [name for name in DETECTORS if name not in ("mad", "cov", "ash")]
@@ -38,8 +37,7 @@ HEALTHY = [name for name in DETECTORS if name not in ("mad", "cov", "ash")]
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_healthy_detectors_trip_none(name, bench, digits_net):
-    params = {"sigma": bench.sigma} if name in SMOOTHED else {}
-    assert failed(detectors.create(name, digits_net, **params), bench) == set()
+    assert failed(fitted(name, digits_net, bench), bench) == set()
 
 
 class Planted(Detector):
@@ -147,9 +145,9 @@ def test_an_attack_that_is_still_moving_is_caught(bench, digits_net):
     for step, passed in ((0.02, False), (None, True)):
         strength = Strength(steps=20, restarts=1, draws=8, step=step)
         plan = AttackPlan(ThreatModel(16 / 255), method="pgd", strength=strength)
-        entries = {i["name"]: i for i in indicators_of(Evaluator(gen, bench).run("both", plan))}
-        assert (entries["convergence"]["detail"]["moved"] <= 0.05) == passed
-        assert entries["convergence"]["passed"] == passed
+        entries = {i.name: i for i in indicators_of(evaluator(gen, bench).run("both", plan))}
+        assert (entries["convergence"].detail["late_gain"] <= 0.05) == passed
+        assert entries["convergence"].passed == passed
 
 
 class TwoSided(Planted):
@@ -178,18 +176,18 @@ def test_silent_success_is_left_out_where_nothing_shows_it(bench, digits_net):
     gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
     for settings in ({"quantize": True}, {"method": "transfer"}):
         result = roodbench.evaluate(gen, bench, check=False, **settings)
-        assert "silent-success" not in [i["name"] for i in result.indicators]
-    assert "silent-success" in [i["name"] for i in roodbench.evaluate(gen, bench, check=False).indicators]
+        assert "silent-success" not in [i.name for i in result.indicators]
+    assert "silent-success" in [i.name for i in roodbench.evaluate(gen, bench, check=False).indicators]
 
 
 def test_known_noise_hides_nothing_from_the_trace(bench, digits_net):
     """silent-success is exact there: of every visited iterate of every image, as without noise."""
     ross = detectors.create("ross", digits_net, base="gen", sigma=bench.sigma).fit(bench.id_train, bench.id_val)
-    plan = AttackPlan(ThreatModel(16 / 255), strength=Strength(steps=5, restarts=1, draws=8), adversary="known-seed")
-    found = Evaluator(ross, bench).run("both", plan)
+    plan = AttackPlan(ThreatModel(16 / 255, noise="known-seed"), strength=Strength(steps=5, restarts=1, draws=8))
+    found = evaluator(ross, bench).run("both", plan)
     assert "silent-success" not in found.probe["numbers"]
-    (entry,) = (i for i in indicators_of(found) if i["name"] == "silent-success")
-    assert (entry["number"], entry["passed"]) == (0.0, True)
+    (entry,) = (i for i in indicators_of(found) if i.name == "silent-success")
+    assert (entry.number, entry.passed) == (0.0, True)
 
 
 class Flat(Planted):
@@ -205,9 +203,9 @@ def test_a_method_without_evidence_of_its_own_is_compared(method, bench, digits_
     if method.startswith("foolbox"):
         pytest.importorskip("foolbox")
     plan = AttackPlan(ThreatModel(16 / 255), method=method)
-    found = Evaluator(Flat(digits_net).fit(bench.id_train, bench.id_val), bench).run("both", plan)
-    entries = {i["name"]: i for i in indicators_of(found)}
-    assert not entries["black-box"]["passed"]
+    found = evaluator(Flat(digits_net).fit(bench.id_train, bench.id_val), bench).run("both", plan)
+    entries = {i.name: i for i in indicators_of(found)}
+    assert not entries["black-box"].passed
     assert ("random" in entries) == (method != "noise")
     assert "gradient" not in entries
     assert ("silent-success" in entries) == (method == "noise")
@@ -221,21 +219,19 @@ def test_too_few_copies_are_caught(bench, digits_net):
 def test_auroc_that_rises_with_epsilon_is_caught(bench, digits_net):
     """Two radii with the results swapped."""
     gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
-    sweep = [Evaluator(gen, bench).run("both", AttackPlan(ThreatModel(e / 255)), check=False) for e in (4, 24)]
-    from roodbench.checks import monotone
-    from roodbench.summary import strongest
+    sweep = [evaluator(gen, bench).run("both", AttackPlan(ThreatModel(e / 255)), check=False) for e in (4, 24)]
 
     areas = [strongest(found) for found in sweep]
-    monotone(list(zip(sweep, areas, strict=True)))
-    assert all(i["passed"] for found in sweep for i in indicators_of(found))
-    monotone(list(zip(sweep, reversed(areas), strict=True)))
-    assert {i["name"] for i in indicators_of(sweep[0]) if not i["passed"]} == {"epsilon-monotone"}
+    note_rise(list(zip(sweep, areas, strict=True)))
+    assert all(i.passed for found in sweep for i in indicators_of(found))
+    note_rise(list(zip(sweep, reversed(areas), strict=True)))
+    assert {i.name for i in indicators_of(sweep[0]) if not i.passed} == {"epsilon-monotone"}
 
 
 def test_restarts_are_checked_where_there_are_some(bench, digits_net):
     gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
     plan = AttackPlan(ThreatModel(16 / 255), strength=Strength(steps=10, restarts=5, draws=8))
-    names = [i["name"] for i in indicators_of(Evaluator(gen, bench).run("both", plan))]
+    names = [i.name for i in indicators_of(evaluator(gen, bench).run("both", plan))]
     assert "restarts" in names
     assert names == [name for name in CHECKS if name in names]
 
@@ -243,11 +239,11 @@ def test_restarts_are_checked_where_there_are_some(bench, digits_net):
 def test_every_indicator_has_number_threshold_and_verdict(bench, digits_net):
     ross = detectors.create("ross", digits_net, base="gen", sigma=bench.sigma).fit(bench.id_train, bench.id_val)
     result = roodbench.evaluate(ross, bench)
-    assert [i["name"] for i in result.indicators] == [n for n in CHECKS if n not in ("restarts", "epsilon-monotone")]
+    assert [i.name for i in result.indicators] == [n for n in CHECKS if n not in ("restarts", "epsilon-monotone")]
     for entry in result.indicators:
-        assert isinstance(entry["number"], float)
-        assert entry["passed"] == (not entry["message"])
-        assert entry["threshold"] == CHECKS[entry["name"]].threshold
+        assert isinstance(entry.number, float)
+        assert entry.passed == (not entry.message)
+        assert entry.threshold == CHECKS[entry.name].threshold
 
 
 def test_check_runs_them_alone(capsys, tmp_path):
@@ -263,7 +259,7 @@ def test_check_runs_them_alone(capsys, tmp_path):
 
 def test_strict_fails_an_unreliable_row(capsys, tmp_path, monkeypatch):
     """A threshold that nothing can meet: the row is marked, and --strict exits 1."""
-    impossible = CHECKS["travel"].__class__(99.0, "{label}: {number}", True)
+    impossible = replace(CHECKS["travel"], threshold=99.0)
     monkeypatch.setitem(CHECKS, "travel", impossible)
     arguments = ["--detector", "gen", "--ood", "noise", "--limit", "10", "--quiet", "--out", str(tmp_path)]
     assert main(arguments) == 0

@@ -4,12 +4,12 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from roodbench.attacker import Attacker
-from roodbench.evaluate import Evaluator
 
 import detectors
 import roodbench
-from tests.roodbench.test_evaluate import fitted, small
+from roodbench.evaluation.attacker import Attacker
+from roodbench.evaluation.evaluator import Evaluator
+from tests.roodbench.helpers import fitted, small
 
 
 def test_finished_populations_are_reused(digits_net, tmp_path, monkeypatch):

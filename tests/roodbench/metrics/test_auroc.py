@@ -1,33 +1,33 @@
-"""Metrics against scikit-learn, brute force and simulation."""
+"""The AUROC and its intervals against scikit-learn, brute force and simulation."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
-from sklearn.metrics import auc, precision_recall_curve, roc_auc_score, roc_curve
+from scipy.stats import norm, rankdata
+from sklearn.metrics import roc_auc_score
 
 from roodbench import metrics
-
-
-def population(seed, ties):
-    rng = np.random.default_rng(seed)
-    id_scores, ood = rng.normal(0.7, 1, rng.integers(2, 60)), rng.normal(0, 1, rng.integers(2, 60))
-    return (np.round(id_scores), np.round(ood)) if ties else (id_scores, ood)
+from roodbench.metrics.auroc import LEVEL, ONE_SIDED, TWO_SIDED
+from tests.roodbench.metrics.samples import population
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.booleans())
-def test_metrics_match_scikit_learn(seed, ties):
+def test_auroc_matches_scikit_learn(seed, ties):
     i, o = population(seed, ties)
-    y, s = np.repeat([1, 0], [len(i), len(o)]), np.concatenate([i, o])
-    assert metrics.auroc(i, o) == pytest.approx(roc_auc_score(y, s), abs=1e-12)
-    fpr, tpr, _ = roc_curve(1 - y, -s, drop_intermediate=False)
-    assert metrics.fpr95_ood(i, o) == pytest.approx(fpr[np.argmax(tpr >= 0.95)], abs=1e-12)
-    precision, recall, _ = precision_recall_curve(y, s)
-    assert metrics.aupr_in(i, o) == pytest.approx(auc(recall, precision), abs=1e-12)
-    precision, recall, _ = precision_recall_curve(1 - y, -s)
-    assert metrics.aupr_out(i, o) == pytest.approx(auc(recall, precision), abs=1e-12)
+    is_id, scores = np.repeat([1, 0], [len(i), len(o)]), np.concatenate([i, o])
+    assert metrics.auroc(i, o) == pytest.approx(roc_auc_score(is_id, scores), abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.booleans())
+def test_placement_values_are_differences_of_mid_ranks(seed, ties):
+    i, o = population(seed, ties)
+    together = rankdata(np.concatenate([i, o]))
+    v_id, v_ood = metrics.placement_values(i, o)
+    assert v_id == pytest.approx((together[: len(i)] - rankdata(i)) / len(o), abs=1e-12)
+    assert v_ood == pytest.approx(1 - (together[len(i) :] - rankdata(o)) / len(i), abs=1e-12)
 
 
 def test_auroc_counts_pairs():
@@ -48,11 +48,8 @@ def test_auroc_of_draws_is_the_mean_of_aurocs():
     assert metrics.auroc(i, o) != pytest.approx(metrics.auroc(i.mean(0), o.mean(0)), abs=1e-3)
 
 
-def test_thresholds():
-    i = np.arange(100.0)
-    assert metrics.threshold95(i) == 5.0
-    assert metrics.fpr95_id(i, np.array([4.9, 5.0, 6.0, -1.0])) == 0.5
-    assert metrics.fpr95_ood(i, np.arange(20.0)) == 0.19  # the threshold 18 flags 19 of 20 OOD and ID 0..18
+def test_the_written_quantiles_are_those_of_the_level():
+    assert pytest.approx(norm.ppf([0.5 + LEVEL / 2, LEVEL]), rel=1e-15) == [TWO_SIDED, ONE_SIDED]
 
 
 def test_delong_interval_covers_the_truth():
@@ -126,24 +123,6 @@ def test_average_over_a_perfect_set_is_no_narrower_than_without_its_certainty():
     assert mean.value - mean.interval().low == pytest.approx(np.hypot(low_near, low_far) / 2, rel=1e-9)
     perfect = metrics.average([parts[1], parts[1]])
     assert perfect.interval().low == pytest.approx(0.05 ** (1 / 50), abs=1e-12)
-
-
-def test_bootstrap_is_as_wide_as_the_value_varies():
-    """Ten draws: the interval belongs to their mean, not to one of them."""
-    rng = np.random.default_rng(5)
-
-    def once():
-        return rng.normal(1, 0.5, (1, 150)) + rng.normal(0, 2, (10, 150)), rng.normal(0, 2.1, (10, 150))
-
-    values = [metrics.over_draws(metrics.fpr95_id, *once()) for _ in range(300)]
-    widths = [np.ptp([e.low, e.high]) for e in (metrics.bootstrap(metrics.fpr95_id, *once()) for _ in range(20))]
-    assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(values), rel=0.25)
-
-
-def test_bootstrap_of_a_certain_share_has_a_binomial_bound():
-    estimate = metrics.bootstrap(metrics.fpr95_id, np.arange(50) + 100.0, np.arange(40.0))
-    assert (estimate.value, estimate.low) == (0.0, 0.0)
-    assert estimate.high == pytest.approx(1 - 0.05 ** (1 / 40))
 
 
 def test_a_total_collapse_has_an_interval_too():

@@ -6,22 +6,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from roodbench.evaluate import AttackPlan, Evaluator, stream
 
 import attacks
 import detectors
 import roodbench
+from attacks import AttackPlan
 from roodbench import metrics
-
-
-def small(limit=20, ood=("unseen-digits",)):
-    return roodbench.load_benchmark("digits", ood=list(ood), limit=limit)
-
-
-def fitted(name, net, bench, **params):
-    if name in ("median", "mad", "cov", "ross"):
-        params.setdefault("sigma", bench.sigma)
-    return detectors.create(name, net, **params).fit(bench.id_train, bench.id_val)
+from roodbench.engine.streams import stream
+from tests.roodbench.helpers import evaluator, fitted, small
 
 
 def rows(result):
@@ -89,9 +81,9 @@ def test_l2_and_noise_and_single_objectives(digits_net):
 def test_other_libraries_see_scores_near_the_threshold(digits_net):
     """Half of MSP is within rounding of 1: by that spread alone, cross-entropy would have no gradient at the rest."""
     bench = small(20, ("noise",))
-    evaluator = Evaluator(fitted("msp", digits_net, bench), bench)
-    threshold, scale = evaluator.attacker.view
-    scores = torch.cat([evaluator.clean(s).scores[0] for s in (bench.id_test, bench.ood["noise"])])
+    found = evaluator(fitted("msp", digits_net, bench), bench)
+    threshold, scale = found.attacker.view
+    scores = torch.cat([found.clean(s).scores[0] for s in (bench.id_test, bench.ood["noise"])])
     assert 1 < (scale * (scores - threshold)).abs().max() <= 5 + 1e-6
 
 
@@ -196,11 +188,11 @@ class DetachedPRO(detectors.PRO):
 def test_a_detached_gradient_is_noticed_even_when_transfer_wins(digits_net):
     bench = small(30)
     result = roodbench.evaluate(DetachedPRO(detectors.create("gen", digits_net)), bench)
-    (check,) = [i for i in result.indicators if i["name"] == "gradient"]
-    assert not check["passed"]
-    assert check["number"] == 1.0
-    assert "zero gradient on 100.0% of images" in check["message"]
-    assert result.attacks[0]["wins"]["pgd:base"] > 20
+    (check,) = [i for i in result.indicators if i.name == "gradient"]
+    assert not check.passed
+    assert check.number == 1.0
+    assert "zero gradient on 100.0% of images" in check.message
+    assert result.attacks[0].wins["pgd:base"] > 20
     by = rows(result)
     assert by["unseen-digits", "both"].auroc < by["unseen-digits", "clean"].auroc - 0.05
     assert [by["unseen-digits", c].reliable for c in ("clean", "min", "max", "both")] == [True, False, False, False]
@@ -225,7 +217,7 @@ class Inverted(detectors.Score):
 
 
 def test_plan_defaults_follow_the_benchmark(digits_net):
-    from roodbench.config import plan_of
+    from roodbench.setup.setting import plan_of
 
     plan = plan_of(small())
     assert isinstance(plan, AttackPlan)

@@ -2,9 +2,8 @@
 
 import json
 
-from roodbench.config import RunConfig
-
 from roodbench import cli
+from roodbench.setup.config import RunConfig
 
 
 def test_the_published_protocol(capsys, tmp_path):

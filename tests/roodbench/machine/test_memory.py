@@ -5,13 +5,13 @@ import sys
 
 import pytest
 import torch
-from roodbench.memory import fitting_batch, halve, saved_bytes, within_memory
 from torch import nn
 
 import detectors
 import roodbench
 from detectors import Detector, Outputs
-from roodbench import memory
+from roodbench.machine import memory
+from roodbench.machine.memory import fitting_batch, halve, saved_bytes, within_memory
 from roodbench.models import Classifier
 
 
@@ -63,7 +63,7 @@ def test_a_run_out_of_memory_goes_on_with_smaller_passes_and_the_same_scores(err
 
 
 def test_out_of_memory_with_one_image_is_an_error_that_names_the_detector(digits_net, monkeypatch):
-    monkeypatch.setattr(sys.modules["roodbench.run"], "check_network", lambda *_: None)
+    monkeypatch.setattr(sys.modules["roodbench.api"], "check_network", lambda *_: None)
     bench = roodbench.load_benchmark("digits", limit=12).only(["noise"])
     detector = detectors.create("ross", digits_net, base="gen", sigma=0.1).fit(bench.id_train, bench.id_val)
     detector.base.net = Small(digits_net, 0, MemoryError())

@@ -5,9 +5,6 @@ import shutil
 
 import pytest
 import torch
-from roodbench.config import plan_of
-from roodbench.precision import has_bfloat16, precision_of
-from roodbench.prepare import HalfGradients, Prepared, operations, prepare
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,8 +12,11 @@ import attacks
 import detectors
 import roodbench
 from detectors import BASES
+from roodbench.evaluation.precision import has_bfloat16, precision_of
+from roodbench.machine.prepare import HalfGradients, Prepared, operations, prepare
 from roodbench.models import Classifier
 from roodbench.models.resnet import ATResNet, ResNet
+from roodbench.setup.setting import plan_of
 
 
 def generator(seed=0):

@@ -5,7 +5,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from roodbench.certify.bounds import (
+from scipy.integrate import quad
+from scipy.special import ndtr, ndtri
+from scipy.stats import binom, norm
+
+from roodbench.metrics.bounds import (
     Gain,
     cells,
     deviation_weights,
@@ -20,13 +24,10 @@ from roodbench.certify.bounds import (
     ross_q_bounds,
     samples_needed,
 )
-from scipy.integrate import quad
-from scipy.special import ndtr, ndtri
-from scipy.stats import binom, norm
+from tests.roodbench.metrics.samples import normal_quantiles
 
 MANY = 10**5
-NORMAL = ndtri((np.arange(MANY) + 0.5) / MANY)[None]
-"""The population of a linear score: N(0, 1)."""
+NORMAL = normal_quantiles(MANY)[None]
 
 
 @pytest.mark.parametrize(

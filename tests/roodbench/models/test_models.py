@@ -1,25 +1,29 @@
-"""Networks: the embedded one and its cache, public checkpoints, checkpoints that do not fit."""
+"""Networks: the embedded ones and their recipe, public checkpoints, checkpoints that do not fit."""
 
-import logging
+import os
 import pickle
+import re
 import subprocess
 import sys
+from hashlib import sha256
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import roodbench
-from roodbench.models.digits import Recipe, digits_cnn
+from roodbench.cli import main
+from roodbench.models.digits import TRAINED, classifier
 from roodbench.models.resnet import ResNet, ResNet18
+from roodbench.models.train import RECIPES, Recipe, accuracy, train
 
 
-def accuracy(net, images):
-    return (net(images.shard(0, len(images))).argmax(1) == images.labels).double().mean().item()
-
-
-def test_digits_cnn_classifies_98_percent(digits, digits_net):
-    assert accuracy(digits_net, digits.id_test) >= 0.98
+@pytest.mark.parametrize("name", ["digits-cnn", "digits-cnn-at"])
+def test_shipped_networks_classify_every_test_image(name, digits):
+    x, y = digits.id_test.shard(0, 333), digits.id_test.labels
+    logits, classes = roodbench.load_model(name)(x).topk(2)
+    assert torch.equal(classes[:, 0], y)
+    assert (logits[:, 0] - logits[:, 1]).min() > 1
 
 
 def test_classifier_seam(digits, digits_net):
@@ -35,60 +39,57 @@ def test_classifier_seam(digits, digits_net):
     torch.testing.assert_close(digits_net.normalized()((x - 0.5) / 0.5), z)
 
 
-SHORT = Recipe(epochs=2)
-
-
-def test_training_is_reproducible_and_cached(tmp_path, caplog):
-    caplog.set_level(logging.INFO, logger="roodbench")
-    first = digits_cnn(recipe=SHORT, cache=tmp_path)
-    assert "training digits-cnn once" in caplog.text
-    caplog.clear()
-    assert digits_cnn(recipe=SHORT, cache=tmp_path).fingerprint() == first.fingerprint()
-    assert not caplog.records
-    assert digits_cnn(recipe=SHORT, cache=tmp_path / "elsewhere").fingerprint() == first.fingerprint()
-    assert digits_cnn(recipe=Recipe(epochs=2, seed=1), cache=tmp_path).fingerprint() != first.fingerprint()
-
-
-def test_training_does_not_depend_on_the_number_of_threads(tmp_path):
+def test_loading_the_shipped_networks_writes_nothing_and_needs_no_cache():
     code = (
-        "import sys, torch; from pathlib import Path; from roodbench.models.digits import Recipe, digits_cnn;"
-        "torch.set_num_threads(int(sys.argv[1]));"
-        "print(digits_cnn(recipe=Recipe(epochs=2), cache=Path(sys.argv[2])).fingerprint(), torch.get_num_threads())"
+        "import os, sys, torch, roodbench\n"
+        "changes = {'os.mkdir', 'os.rename', 'os.remove', 'os.truncate', 'tempfile.mkstemp', 'tempfile.mkdtemp'}\n"
+        "def hook(event, args):\n"
+        "    writes = event == 'open' and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)\n"
+        "    if writes or event in changes: print(event, args)\n"
+        "sys.addaudithook(hook)\n"
+        "for name in ('digits-cnn', 'digits-cnn-at'): roodbench.load_model(name)\n"
     )
-    found = [
-        subprocess.run(
-            [sys.executable, "-c", code, str(n), str(tmp_path / str(n))], capture_output=True, text=True, check=True
-        ).stdout.split()
-        for n in (1, 2)
-    ]
-    assert found[0][0] == found[1][0]
-    assert [threads for _, threads in found] == ["1", "2"]
+    environment = {**os.environ, "XDG_CACHE_HOME": os.devnull + "/none", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == ""
 
 
-def test_a_damaged_cache_is_trained_again_with_a_notice(tmp_path, caplog):
-    good = digits_cnn(recipe=SHORT, cache=tmp_path).fingerprint()
-    (file,) = tmp_path.glob("*.safetensors")
-    file.write_bytes(file.read_bytes()[:100])
-    assert digits_cnn(recipe=SHORT, cache=tmp_path).fingerprint() == good
-    assert "damaged" in caplog.text
-    save_file({"conv1.weight": torch.zeros(2)}, file)
-    assert digits_cnn(recipe=SHORT, cache=tmp_path).fingerprint() == good
-    assert digits_cnn(recipe=SHORT, cache=tmp_path).fingerprint() == good
+def test_shipped_weights_have_the_hashes_their_readme_states():
+    stated = dict(re.findall(r"(digits-\S+\.safetensors)\W+([0-9a-f]{64})", (TRAINED / "README.md").read_text()))
+    assert set(stated) == {"digits-cnn.safetensors", "digits-cnn-at.safetensors"}
+    assert stated == {file.name: sha256(file.read_bytes()).hexdigest() for file in TRAINED.glob("*.safetensors")}
 
 
-def test_two_processes_at_once_share_the_cache(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from roodbench.models.digits import Recipe, digits_cnn;"
-        "print(digits_cnn(recipe=Recipe(epochs=2), cache=Path(sys.argv[1])).fingerprint())"
-    )
-    runs = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    prints = {run.communicate()[0].strip() for run in runs}
-    assert len(prints) == 1
-    assert all(run.returncode == 0 for run in runs)
-    assert [file.suffix for file in tmp_path.iterdir()] == [".safetensors"]
+@pytest.mark.parametrize("fault", ["missing", "cut short", "of another network"])
+def test_a_damaged_installation_is_one_clear_line(fault, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("roodbench.models.digits.TRAINED", tmp_path)
+    file = tmp_path / "digits-cnn.safetensors"
+    if fault == "cut short":
+        file.write_bytes((TRAINED / file.name).read_bytes()[:1000])
+    elif fault == "of another network":
+        save_file({"conv1.weight": torch.zeros(2)}, file)
+    assert main(["--detector", "msp", "--attack", "none"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"digits-cnn, a part of RoodBench, is missing or damaged \(.+\): install roodbench again$", line)
+
+
+def test_training_depends_on_its_seed_alone():
+    first, again, other = (train(Recipe(epochs=2, seed=seed)).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "attacked"), [("digits-cnn", 0.75), ("digits-cnn-at", 0.90)])
+def test_the_recipe_reaches_the_shipped_accuracy(name, attacked, digits):
+    """Rounding differs between machines, so that a retrained network is like one of another seed.
+
+    Measured, of 333 images: digits-cnn (seeds 0 to 4) 331 to 333 right, under PGD at 0.125 270 to 285; digits-cnn-at
+    (seeds 0 to 2) 333 right, under PGD 308 to 312. The bounds are 327 right and, under PGD, 250 and 300.
+    """
+    for net in (roodbench.load_model(name), classifier(train(RECIPES[name]), name)):
+        assert accuracy(net, digits.id_test) >= 0.98
+        assert accuracy(net, digits.id_test, eps=0.125) >= attacked
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,12 @@
 from itertools import pairwise
 
 import pytest
-from roodbench.config import DETECTORS, plan_of
-from roodbench.evaluate import Evaluator
-from roodbench.run import SMOOTHED
-from roodbench.summary import strongest
 
-import detectors
 import roodbench
+from detectors import DETECTORS
+from roodbench.evaluation.sweep import strongest
+from roodbench.setup.setting import plan_of
+from tests.roodbench.helpers import evaluator, fitted
 
 EPS = (2 / 255, 8 / 255, 16 / 255, 1.0)
 
@@ -21,10 +20,8 @@ def bench():
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_auroc_falls_with_epsilon_to_nothing(name, bench, digits_net):
-    params = {"sigma": bench.sigma} if name in SMOOTHED else {}
-    detector = detectors.create(name, digits_net, **params).fit(bench.id_train, bench.id_val)
-    evaluator = Evaluator(detector, bench)
-    areas = [strongest(evaluator.run("both", plan_of(bench, eps=eps), check=False)) for eps in EPS]
+    found = evaluator(fitted(name, digits_net, bench), bench)
+    areas = [strongest(found.run("both", plan_of(bench, eps=eps), check=False)) for eps in EPS]
     for before, after in pairwise(areas):
         rise = after.minus(before)
         assert rise.value <= 2 * rise.standard_error()

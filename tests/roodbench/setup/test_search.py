@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 import torch
-from roodbench.search import grid_of, search
 
 import detectors
 import roodbench
 from roodbench import metrics
 from roodbench.data import ImageSet
+from roodbench.setup.search import grid_of, search
 
 
 @pytest.fixture(scope="module")

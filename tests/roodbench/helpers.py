@@ -1,0 +1,24 @@
+"""What several test files need: small benchmarks, fitted detectors, evaluators."""
+
+import detectors
+import roodbench
+from roodbench.engine.worker import Worker
+from roodbench.evaluation.evaluator import Evaluator
+from roodbench.setup.setting import is_smoothed
+
+
+def small(limit=20, ood=("unseen-digits",)):
+    """The digits with a few images."""
+    return roodbench.load_benchmark("digits", ood=list(ood), limit=limit)
+
+
+def fitted(name, net, bench, **params):
+    """A detector as a run makes it."""
+    if is_smoothed(name):
+        params.setdefault("sigma", bench.sigma)
+    return detectors.create(name, net, **params).fit(bench.id_train, bench.id_val)
+
+
+def evaluator(detector, bench, **settings):
+    """An evaluator of a fitted detector; `settings` are a worker's."""
+    return Evaluator(Worker(detector, **settings), bench)

@@ -1,0 +1,30 @@
+"""What importing the metrics brings along."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import roodbench
+
+CODE = """
+import importlib, sys, types
+sys.modules["roodbench"] = face = types.ModuleType("roodbench")  # the metrics alone, without the package's own face
+face.__path__ = [sys.argv[1]]
+importlib.import_module("roodbench.metrics" + sys.argv[2])
+print(*sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "brought"),
+    [("", []), (".bounds", ["scipy.special"]), (".gauroc", ["scipy.special"]), (".deployed", ["scipy.special"])],
+)
+def test_no_metric_imports_more_than_it_needs(module, brought):
+    command = [sys.executable, "-c", CODE, str(Path(roodbench.__file__).parent), module]
+    modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "numpy" in modules
+    assert [name for name in modules if name in ("torch", "sklearn", "scipy.special", "scipy.stats")] == brought
+    own = {name for name in modules if name.partition(".")[0] in ("roodbench", "attacks", "detectors")}
+    assert all(name.startswith("roodbench.metrics") for name in own - {"roodbench"})
