@@ -82,7 +82,7 @@ class Evaluator:
         def score(shard: int, x: Tensor) -> Cell:
             report = self.plain.scores(x, images.name, shard)
             if not self.detector.randomized:
-                return {"scores": report, "reference": report}, {}
+                return {"scores": report, "reference": report.clone()}, {}
             parts = {
                 "scores": report,
                 "reference": self.plain.scores(x, images.name, shard, "reference", REFERENCE_DRAWS),

@@ -76,7 +76,7 @@ def agrees(plain: Classifier, fast: Classifier, sample: Tensor, how: str) -> boo
         log.warning("%s could not be %s: %s", plain.name, how, first_line(reason))
         return False
     if error > TOLERANCE:
-        log.warning("the %s %s differs by %.2g (relative): it is not used", how, plain.name, error)
+        log.warning("%s, %s, differs by %.2g (relative): it is used as it was", plain.name, how, error)
     return error <= TOLERANCE
 
 

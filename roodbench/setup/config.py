@@ -116,6 +116,7 @@ class RunConfig:
             if getattr(self, key) != defaults[key]:
                 check_fixed(self.protocol, key, getattr(self, key))
             object.__setattr__(self, key, value)
+        from detectors import DETECTORS
 
         from .plugins import parameters_of
 

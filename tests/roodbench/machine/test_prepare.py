@@ -88,7 +88,7 @@ def test_a_prepared_network_that_differs_is_not_used(x, monkeypatch, caplog):
     net = resnet()
     with caplog.at_level(logging.WARNING, "roodbench"):
         assert prepare(net, x, compile="off") is net
-    assert "the prepared resnet differs by" in caplog.text
+    assert "resnet, folded, differs by" in caplog.text
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
