@@ -19,7 +19,7 @@ from .engine.worker import Progress, Worker, log, silent
 from .evaluation.evaluator import Evaluator
 from .evaluation.populations import Evaluated
 from .evaluation.precision import precision_of, work_of
-from .evaluation.sweep import sweep
+from .evaluation.sweep import evaluated, sweep
 from .machine.device import opened
 from .machine.prepare import operations
 from .record.build import build
@@ -81,7 +81,7 @@ def evaluate(
         check_network(detector.network, bench, device)
         key = None if store is None else identity(detector)
         worker = Worker(detector, seed=seed, device=device, store=store, key=key, progress=progress)
-        found = Evaluator(worker, bench).run(attack, plan, check=check)
+        found = evaluated(Evaluator(worker, bench), attack, plan, check=check)
         config = {"attack": attack, "plan": asdict(plan), "seed": seed, "detector": detector.label}
         return build([found], config, device, {"seconds": time.perf_counter() - start})
 

@@ -13,7 +13,7 @@ from detectors import DETECTORS, Detector
 from detectors.detector import autograd
 from roodbench.cli import main
 from roodbench.evaluation.indicators import CHECKS, indicators_of
-from roodbench.evaluation.sweep import note_rise, strongest
+from roodbench.evaluation.sweep import evaluated, note_rise, strongest
 from tests.roodbench.helpers import evaluator, fitted
 
 QUICK = Strength(steps=20, restarts=1, draws=8)
@@ -27,7 +27,7 @@ def bench():
 def failed(detector, bench, strength=QUICK, eps=16 / 255, method="suite"):
     """The names of the indicators that an attack on a detector trips."""
     plan = AttackPlan(ThreatModel(eps), method=method, strength=strength)
-    found = evaluator(detector.fit(bench.id_train, bench.id_val), bench).run("both", plan)
+    found = evaluated(evaluator(detector.fit(bench.id_train, bench.id_val), bench), "both", plan)
     return {i.name for i in indicators_of(found) if not i.passed}
 
 
@@ -145,7 +145,7 @@ def test_an_attack_that_is_still_moving_is_caught(bench, digits_net):
     for step, passed in ((0.02, False), (None, True)):
         strength = Strength(steps=20, restarts=1, draws=8, step=step)
         plan = AttackPlan(ThreatModel(16 / 255), method="pgd", strength=strength)
-        entries = {i.name: i for i in indicators_of(evaluator(gen, bench).run("both", plan))}
+        entries = {i.name: i for i in indicators_of(evaluated(evaluator(gen, bench), "both", plan))}
         assert (entries["convergence"].detail["late_gain"] <= 0.05) == passed
         assert entries["convergence"].passed == passed
 
@@ -184,7 +184,7 @@ def test_known_noise_hides_nothing_from_the_trace(bench, digits_net):
     """silent-success is exact there: of every visited iterate of every image, as without noise."""
     ross = detectors.create("ross", digits_net, base="gen", sigma=bench.sigma).fit(bench.id_train, bench.id_val)
     plan = AttackPlan(ThreatModel(16 / 255, noise="known-seed"), strength=Strength(steps=5, restarts=1, draws=8))
-    found = evaluator(ross, bench).run("both", plan)
+    found = evaluated(evaluator(ross, bench), "both", plan)
     assert "silent-success" not in found.probe["numbers"]
     (entry,) = (i for i in indicators_of(found) if i.name == "silent-success")
     assert (entry.number, entry.passed) == (0.0, True)
@@ -203,7 +203,7 @@ def test_a_method_without_evidence_of_its_own_is_compared(method, bench, digits_
     if method.startswith("foolbox"):
         pytest.importorskip("foolbox")
     plan = AttackPlan(ThreatModel(16 / 255), method=method)
-    found = evaluator(Flat(digits_net).fit(bench.id_train, bench.id_val), bench).run("both", plan)
+    found = evaluated(evaluator(Flat(digits_net).fit(bench.id_train, bench.id_val), bench), "both", plan)
     entries = {i.name: i for i in indicators_of(found)}
     assert not entries["black-box"].passed
     assert ("random" in entries) == (method != "noise")
@@ -219,7 +219,7 @@ def test_too_few_copies_are_caught(bench, digits_net):
 def test_auroc_that_rises_with_epsilon_is_caught(bench, digits_net):
     """Two radii with the results swapped."""
     gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
-    sweep = [evaluator(gen, bench).run("both", AttackPlan(ThreatModel(e / 255)), check=False) for e in (4, 24)]
+    sweep = [evaluated(evaluator(gen, bench), "both", AttackPlan(ThreatModel(e / 255)), check=False) for e in (4, 24)]
 
     areas = [strongest(found) for found in sweep]
     note_rise(list(zip(sweep, areas, strict=True)))
@@ -231,7 +231,7 @@ def test_auroc_that_rises_with_epsilon_is_caught(bench, digits_net):
 def test_restarts_are_checked_where_there_are_some(bench, digits_net):
     gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
     plan = AttackPlan(ThreatModel(16 / 255), strength=Strength(steps=10, restarts=5, draws=8))
-    names = [i.name for i in indicators_of(evaluator(gen, bench).run("both", plan))]
+    names = [i.name for i in indicators_of(evaluated(evaluator(gen, bench), "both", plan))]
     assert "restarts" in names
     assert names == [name for name in CHECKS if name in names]
 
