@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from .benchmark import Benchmark
 from .images import ImageSet, Split, SplitGuard, subset
@@ -70,6 +69,8 @@ def scikit_learn_images() -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
 
         raw = load_digits()
         return raw.images, raw.target, load_sample_images().images
+    from PIL import Image
+
     table = np.loadtxt(files[0], delimiter=",")
     return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(int), [np.asarray(Image.open(f)) for f in files[1:]]
 
