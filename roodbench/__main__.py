@@ -14,10 +14,15 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-if __name__ == "__main__":
+def script() -> None:
+    """The console script `roodbench`."""
     try:
         from .cli import main
 
         leave(main())
     except KeyboardInterrupt:  # before main could say so
         leave(130)
+
+
+if __name__ == "__main__":
+    script()

@@ -24,7 +24,7 @@ from .machine.device import opened
 from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
-from .setup.config import RunConfig
+from .setup.config import RunConfig, refuse_idle
 from .setup.setting import Setting, check_network, plan_of
 from .store.cells import Store
 from .store.folder import run_folder, runs_folder
@@ -94,6 +94,7 @@ def run(
     `check` runs the attacks of the indicators.
     """
     start = time.perf_counter()
+    refuse_idle(config)
     with opened(config.device) as device:
         setting = Setting(config, device)
         work = expected_work(setting)

@@ -14,7 +14,7 @@ from detectors.detector import autograd
 from roodbench.cli import main
 from roodbench.evaluation.indicators import CHECKS, indicators_of
 from roodbench.evaluation.sweep import evaluated, note_rise, strongest
-from tests.roodbench.helpers import evaluator, fitted
+from tests.roodbench.helpers import evaluator, fitted, small
 
 QUICK = Strength(steps=20, restarts=1, draws=8)
 
@@ -31,12 +31,18 @@ def failed(detector, bench, strength=QUICK, eps=16 / 255, method="suite"):
     return {i.name for i in indicators_of(found) if not i.passed}
 
 
-HEALTHY = [name for name in DETECTORS if name not in ("mad", "cov", "ash")]
-"""mad and cov have a maximum inside; ash's gradient says nothing of the units that it cuts."""
+HEALTHY = [name for name in DETECTORS if name not in ("mad", "cov", "ash", "knn")]
+"""mad and cov have a maximum inside; ash's gradient says nothing of the units that it cuts; knn's neighbours change on
+the way: twice the steps of `quick` take 0.6 to 1.0 points more, over three seeds."""
 
 
 @pytest.mark.parametrize("name", HEALTHY)
-def test_healthy_detectors_trip_none(name, bench, digits_net):
+def test_healthy_detectors_trip_none(name, digits_net):
+    """Over three seeds `convergence` and `black-box` of base scores reach 0.0019, one pair of images, of 0.005 and 0.002.
+
+    What they reach of detectors over a base, on fewer images, is 0.
+    """
+    bench = small(100 if name in BASES else 40)
     assert failed(fitted(name, digits_net, bench), bench) == set()
 
 
@@ -129,9 +135,16 @@ def test_planted_failures_are_caught(planted, trips, bench, digits_net):
     assert trips <= failed(planted(digits_net), bench)
 
 
-def test_too_few_steps_are_caught(bench, digits_net):
-    pro = detectors.create("pro", digits_net, base="gen")
-    assert "convergence" in failed(pro, bench, Strength(steps=1, restarts=1, draws=8))
+@pytest.mark.parametrize("name", ["gen", "pro", "ross"])
+@pytest.mark.parametrize("steps", [1, 9])
+def test_too_few_steps_are_caught(name, steps, bench, digits_net):
+    """Clearly, whatever twice the steps happen to take: all that was gained came in the last ten."""
+    detector = fitted(name, digits_net, bench)
+    few = Strength(steps=steps, restarts=1, draws=8)
+    found = evaluated(evaluator(detector, bench), "both", AttackPlan(ThreatModel(16 / 255), strength=few))
+    (entry,) = (i for i in indicators_of(found) if i.name == "convergence")
+    assert not entry.passed
+    assert f"an attack of {steps} steps cannot show that it has converged: use at least 10" in entry.message
 
 
 def test_too_small_steps_are_caught(bench, digits_net):
