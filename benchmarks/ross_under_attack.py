@@ -93,7 +93,7 @@ def lines(name: str, folders: list[Path]) -> Iterator[str]:
             min_, max_, both = (find[ood, condition, eps] for condition in ("min", "max", "both"))
             theirs_clean, theirs = old[ood, "clean", 0.0], old[ood, "both", eps]
             hidden = area(folders[0], theirs).minus(area(folders[1], both))
-            low, high = hidden.interval(lowest=-1.0).ci
+            low, high = hidden.interval().ci
             forward, backward = (sum(both.passes[p][i] for p in ("id", "ood")) / 2 for i in (0, 1))
             transfer = "-" if both.auroc_transfer is None else f"{100 * both.auroc_transfer:.1f}"
             yield (

@@ -27,7 +27,7 @@ from .sampling import noisy_scores, sampler_of
 
 
 class Certifier:
-    """A fitted smoothed detector on a benchmark: noisy scores, attacks, bounds, rows."""
+    """A fitted smoothed detector on a benchmark: noisy scores, attacks, bounds, rows (docs/theorems.md, T13)."""
 
     def __init__(
         self, detector: Smoothed, bench: Benchmark, config: CertifyConfig, radii: Mapping[float, float], **settings: Any

@@ -65,13 +65,19 @@ class CertifyConfig:
         return replace(self.run, params=params)
 
     def radii(self, dimension: int) -> dict[float, float]:
-        """Given radius -> its l2 radius: an linf ball of epsilon lies in the l2 ball of epsilon sqrt(d)."""
+        """Given radius -> its l2 radius: an linf ball of epsilon lies in the l2 ball of epsilon sqrt(d).
+
+        Derived in docs/theorems.md, T14.
+        """
         scale = math.sqrt(dimension) if self.run.norm == "linf" else 1.0
         return {radius: radius * scale for radius in self.radius}
 
     def check_reach(self, radii: Mapping[float, float], images: int) -> list[str]:
-        """A line for every detector and radius that N samples cannot certify; ValueError where they certify none."""
-        from ..metrics.bounds import largest_radius
+        """A line for every detector and radius that N samples cannot certify; ValueError where they certify none.
+
+        Derived in docs/theorems.md, T4.
+        """
+        from ..metrics.ranks import largest_radius
 
         lines = []
         for name in self.run.detector:
@@ -91,8 +97,11 @@ class CertifyConfig:
 
 
 def feasible(r: float, alpha: float) -> float:
-    """The fewest samples that can bound a median at r sigma; infinite where that is more than anybody draws."""
-    from ..metrics.bounds import samples_needed
+    """The fewest samples that can bound a median at r sigma; infinite where that is more than anybody draws.
+
+    Derived in docs/theorems.md, T4.
+    """
+    from ..metrics.ranks import samples_needed
 
     if r > 8:
         return math.inf
@@ -101,6 +110,6 @@ def feasible(r: float, alpha: float) -> float:
 
 
 def needed(r: float, alpha: float) -> str:
-    """How many samples a radius of r sigma takes."""
+    """How many samples a radius of r sigma takes (docs/theorems.md, T4)."""
     least = feasible(r, alpha)
     return "no feasible number of samples would do" if least == math.inf else f"{least:.0f} samples would do"

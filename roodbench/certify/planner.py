@@ -11,7 +11,7 @@ import torch
 from detectors import Smoothed
 
 from ..machine.device import opened
-from ..metrics.bounds import largest_radius
+from ..metrics.ranks import largest_radius
 from ..record.text import framed
 from ..setup.setting import Setting
 from .config import SHARES, CertifyConfig, feasible
@@ -42,7 +42,7 @@ class Plan:
 
 
 def plan(config: CertifyConfig) -> list[Plan]:
-    """Loads the data and the network, and times a few forward passes."""
+    """Loads the data and the network, and times a few forward passes (docs/theorems.md, T4)."""
     run = config.run_config()
     with opened(run.device) as device:
         setting = Setting(run, device)

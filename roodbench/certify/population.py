@@ -62,7 +62,7 @@ def check_certifiable(detector: Smoothed) -> None:
 
 
 def gain_of(detector: ROSS) -> Gain:
-    """The g(m, D) of a fitted ROSS or ROSS-Q."""
+    """The g(m, D) of a fitted ROSS or ROSS-Q (docs/theorems.md, T6)."""
     return Gain(detector.fitted()["tau"], detector.gain, detector.eta)
 
 

@@ -10,9 +10,10 @@ from scipy.special import ndtri, stdtrit
 from detectors import ROSS, ROSSQ
 
 from .. import metrics
-from ..metrics.bounds import Bounds, largest_radius, rank
+from ..metrics.bounds import Bounds
 from ..metrics.deployed import deployed_auroc
 from ..metrics.gauroc import counted, gauroc, gfpr95
+from ..metrics.ranks import largest_radius, rank
 from .certifier import Certifier
 from .config import SHARES, needed
 from .population import Scored, gain_of
@@ -38,7 +39,7 @@ def rows_of(certifier: Certifier, found: Mapping[str, Scored]) -> list[Certified
 def row_of(
     certifier: Certifier, own: Scored, other: Scored, given: float, radius: float, condition: str
 ) -> CertifiedRow:
-    """Clean, attacked and certified metrics of ID against one OOD set."""
+    """Clean, attacked and certified metrics of ID against one OOD set (docs/theorems.md, T12, T13)."""
     run, detector, n_id, n_ood = certifier.config.run, certifier.detector, len(own.images), len(other.images)
     near, far = (radius if bounded else 0.0 for bounded in CONDITIONS[condition])
     bound_id, bound_ood = certifier.bounds(own, near), certifier.bounds(other, far)
@@ -94,7 +95,10 @@ def row_of(
 
 
 def deployed_of(certifier: Certifier, own: Scored, other: Scored, near: float, far: float) -> float:
-    """The certified AUROC of the median of n draws, or of a detector that lies between it and its largest gain."""
+    """The certified AUROC of the median of n draws, or of a detector that lies between it and its largest gain.
+
+    Derived in docs/theorems.md, T11.
+    """
     detector, highest = certifier.detector, None
     if isinstance(detector, ROSS):
         gain = gain_of(detector)
@@ -106,7 +110,7 @@ def deployed_of(certifier: Certifier, own: Scored, other: Scored, near: float, f
 def reasons_of(
     certifier: Certifier, given: float, radius: float, bound_id: Bounds, bound_ood: Bounds, condition: str
 ) -> list[str]:
-    """Why bounds say nothing, or little."""
+    """Why bounds say nothing, or little (docs/theorems.md, T4)."""
     found, N, r = [], certifier.config.samples, radius / certifier.detector.sigma
     alpha = certifier.alpha / SHARES[certifier.detector.name]
     if r > largest_radius(N, alpha):
@@ -135,6 +139,8 @@ def violations_of(certifier: Certifier, found: Mapping[str, Scored], rows: Seque
 
     certified <= attacked holds for one detector; either a bound or an attack has a bug otherwise. (attacked <= clean
     holds by construction: the clean image is a candidate.)
+
+    Derived in docs/theorems.md, T16.
     """
     label, lines = certifier.detector.label, []
     for name, clean in found.items():

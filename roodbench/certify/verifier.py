@@ -17,8 +17,8 @@ from ..data import Benchmark, ImageSet
 from ..engine.errors import EvaluationError
 from ..engine.worker import Progress, Worker, silent
 from ..machine.device import opened
-from ..metrics.bounds import largest_radius
 from ..metrics.gauroc import gauroc, gfpr95
+from ..metrics.ranks import largest_radius
 from ..setup.config import RunConfig
 from ..setup.setting import Setting
 from .certificate import SCHEMA, described, header, key_of, role_of
@@ -71,7 +71,7 @@ def verify(
     progress: Progress = silent,
     **overrides: Any,
 ) -> Verdict:
-    """Check what a certificate says against the network, the images and fresh noise.
+    """Check what a certificate says against the network, the images and fresh noise (docs/theorems.md, T15).
 
     Everything but `environment` and the attack's cost is compared with what its `config` gives: settings, hashes,
     hyper-parameters, fitted constants, images, and the metrics that follow from the bounds. For 8 random images of
@@ -211,7 +211,7 @@ def structure(
 def disproved(
     detector: Smoothed, y: np.ndarray, population: Mapping[str, Any], index: np.ndarray, names: list[str], alpha: float
 ) -> list[str]:
-    """The bounds of a few images that fresh sorted scores (n, N) disprove."""
+    """The bounds of a few images that fresh sorted scores (n, N) disprove (docs/theorems.md, T15)."""
     failures = []
     steep = 1 + detector.gain / detector.eta if isinstance(detector, ROSS) else 1.0
     for radius, sides in population["bounds"].items():
@@ -225,7 +225,10 @@ def disproved(
 
 
 def out_of_reach(detector: Smoothed, population: Mapping[str, Any], config: CertifyConfig, alpha: float) -> list[str]:
-    """Lower bounds that no evidence of the certificate's own size can give, however true."""
+    """Lower bounds that no evidence of the certificate's own size can give, however true.
+
+    Derived in docs/theorems.md, T4, T15.
+    """
     reach = largest_radius(config.samples, alpha / SHARES[detector.name])
     lowest = detector.base.extremes()[0]
     claimed = [
@@ -239,7 +242,7 @@ def out_of_reach(detector: Smoothed, population: Mapping[str, Any], config: Cert
 
 
 def metric_failures(entry: Mapping[str, Any], rows: list[dict[str, Any]], id_name: str) -> list[str]:
-    """Whether every GAUROC and GFPR95 of a detector follows from its bounds."""
+    """Whether every GAUROC and GFPR95 of a detector follows from its bounds (docs/theorems.md, T12)."""
 
     def bound(name: str, radius: float, which: str) -> np.ndarray:
         return side(entry["populations"][name]["bounds"][f"{radius:.9g}"], which)

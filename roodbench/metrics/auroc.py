@@ -94,7 +94,7 @@ def placement_values(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.
 
 @dataclass(frozen=True)
 class Components:
-    """An AUROC as a two-sample U-statistic: components of each image, averaged over draws.
+    """An AUROC as a two-sample U-statistic: components of each image, averaged over draws (docs/theorems.md, T17).
 
     Draws are independent per image, so their noise is part of the components' variance between images; `shared` is the
     variance of the mean over draws beyond that, of randomness that all images of a draw have in common.
@@ -107,12 +107,15 @@ class Components:
     shared: float = 0.0
     floor: float = 0.0
     """Of a mean over OOD sets: what the sets at exactly 0 or 1, whose variance is 0, add to its interval."""
+    difference: bool = False
+    """Whether it is one of two AUROCs on the same images, in [-1, 1]."""
 
     def minus(self, other: Components) -> Components:
         """The paired difference of two AUROCs on the same images (DeLong et al. 1988)."""
         v_ood = [a - b for a, b in zip(self.v_ood, other.v_ood, strict=True)]
         floor = float(np.hypot(self.floor, other.floor))
-        return Components(self.value - other.value, self.v_id - other.v_id, v_ood, self.shared + other.shared, floor)
+        value, v_id, shared = self.value - other.value, self.v_id - other.v_id, self.shared + other.shared
+        return Components(value, v_id, v_ood, shared, floor, difference=True)
 
     def standard_error(self) -> float:
         """Over images (DeLong) and over draws."""
@@ -120,19 +123,21 @@ class Components:
         variance += sum(v.var(ddof=1) / len(v) for v in self.v_ood) / len(self.v_ood) ** 2
         return float(np.sqrt(variance))
 
-    def interval(self, lowest: float = 0.0) -> Estimate:
-        """The normal interval, cut to [lowest, 1]; a one-sided binomial bound where the variance is 0 at an end.
-
-        `lowest` is -1 for a difference.
-        """
+    def interval(self) -> Estimate:
+        """The normal interval, cut to [0, 1], or [-1, 1] of a difference; `miss` where the variance is 0 at an end."""
         half = float(np.hypot(TWO_SIDED * self.standard_error(), self.floor or self.miss()))
+        lowest = -1.0 if self.difference else 0.0
         return Estimate(self.value, max(lowest, self.value - half), min(1.0, self.value + half))
 
     def miss(self) -> float:
-        """The binomial bound on the smaller population where the variance is 0 at an end, else 0."""
+        """The one-sided binomial bound on the smaller population where the variance is 0 at an end, else 0.
+
+        Twice that for a difference of exactly 1 or -1 (docs/theorems.md, T18).
+        """
         if self.value not in (-1.0, 0.0, 1.0) or self.standard_error() > 0:
             return 0.0
-        return float(1 - (1 - LEVEL) ** (1 / min(len(self.v_id), *(len(v) for v in self.v_ood))))
+        one = 1 - (1 - LEVEL) ** (1 / min(len(self.v_id), *(len(v) for v in self.v_ood)))
+        return float(2 * one if self.difference and self.value else one)
 
 
 def components(id_scores: np.ndarray, ood_scores: np.ndarray) -> Components:

@@ -14,13 +14,14 @@ least (a lower bound: at most) as good as, the other side of the evidence, for c
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincc, ndtr, ndtri
+from scipy.special import ndtr, ndtri
+
+from .ranks import rank
 
 ROWS = 128
 """Images whose bounds are computed at once: the working memory of a cache."""
@@ -42,7 +43,10 @@ class Bounds(NamedTuple):
 
 @dataclass(frozen=True)
 class Gain:
-    """g(m, D) = min(m, tau) + max(m - tau, 0) (1 + gain / max(D, eta)): rises with m, falls with D."""
+    """g(m, D) = min(m, tau) + max(m - tau, 0) (1 + gain / max(D, eta)): rises with m, falls with D.
+
+    Derived in docs/theorems.md, T6.
+    """
 
     tau: float
     gain: float = 0.01
@@ -55,51 +59,6 @@ class Gain:
         """The lowest and the highest value for medians between the extremes."""
         low, high = (np.float64(m) for m in extremes)
         return float(self(low, np.float64(np.inf))), float(self(high, np.float64(0.0)))
-
-
-def binomial(k: int, N: int, p: float) -> float:
-    """P(Bin(N, p) <= k) for 0 <= k < N, exact to the last digits, where scipy's `bdtr` may be off by 1e-12.
-
-    >>> binomial(1, 2, 0.5)
-    0.75
-    """
-    return float(betaincc(k + 1, N - k, p))
-
-
-def lower_rank(N: int, v: float, alpha: float) -> int:
-    """The largest k with P(Y_(k) > q(v)) <= alpha, from P(Bin(N, v) < k); 0 where not even the smallest score will do.
-
-    >>> lower_rank(2000, ndtr(-1.44), 1e-5), lower_rank(25, ndtr(-0.71), 1e-3)
-    (102, 0)
-    """
-    return bisect_right(range(N), alpha, key=lambda k: binomial(k, N, v))
-
-
-def rank(N: int, z: float, alpha: float, *, lower: bool) -> int:
-    """The rank of a bound on q(Phi(z)): from below, or from above by the mirrored distribution.
-
-    >>> rank(2000, 1.44, 1e-5, lower=False), rank(25, 0.71, 1e-3, lower=False)
-    (1899, 26)
-    """
-    return lower_rank(N, float(ndtr(z)), alpha) if lower else N + 1 - lower_rank(N, float(ndtr(-z)), alpha)
-
-
-def largest_radius(N: int, alpha: float) -> float:
-    """r_max = z(alpha^(1/N)): beyond it (in units of sigma) no median has a bound from N copies.
-
-    >>> [round(largest_radius(N, 1e-3), 2) for N in (25, 100, 1000, 10**4)]
-    [0.7, 1.5, 2.46, 3.2]
-    """
-    return -float(ndtri(-math.expm1(math.log(alpha) / N)))
-
-
-def samples_needed(r: float, alpha: float) -> int:
-    """The smallest N whose median has bounds at radius r sigma: Phi(r)^N <= alpha.
-
-    >>> samples_needed(1.0, 1e-3)
-    40
-    """
-    return max(1, math.ceil(math.log(alpha) / math.log1p(-float(ndtr(-r)))))
 
 
 def checked(y: np.ndarray, r: float, alpha: float) -> np.ndarray:
@@ -130,7 +89,7 @@ def blocks(y: np.ndarray, extremes: tuple[float, float]) -> Iterator[tuple[slice
 
 
 def column(y: np.ndarray, k: int, extremes: tuple[float, float]) -> np.ndarray:
-    """Y_(k) of every image, (n,)."""
+    """Y_(k) of every image, (n,) (docs/theorems.md, T3)."""
     N = y.shape[1]
     edge = y[:, 0 if k < 1 else N - 1 if k > N else k - 1].astype(np.float64)
     return np.minimum(extremes[0], edge) if k < 1 else np.maximum(extremes[1], edge) if k > N else edge
@@ -139,13 +98,16 @@ def column(y: np.ndarray, k: int, extremes: tuple[float, float]) -> np.ndarray:
 def quantile_bound(
     y: np.ndarray, z: float, alpha: float, extremes: tuple[float, float], *, lower: bool, confident: bool = True
 ) -> tuple[np.ndarray, int]:
-    """A bound (n,) on q_x(Phi(z)) from below (`lower`) or above, and its rank."""
+    """A bound (n,) on q_x(Phi(z)) from below (`lower`) or above, and its rank.
+
+    Derived in docs/theorems.md, T2, T3; confident=False: T15.
+    """
     k = rank(y.shape[1], z, alpha, lower=lower == confident)
     return column(y, k, extremes), k
 
 
 def flags(lower: np.ndarray, upper: np.ndarray, lowest: float, highest: float) -> dict[str, np.ndarray]:
-    """Which bounds say nothing: they are no better than the ends of the score's range."""
+    """Which bounds say nothing: they are no better than the ends of the score's range (docs/theorems.md, T6)."""
     return {"vacuous_lower": lower <= lowest, "vacuous_upper": upper >= highest}
 
 
@@ -162,6 +124,8 @@ def median_bounds(
     >>> found = median_bounds(np.arange(1.0, 1001.0)[None], 1.0, 1e-3)
     >>> found.lower.item(), found.upper.item()
     (124.0, 877.0)
+
+    Derived in docs/theorems.md, T2, T3; confident=False: T15.
     """
     y = checked(y, r, alpha)
     lower, _ = quantile_bound(y, -r, alpha, extremes, lower=True, confident=confident)
@@ -174,6 +138,8 @@ def dkw(N: int, alpha: float) -> float:
 
     >>> round(dkw(2000, 1e-3), 4)
     0.0436
+
+    Derived in docs/theorems.md, T5.
     """
     return math.sqrt(math.log(2 / alpha) / (2 * N))
 
@@ -183,6 +149,8 @@ def cells(N: int, w: float, shift: float, start: float, stop: float) -> np.ndarr
 
     Y_(k) bounds q_x(v) from below for k = ceil(N (v - w)), from above for k = ceil(N (v + |w|)) with a negative w; and
     v = Phi(z(u) - shift).
+
+    Derived in docs/theorems.md, T5.
     """
     v = np.clip(np.arange(N + 1) / N + w, 0, 1)
     edges = np.concatenate([[0.0], ndtr(ndtri(v) + shift), [1.0]])
@@ -194,6 +162,8 @@ def deviation_weights(N: int, r: float, w: float) -> tuple[np.ndarray, np.ndarra
 
     D+ = int_0^{1/2} Q+(1-u) - Q-(u) du and D- = int_0^c Q-(1-u) - Q+(u) du, c where the two ranks meet: Phi(-r)
     without a band, z(c) = z(1/2 - w) - r with it.
+
+    Derived in docs/theorems.md, T7.
     """
     most = cells(N, -w, -r, 0.5, 1) - cells(N, w, r, 0, 0.5)
     c = min(0.5, float(ndtr(ndtri(max(0.0, min(1.0, 0.5 - w))) - r)))
@@ -204,6 +174,8 @@ def least_deviation(y: np.ndarray, r: float, w: float, start: int, stop: int) ->
     """Dmin(m') = int_0^1 (Q-(u) - m')_+ + (m' - Q+(u))_+ du at m' = Y_(start)..Y_(stop), (n, stop - start + 1).
 
     `y` are padded rows.
+
+    Derived in docs/theorems.md, T8.
     """
     N = y.shape[1] - 2
     above, below = cells(N, w, r, 0, 1), cells(N, -w, -r, 0, 1)
@@ -227,6 +199,8 @@ def ross_bounds(
 
     S- = g(m-, D+); S+ = max over m' <= m+ of g(m', Dmin(m')), at most g(m+, D-). The median takes half of alpha and the
     band that covers all quantiles at once (Dvoretzky, Kiefer, Wolfowitz; Massart 1990) the other half.
+
+    Derived in docs/theorems.md, T6 to T8; confident=False: T15.
     """
     y = checked(y, r, alpha)
     n, N = y.shape
@@ -272,6 +246,8 @@ def ross_q_bounds(
 
     S- = g(m-, R+), R+ = q_x(Phi(z_t + r)) - q_x(Phi(-z_t - r)); S+ = max over m' <= m+ of
     g(m', (A - m')_+ + (m' - B)_+) with A = Q-(1-t), B = Q+(t).
+
+    Derived in docs/theorems.md, T9; confident=False: T15.
     """
     y = checked(y, r, alpha)
     z_t = -float(ndtri(tail))

@@ -27,6 +27,8 @@ def at_most(F: np.ndarray, n: int, r: float) -> np.ndarray:
 
     >>> at_most(np.array([0.0, 0.5, 1.0]), 25, 0.0).tolist()
     [0.0, 0.5, 1.0]
+
+    Derived in docs/theorems.md, T10.
     """
     if n % 2 == 0:
         raise ValueError(f"copies {n}: expected an odd number, or the median of the copies has no rank of its own")
@@ -35,7 +37,10 @@ def at_most(F: np.ndarray, n: int, r: float) -> np.ndarray:
 
 
 def distribution(y: np.ndarray, t: np.ndarray, margin: float) -> np.ndarray:
-    """(n, T): the empirical distribution functions of sorted scores (n, N) at t (T,), moved by `margin`."""
+    """(n, T): the empirical distribution functions of sorted scores (n, N) at t (T,), moved by `margin`.
+
+    Derived in docs/theorems.md, T11.
+    """
     F = np.stack([np.searchsorted(row, t, side="right") for row in y]) / y.shape[1]
     return np.clip(F + margin, 0, 1)
 
@@ -59,6 +64,8 @@ def deployed_auroc(
     >>> y_id, y_ood = np.array([[1.0, 2.0, 3.0]]), np.array([[-2.0, -1.0, 0.0]])
     >>> deployed_auroc(y_id, y_ood, 25, 0.0, 0.0, 1.0)
     1.0
+
+    Derived in docs/theorems.md, T11.
     """
     w_id, w_ood = (0.0 if alpha >= 1 else dkw(y.shape[1], alpha) for y in (y_id, y_ood))
     pooled = np.concatenate([y_id.ravel(), y_ood.ravel()])

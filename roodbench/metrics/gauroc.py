@@ -6,11 +6,11 @@ from bisect import bisect_left
 
 import numpy as np
 
-from .bounds import binomial
+from .ranks import binomial
 
 
 def gauroc(lower_id: np.ndarray, upper_ood: np.ndarray) -> float:
-    """Guaranteed AUROC: the share of pairs with l_i > u_j, strict; ties lose.
+    """Guaranteed AUROC: the share of pairs with l_i > u_j, strict; ties lose (docs/theorems.md, T12).
 
     >>> gauroc(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     0.75
@@ -20,7 +20,7 @@ def gauroc(lower_id: np.ndarray, upper_ood: np.ndarray) -> float:
 
 
 def gfpr95(lower_id: np.ndarray, upper_ood: np.ndarray) -> float:
-    """Guaranteed FPR95: the share of u_j that reach the 5% quantile of l_i, ID positive.
+    """Guaranteed FPR95: the share of u_j that reach the 5% quantile of l_i, ID positive (docs/theorems.md, T12).
 
     For the conditions `min` and `max` give the clean lower bounds (r = 0) as `lower_id`.
 
@@ -39,6 +39,8 @@ def counted(n_id: int, n_ood: int, alpha: float, beta: float) -> float:
 
     >>> counted(100, 200, 0.001, 0.05)
     0.015
+
+    Derived in docs/theorems.md, T13.
     """
     return sum(most_failures(n, alpha, beta / 2) / n for n in (n_id, n_ood))
 

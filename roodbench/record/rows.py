@@ -139,7 +139,7 @@ def areas(area: Components, clean: Components) -> dict[str, Any]:
         "auroc": area.value,
         "auroc_ci": area.interval().ci,
         "auroc_drop": None if drop is None else drop.value,
-        "auroc_drop_ci": None if drop is None else drop.interval(lowest=-1.0).ci,
+        "auroc_drop_ci": None if drop is None else drop.interval().ci,
     }
 
 
@@ -162,7 +162,7 @@ def gaps(transfer: Components | None, area: Components) -> dict[str, Any]:
     if transfer is None:
         return {}
     gap = transfer.minus(area)
-    ci = gap.interval(lowest=-1.0).ci
+    ci = gap.interval().ci
     return {"auroc_transfer": transfer.value, "adaptive_gap": gap.value, "adaptive_gap_ci": ci}
 
 

@@ -1,4 +1,4 @@
-"""Faults of kinds that come back: settings that nobody honours, TF32, magic names, hashes of too much, other rounding."""
+"""Faults of kinds that come back: settings nobody honours, TF32, magic names, hashes of too much, other rounding."""
 
 import os
 import shutil

@@ -23,6 +23,7 @@ from roodbench.certify.sampling import noisy_scores, sampler_of
 from roodbench.engine.errors import EvaluationError
 from roodbench.engine.worker import Worker
 from roodbench.metrics import bounds as bounds_module
+from roodbench.metrics.ranks import largest_radius, rank
 from roodbench.store.cells import Store
 from tests.attacks.analytic import Linear
 from tests.roodbench.certify.conftest import RADIUS, SMALL
@@ -192,13 +193,13 @@ def test_plan_names_what_would_do(digits_net):
     assert [p.radius for p in plans[:3]] == [0.1, 0.25, 0.5]
     for p in plans:
         alpha = SMALL.alpha / 24 / {"median": 1, "ross": 2, "ross-q": 3}[p.detector]
-        assert bounds_module.largest_radius(SMALL.samples, alpha) * p.least_sigma == pytest.approx(p.radius)
+        assert largest_radius(SMALL.samples, alpha) * p.least_sigma == pytest.approx(p.radius)
         assert p.r == pytest.approx(p.radius / 0.05)
         assert p.seconds > 0
         if p.least_samples != math.inf:
             n = int(p.least_samples)
-            assert bounds_module.rank(n, -p.r, alpha, lower=True) >= 1
-            assert bounds_module.rank(n - 1, -p.r, alpha, lower=True) == 0
+            assert rank(n, -p.r, alpha, lower=True) >= 1
+            assert rank(n - 1, -p.r, alpha, lower=True) == 0
     assert plans[2].least_samples == math.inf
 
 

@@ -9,7 +9,7 @@ import torch
 import detectors
 import roodbench
 from attacks import AttackPlan, Strength, ThreatModel
-from detectors import DETECTORS, Detector
+from detectors import BASES, DETECTORS, Detector
 from detectors.detector import autograd
 from roodbench.cli import main
 from roodbench.evaluation.indicators import CHECKS, indicators_of
@@ -38,7 +38,7 @@ the way: twice the steps of `quick` take 0.6 to 1.0 points more, over three seed
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_healthy_detectors_trip_none(name, digits_net):
-    """Over three seeds `convergence` and `black-box` of base scores reach 0.0019, one pair of images, of 0.005 and 0.002.
+    """Over three seeds `convergence` of base scores reaches 0.0019, one pair of images, of 0.005; `black-box` 0.
 
     What they reach of detectors over a base, on fewer images, is 0.
     """

@@ -139,3 +139,16 @@ def test_bad_scores_are_errors():
         metrics.auroc(np.array([1.0]), np.array([1.0, 2.0]))
     with pytest.raises(ValueError, match="2 draws of ID scores but 1"):
         metrics.auroc(np.zeros((2, 3)), np.zeros(3))
+
+
+def test_a_difference_of_exactly_one_is_bounded_by_two_misses():
+    """99 of 100 ID images change sides for sure: of a true difference of 0.97 the sample shows 1 in 22% of cases."""
+    ones, zeros = np.ones(100), np.zeros(100)
+    gap = metrics.components(2 * ones, ones).minus(metrics.components(zeros, ones))
+    assert gap.value == 1.0
+    miss = 1 - 0.05 ** (1 / 100)
+    assert gap.interval().low == pytest.approx(1 - 2 * miss)
+    assert gap.interval().low < 0.97
+    same = metrics.components(2 * ones, ones)
+    assert same.minus(same).interval().low == pytest.approx(-miss)
+    assert same.interval().low == pytest.approx(1 - miss)

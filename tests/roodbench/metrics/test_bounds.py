@@ -14,16 +14,13 @@ from roodbench.metrics.bounds import (
     cells,
     deviation_weights,
     dkw,
-    largest_radius,
     least_deviation,
-    lower_rank,
     median_bounds,
     padded,
-    rank,
     ross_bounds,
     ross_q_bounds,
-    samples_needed,
 )
+from roodbench.metrics.ranks import largest_radius, lower_rank, rank, samples_needed
 from tests.roodbench.metrics.samples import normal_quantiles
 
 MANY = 10**5
