@@ -127,7 +127,7 @@ def test_average_over_a_perfect_set_is_no_narrower_than_without_its_certainty():
 
 def test_a_total_collapse_has_an_interval_too():
     clean, fallen = (metrics.components(np.arange(20) + shift, np.arange(20.0)) for shift in (100.0, -100.0))
-    assert clean.minus(fallen).interval(-1.0).ci == [pytest.approx(0.05 ** (1 / 20)), 1.0]
+    assert clean.minus(fallen).interval().ci == [pytest.approx(1 - 2 * (1 - 0.05 ** (1 / 20))), 1.0]  # two misses
 
 
 def test_bad_scores_are_errors():
