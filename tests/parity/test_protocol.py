@@ -12,9 +12,11 @@ import detectors
 import roodbench
 from roodbench.data import ImageSet
 from roodbench.data.openood import entries_of, load_images
+from roodbench.engine.worker import Worker
 from roodbench.evaluation.attacker import Attacker
 from roodbench.metrics import auroc
-from roodbench.setup.config import RunConfig, plan_of
+from roodbench.setup.config import RunConfig
+from roodbench.setup.setting import plan_of
 from tests.parity.reference import FOLDER
 
 LOG = logging.getLogger(__name__)
@@ -79,14 +81,14 @@ def areas_of(seed, base, eps, bench, net):
     """AUROC of one run as the published script makes it: a start, tau and a draw of the noise per seed."""
     params = RunConfig(detector=("ross",), base=base, protocol="ross-2026").params
     ross = detectors.create("ross", net, base=base, seed=seed, **params).fit(bench.id_train, bench.id_val)
-    attacker = Attacker(ross, seed=seed, device=torch.device("cpu"))
+    attacker = Attacker(Worker(ross, seed=seed))
     plan = plan_of(bench, eps=float(eps.split("/")[0]) / 255, method="transfer", steps=40, protocol="ross-2026")
     scores = {}
     for images, direction in [(bench.id_test, "min"), *((images, "max") for images in bench.ood.values())]:
         x = images.shard(0, IMAGES)
         attacked = attacker.find(x, images.name, 0, direction, plan, None, {}).images
         for condition, z in (("clean", x), (direction, attacked)):
-            report = attacker.scores(z, images.name, 0, f"report {condition}", 1)[0]
+            report = attacker.scores(z, images.name, 0, f"report/{condition}", 1)[0]
             with torch.no_grad():
                 scores[images.name, condition] = {"ross": report, "base": ross.base(z)}
     areas = {}
