@@ -36,10 +36,11 @@ class Indicator:
     name: str
     number: float
     threshold: float
-    least: bool
     passed: bool
     message: str
     """Empty where it passed."""
+    least: bool = False
+    """Whether the number must reach the threshold, not stay below it; older records have no such indicator."""
     detail: dict[str, Any] = field(default_factory=dict)
 
 
