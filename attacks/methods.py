@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 
 from .components import ALGORITHMS, MOMENTUM, Component, Passes, component, times
@@ -24,7 +25,9 @@ METHODS = {
 def check_method(method: str, objective: str | None = None) -> None:
     """ValueError for a method that does not exist, or that takes no objective and is given one."""
     if method not in METHODS and not is_external(method):
-        raise ValueError(f"unknown attack method {method!r}: expected one of {', '.join(METHODS)}")
+        near = difflib.get_close_matches(method, METHODS, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown method {method!r}: {hint}expected one of {', '.join(METHODS)}")
     if objective is not None and (method in ("square", "noise", "transfer") or is_search(method)):
         raise ValueError(f"method {method} takes no objective: leave out {objective!r}")
 

@@ -19,12 +19,12 @@ from .engine.worker import Progress, Worker, log, silent
 from .evaluation.evaluator import Evaluator
 from .evaluation.populations import Evaluated
 from .evaluation.precision import precision_of, work_of
-from .evaluation.sweep import sweep
+from .evaluation.sweep import evaluated, sweep
 from .machine.device import opened
 from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
-from .setup.config import RunConfig
+from .setup.config import RunConfig, refuse_idle
 from .setup.setting import Setting, check_network, plan_of
 from .store.cells import Store
 from .store.folder import run_folder, runs_folder
@@ -81,7 +81,7 @@ def evaluate(
         check_network(detector.network, bench, device)
         key = None if store is None else identity(detector)
         worker = Worker(detector, seed=seed, device=device, store=store, key=key, progress=progress)
-        found = Evaluator(worker, bench).run(attack, plan, check=check)
+        found = evaluated(Evaluator(worker, bench), attack, plan, check=check)
         config = {"attack": attack, "plan": asdict(plan), "seed": seed, "detector": detector.label}
         return build([found], config, device, {"seconds": time.perf_counter() - start})
 
@@ -94,6 +94,7 @@ def run(
     `check` runs the attacks of the indicators.
     """
     start = time.perf_counter()
+    refuse_idle(config)
     with opened(config.device) as device:
         setting = Setting(config, device)
         work = expected_work(setting)

@@ -11,7 +11,7 @@ import typer
 
 from ..certify.config import CertifyConfig
 from ..setup.config import parse_eps
-from .console import log, progress, start_logging
+from .console import computing, log, progress, start_logging
 from .options import (
     CERTIFICATE,
     Context,
@@ -72,6 +72,7 @@ def certify(context: Context, **given: Any) -> None:
         refuse_options(context, "--plan", PLANNING)
         show_plan(config, given["format"])
         return
+    computing()
     out = None if given["out"] is None else Path(given["out"])
     result, folder = certify_it(config, out=out, progress=progress(given["quiet"]))
     shown = {"table": result.to_table, "json": result.to_json, "csv": lambda: result.to_csv().rstrip()}
@@ -100,6 +101,7 @@ def check_certificate(given: dict[str, Any]) -> None:
     from ..certify.verifier import demand, read, verify
 
     one_format(given["format"], ("table", "json"))
+    computing()
     verdict = verify(
         read(Path(given["verify"])),
         samples=given["samples"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import time
@@ -22,6 +23,11 @@ def start_logging(quiet: bool) -> None:
     handler.setFormatter(logging.Formatter("roodbench: %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def computing() -> None:
+    """The imports are over: collect garbage again."""
+    gc.enable()
 
 
 @contextmanager

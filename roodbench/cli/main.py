@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -23,14 +24,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=F
 
 
 @app.callback(invoke_without_command=True)
-def version(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+def about(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     """Robustness of out-of-distribution detectors under adaptive attacks.
 
     Without a command, `run` is meant: `python -m roodbench --detector ross --attack both`.
     """
-    if version:
-        typer.echo(f"roodbench {__version__}")
-        raise typer.Exit
 
 
 VERBS = {"run": run, "check": check, "certify": certify, "list": list_names}
@@ -41,11 +39,14 @@ for name, verb in VERBS.items():
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = set(VERBS)
-    if not arguments or (arguments[0] not in commands and arguments[0] not in ("--help", "--version")):
+    if arguments == ["--version"]:
+        typer.echo(f"roodbench {__version__}")
+        return 0
+    if not arguments or (arguments[0] not in VERBS and arguments[0] != "--help"):
         if arguments and not arguments[0].startswith("-"):
-            return fail(f"unknown command {arguments[0]!r}: expected one of {', '.join(sorted(commands))}", 2)
+            return fail(f"unknown command {arguments[0]!r}: expected one of {', '.join(sorted(VERBS))}", 2)
         arguments = ["run", *arguments]
+    gc.disable()  # imports make many objects and no garbage; a verb that computes enables it
     try:
         code = app(arguments, standalone_mode=False, prog_name="roodbench") or 0
         return code if code != 130 else fail(INTERRUPTED, 130)
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("ROODBENCH_TRACEBACK"):
             raise
         return fail(f"{type(error).__name__}: {error} (ROODBENCH_TRACEBACK=1 shows where)", 1)
+    finally:
+        gc.enable()
 
 
 def fail(message: str, code: int) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .console import log, progress, start_logging
+from .console import computing, log, progress, start_logging
 from .options import OPTIONS, Context, check_protocol, one_format, run_config, taking
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool) -> Result
     start_logging(given["quiet"])
     from .. import api
 
+    computing()
     out = None if given["out"] is None else Path(given["out"])
     result, folder = api.run(config, out=out, progress=progress(given["quiet"]), check=check)
     log.info("kept in %s (%.0f s)", folder, result.timing.seconds)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import attacks
-from attacks import DIRECTIONS, SIGN, AttackPlan, Direction
+from attacks import SIGN, AttackPlan, Direction
 from detectors import Smoothed
 
 from ..data import SHARD, Benchmark, ImageSet
@@ -19,7 +19,7 @@ from ..engine.worker import Worker, joined
 from ..store.cells import Cell
 from ..store.identity import tensor_hash
 from .attacker import Attacker
-from .populations import Evaluated, Population
+from .populations import Population
 
 REFERENCE_DRAWS = 2
 EOT_IMAGES = 16
@@ -37,39 +37,6 @@ class Evaluator:
         self.plain = Attacker(worker)
         self._cleaned: dict[str, Population] = {}
         self._draws: dict[str, dict[str, tuple[int, float]]] = {}
-
-    def run(self, attack: str, plan: AttackPlan, *, check: bool = True) -> Evaluated:
-        """Clean scores of every population, and attacked ones of ID (`min`), OOD (`max`) or both.
-
-        `check` also runs the attacks of the indicators (`Probe`) on a few images.
-        """
-        from .probe import probe
-
-        bench, directions = self.bench, DIRECTIONS[attack]
-        everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
-        done = {(images.name, "clean"): self.clean(images) for images in everything}
-        references = self.references()
-        unrepeatable = self.unrepeatable(bench.id_test)
-        if "min" in directions:
-            done[bench.id_test.name, "min"] = self.attacked(bench.id_test, "min", plan, references["min"])
-        if "max" in directions:
-            for name, images in bench.ood.items():
-                done[name, "max"] = self.attacked(images, "max", plan, references["max"])
-        shifted = {name: self.accuracy(images) for name, images in bench.shifted.items()}
-        probed = probe(self, plan) if directions and check else {}
-        return Evaluated(
-            self.detector,
-            bench,
-            done,
-            plan if directions else None,
-            self.accuracy(bench.id_test),
-            {name: accuracy for name, accuracy in shifted.items() if accuracy is not None},
-            precision=self.precision,
-            cosines=self.draws(plan) if directions else {},
-            checked=bool(probed),
-            probe=probed,
-            unrepeatable=unrepeatable,
-        )
 
     def references(self) -> dict[Direction, Tensor]:
         """By direction, the clean scores (R, m) of the opposing population by which candidates are compared."""

@@ -9,6 +9,8 @@ from attacks import component, rests_on
 
 from .populations import Evaluated, Population
 
+LAST = 10
+"""Steps in which an attack that has converged gains next to nothing; one that makes fewer cannot show it."""
 LATE = 0.05
 """Largest share of an attack's gain in its last 10 steps."""
 REPEATABLE = 1e-4
@@ -200,5 +202,9 @@ def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]
     if passed and detail.get("late_gain", 0.0) > LATE:
         passed = False
         message = f"{label}: the last 10 steps made {detail['late_gain']:.1%} of what the attack gained: use more steps"
+    steps = LAST if found.plan is None else found.plan.strength.steps
+    if name == "convergence" and steps < LAST:
+        passed = False
+        message = f"{label}: an attack of {steps} steps cannot show that it has converged: use at least {LAST}"
     eps = found.plan.threat.eps if found.plan is not None else None
     return Indicator(label, eps, name, number, check.threshold, check.least, passed, message, detail)

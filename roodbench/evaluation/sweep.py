@@ -1,21 +1,51 @@
-"""One detector under several radii, and what AUROC does as they grow."""
+"""One detector under one adversary, or under several radii, and what AUROC does as they grow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-from attacks import AttackPlan
+from attacks import DIRECTIONS, AttackPlan
 
 from .. import metrics
 from ..metrics import Components
 from .evaluator import Evaluator
 from .populations import Evaluated
+from .probe import probe
+
+
+def evaluated(evaluator: Evaluator, attack: str, plan: AttackPlan, *, check: bool = True) -> Evaluated:
+    """Clean scores of every population, and attacked ones of ID (`min`), OOD (`max`) or both.
+
+    `check` also runs the attacks of the indicators (`probe`) on a few images.
+    """
+    bench, directions = evaluator.bench, DIRECTIONS[attack]
+    everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
+    done = {(images.name, "clean"): evaluator.clean(images) for images in everything}
+    unrepeatable, references = evaluator.unrepeatable(bench.id_test), evaluator.references()
+    for direction in directions:
+        for images in [bench.id_test] if direction == "min" else bench.ood.values():
+            done[images.name, direction] = evaluator.attacked(images, direction, plan, references[direction])
+    shifted = {name: evaluator.accuracy(images) for name, images in bench.shifted.items()}
+    probed = probe(evaluator, plan) if directions and check else {}
+    return Evaluated(
+        evaluator.detector,
+        bench,
+        done,
+        plan if directions else None,
+        evaluator.accuracy(bench.id_test),
+        {name: accuracy for name, accuracy in shifted.items() if accuracy is not None},
+        precision=evaluator.precision,
+        cosines=evaluator.draws(plan) if directions else {},
+        checked=bool(probed),
+        probe=probed,
+        unrepeatable=unrepeatable,
+    )
 
 
 def sweep(evaluator: Evaluator, attack: str, plans: Sequence[AttackPlan], *, check: bool = True) -> list[Evaluated]:
     """One evaluation per plan; with several radii, each knows of the largest rise of AUROC between them."""
-    found = [evaluator.run(attack, plan, check=check) for plan in plans]
+    found = [evaluated(evaluator, attack, plan, check=check) for plan in plans]
     note_rise([(f, strongest(f)) for f in sorted(found, key=lambda f: f.eps)])
     return found
 
@@ -36,6 +66,6 @@ def note_rise(found: Sequence[tuple[Evaluated, Components]]) -> None:
     for (_, before), (_, after) in pairwise(found):
         change = after.minus(before)
         rise = max(rise, change.value - 2 * change.standard_error())
-    for evaluated, _ in found:
-        evaluated.probe.setdefault("margins", {})
-        evaluated.probe.setdefault("numbers", {})["epsilon-monotone"] = rise
+    for one, _ in found:
+        one.probe.setdefault("margins", {})
+        one.probe.setdefault("numbers", {})["epsilon-monotone"] = rise

@@ -89,9 +89,6 @@ class RunConfig:
                 raise ValueError(f"method {self.method} takes no {name}: leave out --{name}")
         for eps in self.eps or ():
             check_eps(eps, self.norm, self.space)
-        if self.attack == "none":
-            fixed = {**PROTOCOLS[self.protocol], "eps": EPS.get(self.protocol)}
-            refuse(self, [n for n in ATTACKING if getattr(self, n) != fixed.get(n)], "attack none")
         self._check_params()
 
     def _check_params(self) -> None:
@@ -128,6 +125,13 @@ class RunConfig:
         params = {key: value for key, value in fixed.items() if key in taken and key not in given}
         object.__setattr__(self, "params", {**params, **self.params})
         object.__setattr__(self, "eps", self.eps or EPS.get(self.protocol))
+
+
+def refuse_idle(config: RunConfig) -> None:
+    """ValueError for a setting of the adversary where a run attacks nothing, but for what its protocol fixes."""
+    fixed = {**PROTOCOLS[config.protocol], "eps": EPS.get(config.protocol)}
+    if config.attack == "none":
+        refuse(config, [name for name in ATTACKING if getattr(config, name) != fixed.get(name)], "attack none")
 
 
 def check_fixed(protocol: str, key: str, value: Any) -> None:

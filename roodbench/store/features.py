@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from platformdirs import user_cache_path
 
 from detectors import Fitting
 
@@ -17,6 +16,7 @@ from .identity import code_version, content_hash
 
 def kept_outputs(key: Any, compute: Callable[[], Fitting], device: torch.device) -> Fitting:
     """What `compute` gives, from the user's cache where it lies there under `key`, this code and this torch."""
+    from platformdirs import user_cache_path
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

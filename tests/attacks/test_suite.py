@@ -284,7 +284,7 @@ def test_epsilon_0_reproduces_clean(x, w):
 
 
 def test_unknown_method(x, w):
-    with pytest.raises(ValueError, match="unknown attack method 'fgsm'"):
+    with pytest.raises(ValueError, match="unknown method 'fgsm'"):
         suite(Linear(w), x, replace(PLAN, method="fgsm"), "max", streams=streams)
 
 

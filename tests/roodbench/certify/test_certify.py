@@ -21,7 +21,7 @@ from roodbench.certify.rows import rows_of
 from roodbench.certify.run import certify
 from roodbench.certify.sampling import noisy_scores, sampler_of
 from roodbench.engine.errors import EvaluationError
-from roodbench.evaluation.evaluator import Evaluator
+from roodbench.engine.worker import Worker
 from roodbench.metrics import bounds as bounds_module
 from roodbench.store.cells import Store
 from tests.attacks.analytic import Linear
@@ -100,7 +100,7 @@ def test_linear_score_has_its_closed_form(digits):
     w = torch.randn(1, 8, 8, dtype=torch.double, generator=torch.Generator().manual_seed(0))
     sigma, radius, N, alpha = 0.4, 0.3, 40_000, 1e-3
     detector = detectors.ROSSQ(Linear(w), sigma=sigma).fit(bench.id_train, bench.id_val)
-    sampler = Evaluator(sampler_of(detector), bench)
+    sampler = Worker(sampler_of(detector))
     y = np.sort(noisy_scores(sampler, bench.id_test, N), 1)
     mean = Linear(w)(bench.id_test.shard(0, 4)).numpy()
     spread = sigma * float(w.norm())
@@ -129,7 +129,7 @@ def test_n_forwards_an_image_and_nothing_more(digits_net, digits):
     try:
         digits_net.outputs = lambda x: passed.append((len(x), torch.is_grad_enabled())) or outputs(x)
         detector = Median(detectors.create("gen", digits_net), copies=1, sigma=0.2)
-        noisy_scores(Evaluator(detector, bench), bench.id_test, 120)
+        noisy_scores(Worker(detector), bench.id_test, 120)
     finally:
         del digits_net.outputs
     assert sum(n for n, _ in passed) == 70 * 120
@@ -146,13 +146,13 @@ def test_more_samples_only_add_blocks(digits_net, tmp_path, monkeypatch):
         return matrix(self, x, generator=generator, n=n)
 
     monkeypatch.setattr(Median, "matrix", counted)
-    evaluator = Evaluator(detector, bench, store=Store(tmp_path), key={"who": "gen"})
-    first = noisy_scores(evaluator, bench.id_test, 2000)
+    worker = Worker(detector, store=Store(tmp_path), key={"who": "gen"})
+    first = noisy_scores(worker, bench.id_test, 2000)
     assert drawn == [1000, 1000]
-    again = noisy_scores(evaluator, bench.id_test, 3500)
+    again = noisy_scores(worker, bench.id_test, 3500)
     assert drawn == [1000, 1000, 1000, 500]
     assert np.array_equal(again[:, :2000], first)
-    assert np.array_equal(noisy_scores(evaluator, bench.id_test, 1500)[:, :1000], first[:, :1000])
+    assert np.array_equal(noisy_scores(worker, bench.id_test, 1500)[:, :1000], first[:, :1000])
 
 
 def test_a_non_finite_score_names_its_image(digits_net):
@@ -166,7 +166,7 @@ def test_a_non_finite_score_names_its_image(digits_net):
 
     detector = Median(Broken(torch.ones(1, 8, 8, dtype=torch.double)), copies=1, sigma=0.1)
     with pytest.raises(EvaluationError, match=r"median\(linear\): score nan .* digits, index 2"):
-        noisy_scores(Evaluator(detector, bench), bench.id_test, 10)
+        noisy_scores(Worker(detector), bench.id_test, 10)
 
 
 def test_population_form_is_the_detector_on_all_samples(digits_net):
@@ -216,13 +216,16 @@ MISTAKES = {
     "--radius far": "radius 'far': expected a number",
     "--radius 5": "l2 radius 5 is 20 sigma, beyond the",
     "--radius 1 --samples 100": "would do, sigma",
-    "--verify /nowhere.json --plan": "leave out --plan",
+    "--verify /nowhere.json --plan": "--verify takes no plan: leave out --plan",
+    "--verify /nowhere.json --sigma 0.25": "--verify takes no sigma: leave out --sigma 0.25",
+    "--plan --strength strong": "--plan takes no strength: leave out --strength strong",
+    "--attack none --steps 9": "certify without an attack takes no steps: leave out --steps 9",
     "--plan --detector ross --base ebo": "ross(ebo) has no certificate",
     "--samples 0": "samples 0: expected at least 8",
     "--samples 8": "samples at alpha 0.001 over 16 images certify nothing at any sigma",
     '--param copies="abc"': "copies 'abc' of median: expected int",
     "--detector ross --param floored=false": "D + eta has no certificate, give floored=True",
-    "--plan --format csv": "a plan comes as table or json",
+    "--plan --format csv": "unknown format 'csv': expected one of table, json",
     "--param copies=24": "copies 24: expected an odd number, as 25",
     "--param sigma=0.1": "give --sigma alone",
     "--detector ross --base ebo": "ross(ebo) has no certificate: ebo is unbounded",
@@ -238,7 +241,9 @@ MISTAKES = {
 @pytest.mark.usefixtures("digits_net")
 @pytest.mark.parametrize("arguments", MISTAKES)
 def test_mistakes_get_one_line_and_exit_2(arguments, tmp_path, capsys):
-    assert cli.main(["certify", *arguments.split(), "--limit", "4", "--out", str(tmp_path)]) == 2
+    out = ["--out", str(tmp_path)]
+    run = [] if "--verify" in arguments else ["--limit", "4"] if "--plan" in arguments else ["--limit", "4", *out]
+    assert cli.main(["certify", *arguments.split(), *run]) == 2
     err = capsys.readouterr().err
     assert MISTAKES[arguments] in err
     assert err.count("\n") == 1

@@ -13,6 +13,7 @@ import pytest
 
 import roodbench
 from roodbench import cli
+from roodbench.cli.main import INTERRUPTED
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_json_and_csv(command):
     assert record["config"]["limit"] == 8
     assert record["config"]["network_sha256"]
     assert record["data"]["ID test: digits"]["images"] == 8
-    code, out, _ = command("--detector", "gen", "--attack", "none", "--format", "csv", *QUICK)
+    code, out, _ = command("--detector", "gen", "--attack", "none", "--format", "csv", *QUICK[:2], *QUICK[4:])
     (line,) = (entry for entry in csv.DictReader(io.StringIO(out)) if entry["ood"] != "average")
     assert 0.5 < float(line["auroc"]) <= 1
     assert line["condition"] == "clean"
@@ -125,12 +126,14 @@ MISTAKES = {
     "--protocol pro-2025 --attack both": "protocol pro-2025 fixes attack = none: leave out --attack both",
     "--protocol ross-2026 --space pixel": "protocol ross-2026 fixes space = normalized: leave out --space pixel",
     "--protocol ross-2026 --precision auto": "protocol ross-2026 fixes precision = float32: leave out --precision auto",
+    "--attack none --eps 8/255": "attack none takes no eps: leave out --eps",
+    "--attack none --threat known-seed": "attack none takes no threat: leave out --threat known-seed",
     "--seed one": "Invalid value for '--seed'",
     "--device cuda": "has no CUDA",
     "--device tpu": "device 'tpu'",
     "--atack both": "No such option: --atack",
     "attack": "unknown command 'attack': expected one of certify, check, list, run",
-    "--checkpoint x.pt": "digits-cnn trains its own weights",
+    "--checkpoint x.pt": "digits-cnn comes with its weights",
     "--benchmark cifar10": "give --data-root DIR or set ROODBENCH_DATA",
     "--benchmark cifar10 --data-root /nowhere": "data root '/nowhere' is not a folder",
 }
@@ -209,7 +212,7 @@ def test_interrupt_exits_130(command, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run", interrupted)
+    monkeypatch.setattr("roodbench.api.run", interrupted)
     code, _, err = command(*QUICK)
     assert code == 130
     assert "the same command goes on" in err
@@ -233,7 +236,7 @@ def test_ctrl_c_keeps_finished_populations(tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
-    assert err.splitlines()[-1] == f"roodbench: error: {cli.INTERRUPTED}"
+    assert err.splitlines()[-1] == "roodbench: error: " + INTERRUPTED
     assert "Traceback" not in err
     assert len(list(tmp_path.glob("cells/*.safetensors"))) == 6  # four clean populations, repeated scores, cosines
 

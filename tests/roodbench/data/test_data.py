@@ -1,5 +1,10 @@
 """Benchmarks: counts, disjoint splits, OpenOOD lists, and errors that name list, line and file."""
 
+import subprocess
+import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +12,7 @@ from PIL import Image
 
 import roodbench
 from roodbench.data import SHARD, ImageSet, SplitGuard
+from roodbench.data.digits import scikit_learn_images
 from roodbench.data.openood import resize_and_crop
 
 
@@ -25,6 +31,34 @@ def test_digits_counts_and_range(digits):
         assert x.shape[1:] == (1, 8, 8)
         assert x.min() >= 0
         assert x.max() <= 1
+
+
+@pytest.mark.parametrize("layout", ["installed", "unknown"])
+def test_images_are_those_scikit_learn_gives(layout, monkeypatch, tmp_path):
+    from sklearn.datasets import load_digits, load_sample_images
+
+    if layout == "unknown":
+        elsewhere = ModuleSpec("sklearn", None, origin=str(tmp_path / "__init__.py"))
+        monkeypatch.setattr(import_module("roodbench.data.digits"), "find_spec", lambda _: elsewhere)
+    levels, target, photos = scikit_learn_images()
+    raw = load_digits()
+    theirs = [raw.images, raw.target, *load_sample_images().images]
+    for found, expected in zip([levels, target, *photos], theirs, strict=True):
+        assert found.dtype == expected.dtype
+        assert np.array_equal(found, expected)
+    assert levels.shape == (1797, 8, 8)
+    assert [photo.shape for photo in photos] == [(427, 640, 3)] * 2
+
+
+def test_digits_are_read_without_importing_scikit_learn():
+    code = (
+        "import sys, roodbench\n"
+        "for name in [name for name in sys.modules if name.split('.')[0] == 'sklearn']: del sys.modules[name]\n"
+        "assert len(roodbench.load_benchmark('digits').id_test.array) == 333\n"
+        "print([name for name in sys.modules if name.split('.')[0] == 'sklearn'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_digits_are_the_same_every_time_and_splits_share_nothing(digits):

@@ -13,8 +13,8 @@ from detectors import DETECTORS, Detector
 from detectors.detector import autograd
 from roodbench.cli import main
 from roodbench.evaluation.indicators import CHECKS, indicators_of
-from roodbench.evaluation.sweep import note_rise, strongest
-from tests.roodbench.helpers import evaluator, fitted
+from roodbench.evaluation.sweep import evaluated, note_rise, strongest
+from tests.roodbench.helpers import evaluator, fitted, small
 
 QUICK = Strength(steps=20, restarts=1, draws=8)
 
@@ -27,16 +27,22 @@ def bench():
 def failed(detector, bench, strength=QUICK, eps=16 / 255, method="suite"):
     """The names of the indicators that an attack on a detector trips."""
     plan = AttackPlan(ThreatModel(eps), method=method, strength=strength)
-    found = evaluator(detector.fit(bench.id_train, bench.id_val), bench).run("both", plan)
+    found = evaluated(evaluator(detector.fit(bench.id_train, bench.id_val), bench), "both", plan)
     return {i.name for i in indicators_of(found) if not i.passed}
 
 
-HEALTHY = [name for name in DETECTORS if name not in ("mad", "cov", "ash")]
-"""mad and cov have a maximum inside; ash's gradient says nothing of the units that it cuts."""
+HEALTHY = [name for name in DETECTORS if name not in ("mad", "cov", "ash", "knn")]
+"""mad and cov have a maximum inside; ash's gradient says nothing of the units that it cuts; knn's neighbours change on
+the way: twice the steps of `quick` take 0.6 to 1.0 points more, over three seeds."""
 
 
 @pytest.mark.parametrize("name", HEALTHY)
-def test_healthy_detectors_trip_none(name, bench, digits_net):
+def test_healthy_detectors_trip_none(name, digits_net):
+    """Over three seeds `convergence` and `black-box` of base scores reach 0.0019, one pair of images, of 0.005 and 0.002.
+
+    What they reach of detectors over a base, on fewer images, is 0.
+    """
+    bench = small(100 if name in BASES else 40)
     assert failed(fitted(name, digits_net, bench), bench) == set()
 
 
@@ -129,9 +135,16 @@ def test_planted_failures_are_caught(planted, trips, bench, digits_net):
     assert trips <= failed(planted(digits_net), bench)
 
 
-def test_too_few_steps_are_caught(bench, digits_net):
-    pro = detectors.create("pro", digits_net, base="gen")
-    assert "convergence" in failed(pro, bench, Strength(steps=1, restarts=1, draws=8))
+@pytest.mark.parametrize("name", ["gen", "pro", "ross"])
+@pytest.mark.parametrize("steps", [1, 9])
+def test_too_few_steps_are_caught(name, steps, bench, digits_net):
+    """Clearly, whatever twice the steps happen to take: all that was gained came in the last ten."""
+    detector = fitted(name, digits_net, bench)
+    few = Strength(steps=steps, restarts=1, draws=8)
+    found = evaluated(evaluator(detector, bench), "both", AttackPlan(ThreatModel(16 / 255), strength=few))
+    (entry,) = (i for i in indicators_of(found) if i.name == "convergence")
+    assert not entry.passed
+    assert f"an attack of {steps} steps cannot show that it has converged: use at least 10" in entry.message
 
 
 def test_too_small_steps_are_caught(bench, digits_net):
@@ -145,7 +158,7 @@ def test_an_attack_that_is_still_moving_is_caught(bench, digits_net):
     for step, passed in ((0.02, False), (None, True)):
         strength = Strength(steps=20, restarts=1, draws=8, step=step)
         plan = AttackPlan(ThreatModel(16 / 255), method="pgd", strength=strength)
-        entries = {i.name: i for i in indicators_of(evaluator(gen, bench).run("both", plan))}
+        entries = {i.name: i for i in indicators_of(evaluated(evaluator(gen, bench), "both", plan))}
         assert (entries["convergence"].detail["late_gain"] <= 0.05) == passed
         assert entries["convergence"].passed == passed
 
@@ -184,7 +197,7 @@ def test_known_noise_hides_nothing_from_the_trace(bench, digits_net):
     """silent-success is exact there: of every visited iterate of every image, as without noise."""
     ross = detectors.create("ross", digits_net, base="gen", sigma=bench.sigma).fit(bench.id_train, bench.id_val)
     plan = AttackPlan(ThreatModel(16 / 255, noise="known-seed"), strength=Strength(steps=5, restarts=1, draws=8))
-    found = evaluator(ross, bench).run("both", plan)
+    found = evaluated(evaluator(ross, bench), "both", plan)
     assert "silent-success" not in found.probe["numbers"]
     (entry,) = (i for i in indicators_of(found) if i.name == "silent-success")
     assert (entry.number, entry.passed) == (0.0, True)
@@ -203,7 +216,7 @@ def test_a_method_without_evidence_of_its_own_is_compared(method, bench, digits_
     if method.startswith("foolbox"):
         pytest.importorskip("foolbox")
     plan = AttackPlan(ThreatModel(16 / 255), method=method)
-    found = evaluator(Flat(digits_net).fit(bench.id_train, bench.id_val), bench).run("both", plan)
+    found = evaluated(evaluator(Flat(digits_net).fit(bench.id_train, bench.id_val), bench), "both", plan)
     entries = {i.name: i for i in indicators_of(found)}
     assert not entries["black-box"].passed
     assert ("random" in entries) == (method != "noise")
@@ -219,7 +232,7 @@ def test_too_few_copies_are_caught(bench, digits_net):
 def test_auroc_that_rises_with_epsilon_is_caught(bench, digits_net):
     """Two radii with the results swapped."""
     gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
-    sweep = [evaluator(gen, bench).run("both", AttackPlan(ThreatModel(e / 255)), check=False) for e in (4, 24)]
+    sweep = [evaluated(evaluator(gen, bench), "both", AttackPlan(ThreatModel(e / 255)), check=False) for e in (4, 24)]
 
     areas = [strongest(found) for found in sweep]
     note_rise(list(zip(sweep, areas, strict=True)))
@@ -231,7 +244,7 @@ def test_auroc_that_rises_with_epsilon_is_caught(bench, digits_net):
 def test_restarts_are_checked_where_there_are_some(bench, digits_net):
     gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
     plan = AttackPlan(ThreatModel(16 / 255), strength=Strength(steps=10, restarts=5, draws=8))
-    names = [i.name for i in indicators_of(evaluator(gen, bench).run("both", plan))]
+    names = [i.name for i in indicators_of(evaluated(evaluator(gen, bench), "both", plan))]
     assert "restarts" in names
     assert names == [name for name in CHECKS if name in names]
 

@@ -6,7 +6,7 @@ import pytest
 
 import roodbench
 from detectors import DETECTORS
-from roodbench.evaluation.sweep import strongest
+from roodbench.evaluation.sweep import evaluated, strongest
 from roodbench.setup.setting import plan_of
 from tests.roodbench.helpers import evaluator, fitted
 
@@ -21,7 +21,7 @@ def bench():
 @pytest.mark.parametrize("name", DETECTORS)
 def test_auroc_falls_with_epsilon_to_nothing(name, bench, digits_net):
     found = evaluator(fitted(name, digits_net, bench), bench)
-    areas = [strongest(found.run("both", plan_of(bench, eps=eps), check=False)) for eps in EPS]
+    areas = [strongest(evaluated(found, "both", plan_of(bench, eps=eps), check=False)) for eps in EPS]
     for before, after in pairwise(areas):
         rise = after.minus(before)
         assert rise.value <= 2 * rise.standard_error()

@@ -123,7 +123,7 @@ def test_list(capsys):
 
 
 def test_search_from_the_command_line(folder, capsys):
-    code, record, err = run(capsys, "--detector", "gen", "--search", "--attack", "none")
+    code, record, err = run(capsys, "--detector", "gen", "--search", "--attack", "min")
     assert code == 0
     found = record["detectors"][0]["search"]
     assert found["ood_val"] == "digits-ood-val"

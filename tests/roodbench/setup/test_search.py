@@ -81,7 +81,7 @@ def test_scores_share_one_feature_pass_and_read_no_test_image(bench, digits_net,
 def test_outputs_are_cached_on_disk_and_refused_for_test_images(digits_net, monkeypatch):
     net = roodbench.Classifier(digits_net.backbone, [0.5], [0.5], name="cached")
     a = roodbench.load_benchmark("digits").id_val.outputs(net)
-    monkeypatch.setattr("roodbench.data.benchmark.collect", None)
+    monkeypatch.setattr("roodbench.data.images.collect", None)
     b = roodbench.load_benchmark("digits").id_val.outputs(net)
     assert torch.equal(a.logits, b.logits)
     assert torch.equal(a.labels, b.labels)

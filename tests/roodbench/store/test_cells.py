@@ -58,9 +58,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(digits_net, tmp_path, monke
     scored = []
     plain = Attacker.scores
 
-    def noting(self, x, population, *settings):
+    def noting(self, x, population, *place, **settings):
         scored.append(population)
-        return plain(self, x, population, *settings)
+        return plain(self, x, population, *place, **settings)
 
     monkeypatch.setattr(Attacker, "scores", noting)
     roodbench.evaluate(ross, bench, steps=2, store=store)
