@@ -11,7 +11,8 @@ from torch import Tensor
 
 import detectors
 from attacks import ThreatModel
-from detectors import WRAPPERS, Detector, Smoothed
+from detectors import ROSS, WRAPPERS, Detector, Smoothed
+from roodbench.machine.prepare import Prepared
 from roodbench.models import Classifier
 
 STEPS, COPIES, SIGMA, EPS = 10, 8, 0.0125, 2 / 255
@@ -26,7 +27,7 @@ def make(name: str, net: Classifier) -> Detector:
     if name in WRAPPERS and issubclass(WRAPPERS[name], Smoothed):
         params |= {"copies": N, "sigma": SIGMA, "chunk": net.backbone.batch}
     detector = detectors.create(name, net, **params)
-    if name == "ross":
+    if isinstance(detector, ROSS):
         detector.tau = -1.0
     return detector
 
@@ -47,8 +48,10 @@ def step(detector: Detector, x: Tensor, **settings: Any) -> Tensor:
 @contextmanager
 def passes_in(precision: str, net: Classifier) -> Iterator[None]:
     """Passes of a prepared network in float32 or bfloat16."""
-    net.backbone.halved = precision == "bfloat16"
+    backbone = net.backbone
+    assert isinstance(backbone, Prepared)
+    backbone.halved = precision == "bfloat16"
     try:
         yield
     finally:
-        net.backbone.halved = False
+        backbone.halved = False

@@ -44,6 +44,7 @@ def measure(images: int, copies: int, steps: int) -> None:
     plan = attacks.AttackPlan(attacks.ThreatModel(1 / 255), method="pgd", strength=attacks.Strength(steps, 1, copies))
     evaluator = Evaluator(Worker(ross, device=device), bench)
     reference = evaluator.clean(test).reference
+    assert reference is not None
     start = time.perf_counter()
     evaluator.attacked(ood, "max", plan, reference)
     seconds = time.perf_counter() - start

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ import attacks
 from benchmarks import peers
 from benchmarks.loops import COPIES, EPS, SIGMA, STEPS, THREAT, backward, make, passes_in
 
-LOOPS = {
+LOOPS: dict[str, dict[str, Any]] = {
     "msp": {"keep": "last"},
     "pro": {"keep": "last"},
     "ross": {"keep": "last", "objective": "mean", "draws": COPIES, "momentum": attacks.MOMENTUM},

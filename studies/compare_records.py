@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.divide(np.abs(a - b), larger, out=np.zeros_like(a), where=a != b).max())
 
 
-def check_same(what: str, old: Mapping[object, object], new: Mapping[object, object]) -> None:
+def check_same(what: str, old: Mapping[Any, Any], new: Mapping[Any, Any]) -> None:
     """ValueError for what one record alone has, or where both have none."""
     if not old:
         raise ValueError(f"no {what} in BEFORE: expected a run folder with result.json and scores.safetensors")

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from attacks import SIGN, Direction, ThreatModel, pgd
+from attacks import ThreatModel, pgd
 from roodbench.data import SHARD
 from roodbench.engine.worker import Worker
 from roodbench.evaluation.attacker import Attacker
@@ -30,6 +30,8 @@ def suite_of(config: RunConfig, out: Path) -> Components:
         "eps": list(config.eps or ()),
         "ood": list(config.ood or ()),
         "model": config.model,
+        "steps": config.steps,
+        "restarts": config.restarts,
         "seed": config.seed,
     }
     for file in sorted(out.glob(f"{config.benchmark}-ross-*/result.json")):
@@ -46,11 +48,10 @@ def transfer_of(setting: Setting) -> Components:
     ross, _ = setting.fitted("ross")
     worker, threat = Worker(ross, seed=setting.config.seed, device=setting.device), ThreatModel(eps)
     scores = []
-    populations: tuple[tuple[Direction, object], ...] = (("min", setting.bench.id_test), ("max", ood))
-    for direction, images in populations:
+    for sign, images in ((-1, setting.bench.id_test), (1, ood)):
         x = images.shard(0, len(images)).to(setting.device)
         start = worker.stream("attack/pgd:base", images.name, 0)
-        size, sign = 2.5 * eps / STEPS, SIGN[direction]
+        size = 2.5 * eps / STEPS
         moved = pgd(ross, x, threat, sign=sign, objective="base", steps=STEPS, step_size=size, generator=start).images
         scores.append(Attacker(worker).scores(moved, images.name, 0).numpy())
     return components(*scores)

@@ -23,8 +23,8 @@ from detectors import Detector
 from roodbench import Store
 from roodbench.engine.worker import Worker
 from roodbench.evaluation.evaluator import Evaluator
-from roodbench.evaluation.populations import Evaluated
-from roodbench.metrics import Components, components, paired_gap
+from roodbench.evaluation.sweep import evaluated, strongest
+from roodbench.metrics import paired_gap
 from roodbench.setup.setting import Setting, plan_of
 from roodbench.store.identity import identity
 from studies.setting import parser_of, print_table, run_config, setting_of
@@ -73,12 +73,6 @@ def spending(peer: str, steps: int, starts: int) -> dict[str, Any]:
     return {"queries": steps} if "Square" in peer else {"steps": steps, "restarts": starts}
 
 
-def both(found: Evaluated) -> Components:
-    """DeLong's components of ID under min against OOD under max."""
-    (ood,) = found.bench.ood
-    return components(found.scores(found.bench.id_test.name, "min"), found.scores(ood, "max"))
-
-
 def compared(name: str, seed: int, setting: Setting, options: argparse.Namespace, store: Store) -> Iterator[list[str]]:
     """A detector's rows of the table, the suite's first."""
     bench, (detector, _) = setting.bench, setting.fitted(name)
@@ -100,8 +94,8 @@ def compared(name: str, seed: int, setting: Setting, options: argparse.Namespace
             steps = steps_of(detector, method, plan, draws) // starts
             spend = replace(plan.strength, **spending(method, steps, starts))
             own = replace(plan, method=method, objective=objective, strength=spend)
-        found = evaluator.run("both", own, check=False)
-        reached = both(found)
+        found = evaluated(evaluator, "both", own, check=False)
+        reached = strongest(found)
         suite = suite or reached
         spent = found.populations[bench.id_test.name, "min"].passes
         gap, error, _ = paired_gap(reached, suite)

@@ -32,10 +32,7 @@ def scores(detector: Detector, x: torch.Tensor, direction: Direction, plan: Atta
     def streams(name: str) -> torch.Generator:
         return stream(seed, name, str(SIGN[direction]), 0, x.device)
 
-    everything = attacks.components_of(detector, plan)
-    if not everything[-1].name.startswith("refine:"):
-        raise ValueError(f"{detector.label}: its suite ends with {everything[-1].name}, not with refine")
-    found = []
+    everything, found = attacks.components_of(detector, plan), []
     for chosen in (everything[:-1], everything):
         result = attacks.suite(detector, x, plan, direction, streams=streams, components=chosen)
         assert result.scores is not None
@@ -51,6 +48,8 @@ def rows_of(options: argparse.Namespace, strength: Strength) -> Iterator[list[st
         x_id, x_ood = (s.shard(0, len(s)).to(setting.device) for s in (setting.bench.id_test, ood))
         for name in options.detectors.split(","):
             detector, _ = setting.fitted(name)
+            if detector.randomized:
+                raise ValueError(f"{detector.label} is randomised: its suite has no refine")
             with torch.no_grad():
                 clean = [2 * [detector(x).double().cpu().numpy()] for x in (x_id, x_ood)]
             for eps in EPS[setting.bench.name]:

@@ -207,4 +207,4 @@ def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]
         passed = False
         message = f"{label}: an attack of {steps} steps cannot show that it has converged: use at least {LAST}"
     eps = found.plan.threat.eps if found.plan is not None else None
-    return Indicator(label, eps, name, number, check.threshold, check.least, passed, message, detail)
+    return Indicator(label, eps, name, number, check.threshold, passed, message, check.least, detail)
