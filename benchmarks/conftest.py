@@ -9,16 +9,15 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from roodbench.environment import environment
-from roodbench.prepare import prepare
 from torch import Tensor
 
 import roodbench
+from roodbench.machine.prepare import prepare
 from roodbench.models import CIFAR10, IMAGENET, Classifier
 from roodbench.models.resnet import ResNet, ResNet18
+from roodbench.record.environment import environment
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-STEPS, COPIES, SIGMA, EPS = 10, 8, 0.0125, 2 / 255
 
 
 class Setting(NamedTuple):
@@ -67,10 +66,10 @@ def timed(benchmark: Any, setting: Setting) -> Callable[..., None]:
 
         where = environment(DEVICE)
         benchmark.extra_info.update(
-            device=where["device"],
-            threads=where["threads"],
-            versions=where["versions"],
-            revision=where["revision"],
+            device=where.device,
+            threads=where.threads,
+            versions=where.versions,
+            revision=where.revision,
             network=setting.name,
             batch=len(setting.x),
             precision=precision,
@@ -82,5 +81,6 @@ def timed(benchmark: Any, setting: Setting) -> Callable[..., None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Peers warn about their own dependencies: no reason to stop a timing."""
+    """Peers warn about their own dependencies: no reason to stop. The marker is known without the plugin, too."""
     config.addinivalue_line("filterwarnings", "ignore")
+    config.addinivalue_line("markers", "benchmark: a timing, by pytest-benchmark")

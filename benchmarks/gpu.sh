@@ -10,7 +10,7 @@ python -m benchmarks.gpu_throughput | tee "$out/gpu-throughput.md"
 python -m benchmarks.scaling | tee "$out/gpu-scaling.md"
 if [ -n "${ROODBENCH_DATA:-}" ]; then
   data=(--data-root "$ROODBENCH_DATA" --weights "$ROODBENCH_DATA/weights")
-  python -m benchmarks.ross_under_attack "${data[@]}" --out "$out/ross-under-attack" \
+  python -m studies.ross_under_attack "${data[@]}" --out "$out/ross-under-attack" \
     --bases gen,fdbd,msp,ebo,vim,knn --images 500 --larger-eps 8
-  python -m benchmarks.certified "${data[@]}" --out "$out/certified" --images 200 --samples 10000
+  python -m studies.certified "${data[@]}" --out "$out/certified" --images 200 --samples 10000
 fi

@@ -5,16 +5,15 @@ usage: python -m benchmarks.gpu_throughput
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-from roodbench.prepare import HalfGradients, operations, prepare
 
 import attacks
-import detectors
-from benchmarks.test_step import backward, half
+from benchmarks.loops import THREAT, N, backward, make, passes_in
+from roodbench.machine.prepare import HalfGradients, operations, prepare
 from roodbench.models import CIFAR10, Classifier
 from roodbench.models.resnet import ResNet18
 
@@ -34,8 +33,12 @@ def seconds(run: Callable[[], object], repeats: int = 5) -> float:
     return sorted(times[1:])[repeats // 2]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the figures as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args(argv)
+    if not torch.cuda.is_available():
+        parser.error("this machine has no CUDA device")
     device = torch.device("cuda")
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n")
     x = torch.rand(512, 3, 32, 32, device=device)
@@ -43,26 +46,22 @@ def main() -> None:
     fast = prepare(net, x[:64], compile="on")
     a = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
     peak = 2 * 8192**3 / seconds(lambda: a @ a)
-    with half(fast):
+    with passes_in("bfloat16", fast):
         floor = seconds(lambda: backward(fast, x))
     rate = 2 * operations(net, x) * len(x) / floor  # no gradients of weights: a backward costs a forward
     share = f"{rate / 1e12:.0f} TFLOP/s, {rate / peak:.0%} of a matrix product's rate"
     print(f"- floor: {floor * 1e3:.1f} ms for 512 images, {share}")
-    ross = detectors.create("ross", fast, base="gen", copies=25, chunk=fast.backbone.batch)
-    ross.tau, target = -1.0, HalfGradients(ross, fast)
+    target = HalfGradients(make("ross", fast), fast)
     generator = torch.Generator(device).manual_seed(0)
 
     def attack() -> object:
-        threat = attacks.ThreatModel(2 / 255)
-        return attacks.pgd(target, x[:64], threat, sign=-1, steps=40, objective="mean", draws=25, generator=generator)
+        return attacks.pgd(target, x[:64], THREAT, sign=-1, steps=40, objective="mean", draws=N, generator=generator)
 
     images = 64 / seconds(attack, 3)
     total = sum(SIX_SETS.values()) + 9000
-    print(f"- ROSS (N 25, 40 steps, one objective): {images:.0f} images/s")
+    print(f"- ROSS (N {N}, 40 steps, one objective): {images:.0f} images/s")
     print(f"- projection: CIFAR-10 and its six OOD sets, {total} images, {total / images / 60:.0f} min an objective")
 
 
 if __name__ == "__main__":
-    if not torch.cuda.is_available():
-        sys.exit("gpu_throughput: this machine has no CUDA device")
     main()

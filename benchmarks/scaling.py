@@ -5,11 +5,13 @@ usage: python -m benchmarks.scaling
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 IMAGES, COPIES, STEPS = (100, 1000, 10_000), (5, 10, 25, 50, 100), (10, 30, 100)
 
@@ -18,12 +20,13 @@ def measure(images: int, copies: int, steps: int) -> None:
     """One evaluation of ROSS(GEN) on random images and an untrained network: prints seconds and MiB as JSON."""
     import numpy as np
     import torch
-    from roodbench.evaluate import AttackPlan, Evaluator
-    from roodbench.prepare import prepare
 
     import attacks
     import detectors
     from roodbench.data import SHARD, Benchmark, ImageSet
+    from roodbench.engine.worker import Worker
+    from roodbench.evaluation.evaluator import Evaluator
+    from roodbench.machine.prepare import prepare
     from roodbench.models import IMAGENET, Classifier
     from roodbench.models.resnet import ResNet
 
@@ -38,9 +41,10 @@ def measure(images: int, copies: int, steps: int) -> None:
     net = Classifier(ResNet(20), *IMAGENET, name="untrained").to(device)
     net = prepare(net, val.shard(0, 64).to(device), compile="off")
     ross = detectors.create("ross", net, base="gen", copies=copies, chunk=net.backbone.batch).fit(val, val)
-    plan = AttackPlan(attacks.ThreatModel(1 / 255), method="pgd", strength=attacks.Strength(steps, 1, copies))
-    evaluator = Evaluator(ross, bench, device=device)
+    plan = attacks.AttackPlan(attacks.ThreatModel(1 / 255), method="pgd", strength=attacks.Strength(steps, 1, copies))
+    evaluator = Evaluator(Worker(ross, device=device), bench)
     reference = evaluator.clean(test).reference
+    assert reference is not None
     start = time.perf_counter()
     evaluator.attacked(ood, "max", plan, reference)
     seconds = time.perf_counter() - start
@@ -50,24 +54,31 @@ def measure(images: int, copies: int, steps: int) -> None:
     print(json.dumps({"seconds": seconds, "peak": peak}))
 
 
-def main() -> None:
-    """Print a Markdown table: one size varied at a time, the others small."""
-    print("| images | copies N | steps | seconds | peak MiB |\n|---|---|---|---|---|")
+def cases() -> list[dict[str, int]]:
+    """The sizes that are measured: one varied at a time, the others small."""
     base = {"images": 64, "copies": 5, "steps": 3}
-    cases = [{"images": n, "copies": 1, "steps": 2} for n in IMAGES]
-    cases += [{**base, "copies": n} for n in COPIES] + [{**base, "steps": n} for n in STEPS]
-    for case in cases:
-        command = [sys.executable, "-m", "benchmarks.scaling", "one", *(str(v) for v in case.values())]
+    found = [{"images": n, "copies": 1, "steps": 2} for n in IMAGES]
+    return found + [{**base, "copies": n} for n in COPIES] + [{**base, "steps": n} for n in STEPS]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--one", type=int, nargs=3, metavar=("IMAGES", "COPIES", "STEPS"), help="print one case as JSON"
+    )
+    options = parser.parse_args(argv)
+    if options.one is not None:
+        measure(*options.one)
+        return
+    print("| images | copies N | steps | seconds | peak MiB |\n|---|---|---|---|---|")
+    for case in cases():
+        sizes = [str(size) for size in case.values()]
+        command = [sys.executable, "-m", "benchmarks.scaling", "--one", *sizes]
         out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         found = json.loads(out.splitlines()[-1])
-        sizes = " | ".join(str(v) for v in case.values())
-        print(f"| {sizes} | {found['seconds']:.1f} | {found['peak']:.0f} |", flush=True)
+        print(f"| {' | '.join(sizes)} | {found['seconds']:.1f} | {found['peak']:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 5 and sys.argv[1] == "one":
-        measure(*(int(v) for v in sys.argv[2:]))
-    elif len(sys.argv) == 1:
-        main()
-    else:
-        sys.exit(__doc__)
+    main()

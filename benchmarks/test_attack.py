@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 import attacks
 from benchmarks import peers
-from benchmarks.conftest import COPIES, EPS, SIGMA, STEPS
-from benchmarks.test_score import make
-from benchmarks.test_step import THREAT, backward, half
+from benchmarks.loops import COPIES, EPS, SIGMA, STEPS, THREAT, backward, make, passes_in
 
-LOOPS = {
+LOOPS: dict[str, dict[str, Any]] = {
     "msp": {"keep": "last"},
     "pro": {"keep": "last"},
     "ross": {"keep": "last", "objective": "mean", "draws": COPIES, "momentum": attacks.MOMENTUM},
@@ -24,15 +24,10 @@ LOOPS = {
 def test_ours(name, precision, timed, setting):
     detector, settings = make(name, setting.fast), LOOPS[name]
 
-    def attack():
-        generator = torch.Generator(setting.x.device).manual_seed(0)
-        return attacks.pgd(detector, setting.x, THREAT, sign=-1, steps=STEPS, generator=generator, **settings)
-
     def run():
-        if precision == "float32":
-            return attack()
-        with half(setting.fast):
-            return attack()
+        generator = torch.Generator(setting.x.device).manual_seed(0)
+        with passes_in(precision, setting.fast):
+            return attacks.pgd(detector, setting.x, THREAT, sign=-1, steps=STEPS, generator=generator, **settings)
 
     passes = detector.passes(settings.get("objective", "exact"), COPIES)
     timed(run, precision=precision, steps=STEPS, copies=COPIES, floor=[STEPS * n for n in passes])
@@ -43,9 +38,7 @@ def test_ours(name, precision, timed, setting):
 @pytest.mark.parametrize(("name", "passes"), [("msp", STEPS), ("pro", 4 * STEPS), ("ross", COPIES * STEPS)])
 def test_floor(name, passes, precision, timed, setting):
     def run():
-        if precision == "float32":
-            return [backward(setting.fast, setting.x) for _ in range(passes)]
-        with half(setting.fast):
+        with passes_in(precision, setting.fast):
             return [backward(setting.fast, setting.x) for _ in range(passes)]
 
     timed(run, precision=precision, steps=STEPS)

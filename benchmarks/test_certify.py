@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import numpy as np
 import pytest
 import torch
-from roodbench.certify.bounds import Gain, median_bounds, ross_bounds, ross_q_bounds
-from roodbench.evaluate import Evaluator
 
 import detectors
-from benchmarks.conftest import SIGMA
+from benchmarks.loops import SIGMA
 from detectors import Median
 from roodbench.certify.sampling import noisy_scores
 from roodbench.data import ImageSet
+from roodbench.engine.worker import Worker
+from roodbench.metrics.bounds import Gain, median_bounds, ross_bounds, ross_q_bounds
 
 N = 32
 
@@ -25,8 +23,8 @@ def test_ours(base, timed, setting):
     net = setting.fast
     images = ImageSet("images", "ID test", setting.y.cpu().numpy(), setting.x.cpu().numpy)
     median = Median(detectors.create(base, net), copies=1, sigma=SIGMA, chunk=net.backbone.batch)
-    sampler = Evaluator(median, cast(Any, None), device=setting.x.device)
-    timed(lambda: noisy_scores(sampler, images, N), floor=[N, 0])
+    worker = Worker(median, device=setting.x.device)
+    timed(lambda: noisy_scores(worker, images, N), floor=[N, 0])
 
 
 @pytest.mark.benchmark(group="certify")

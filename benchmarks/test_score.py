@@ -5,25 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-import detectors
-from benchmarks.conftest import SIGMA
+from benchmarks.loops import SIGMA, K, N, backward, make, passes_in
 from benchmarks.peers import eager_pro, eager_ross
-from benchmarks.test_step import backward, half
-from detectors import WRAPPERS, Detector, Smoothed
+from detectors import WRAPPERS
 
 BASES = ["msp", "ent", "gen", "ebo", "mls", "odin", "gradnorm"]
 """Those that need no fit; the others add a product with the features."""
-N, K = 25, 3
-
-
-def make(name, net) -> Detector:
-    params = {"base": "gen"} if name in WRAPPERS else {}
-    if name in WRAPPERS and issubclass(WRAPPERS[name], Smoothed):
-        params |= {"copies": N, "sigma": SIGMA, "chunk": net.backbone.batch}
-    detector = detectors.create(name, net, **params)
-    if name == "ross":
-        detector.tau = -1.0
-    return detector
 
 
 @pytest.mark.benchmark(group="score")
@@ -44,7 +31,7 @@ def test_ours_pro_bfloat16(timed, setting):
     pro = make("pro", setting.fast)
 
     def score():
-        with half(setting.fast):
+        with passes_in("bfloat16", setting.fast):
             return pro.value_and_grad(setting.x)
 
     timed(score, precision="bfloat16", floor=[K + 1, K + 1])

@@ -41,8 +41,6 @@ class CertifiedRow:
     """Certified AUROC, with probability 1 - alpha: no adversary within the radius gets below."""
     gauroc_counted: float
     """The same from bounds of alpha each, less the share that may fail: tighter for large populations."""
-    gauroc_crude: float | None
-    """ROSS only: from g(m+, D-), which the tight upper bound improves on."""
     gfpr95: float
     """Certified FPR95: no adversary gets above."""
     fpr95_clean: float
@@ -53,3 +51,5 @@ class CertifiedRow:
     copies: int
     deployed: dict[str, float | None]
     """AUROC of the detector as deployed, `copies` fresh draws an image: clean, attacked, and its certified bound."""
+    gauroc_crude: float | None = None
+    """ROSS only: from g(m+, D-), which the tight upper bound improves on; older records lack it."""

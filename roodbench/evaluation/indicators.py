@@ -38,10 +38,11 @@ class Indicator:
     name: str
     number: float
     threshold: float
-    least: bool
     passed: bool
     message: str
     """Empty where it passed."""
+    least: bool = False
+    """Whether the number must reach the threshold, not stay below it; older records have no such indicator."""
     detail: dict[str, Any] = field(default_factory=dict)
 
 
@@ -206,4 +207,4 @@ def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]
         passed = False
         message = f"{label}: an attack of {steps} steps cannot show that it has converged: use at least {LAST}"
     eps = found.plan.threat.eps if found.plan is not None else None
-    return Indicator(label, eps, name, number, check.threshold, check.least, passed, message, detail)
+    return Indicator(label, eps, name, number, check.threshold, passed, message, check.least, detail)

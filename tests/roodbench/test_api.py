@@ -230,7 +230,7 @@ def test_plan_defaults_follow_the_benchmark(digits_net):
 def test_suite_beats_transfer_on_real_cifar10(data_root, resnet20):
     """ROSS over GEN, texture, epsilon 1/255: the published transfer attack misses much of what the suite finds.
 
-    24 images a population keep this within a minute or two; `benchmarks/adaptive_gap.py` measures it in full.
+    24 images a population keep this within a minute or two; `studies/adaptive_gap.py` measures it in full.
     """
     bench = roodbench.load_benchmark("cifar10", root=data_root, ood=["texture"], limit=24)
     ross = detectors.create("ross", resnet20, sigma=0.0125).fit(bench.id_train, bench.id_val)

@@ -1,0 +1,50 @@
+"""benchmarks.ratios: from a pytest-benchmark record to ratios, targets and an exit code."""
+
+import json
+
+import pytest
+
+from benchmarks import ratios
+
+
+def record_of(medians, folder):
+    """A record of pytest-benchmark with these medians, in seconds."""
+    info = {"device": "a CPU", "threads": 2, "revision": "abc", "network": "cifar-resnet20", "batch": 128}
+    timings = [
+        {"fullname": f"benchmarks/{name}", "stats": {"median": s}, "extra_info": info} for name, s in medians.items()
+    ]
+    file = folder / "bench.json"
+    file.write_text(json.dumps({"benchmarks": timings}))
+    return file
+
+
+OURS, FLOOR = "test_step.py::test_ours[msp-float32]", "test_step.py::test_floor[float32]"
+
+
+@pytest.mark.parametrize("medians", [{}, {OURS: 1.0}, {OURS: 1.0, "test_score.py::test_floor_ross": 1.0}])
+@pytest.mark.parametrize("options", [[], ["--strict"]])
+def test_a_record_without_any_pair_is_an_error(medians, options, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        ratios.main([str(record_of(medians, tmp_path)), *options])
+    assert stopped.value.code == 2
+    assert "holds none of the pairs" in capsys.readouterr().err
+
+
+def test_a_met_target_passes_strictly(tmp_path, capsys):
+    assert ratios.main([str(record_of({OURS: 0.0105, FLOOR: 0.01}, tmp_path)), "--strict"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == "cifar-resnet20, batch 128, a CPU, 2 threads, abc"
+    assert out.splitlines()[-1] == "| PGD step | 10.5 | floor[float32] | 10.0 | 1.05 | 1.10 met |"
+
+
+def test_a_missed_target_fails_only_strictly(tmp_path, capsys):
+    file = record_of({OURS: 0.012, FLOOR: 0.01}, tmp_path)
+    assert ratios.main([str(file)]) == 0
+    assert ratios.main([str(file), "--strict"]) == 1
+    assert "| 1.20 | 1.10 NOT met |" in capsys.readouterr().out
+
+
+def test_a_pair_without_a_target_is_shown_and_cannot_miss(tmp_path, capsys):
+    medians = {"test_attack.py::test_ours[pro-float32]": 3.0, "test_attack.py::test_floor[pro-40-float32]": 1.0}
+    assert ratios.main([str(record_of(medians, tmp_path)), "--strict"]) == 0
+    assert "| PGD loop on PRO | 3000.0 | floor[pro-40-float32] | 1000.0 | 3.00 |  |" in capsys.readouterr().out

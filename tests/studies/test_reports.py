@@ -1,0 +1,111 @@
+"""The records under reports/ load, agree with their scores, and give the tables that lie beside them."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from sklearn.metrics import roc_auc_score
+
+from roodbench import Result
+from roodbench.certify.row import CertifiedRow
+from studies import certified, ross_under_attack
+from studies.setting import area, record_in
+
+REPORTS = Path(__file__).parents[2] / "reports"
+CERTIFIED = sorted((REPORTS / "certified").glob("*/result.json"))
+EVALUATED = sorted(set(REPORTS.rglob("result.json")) - set(CERTIFIED))
+SCORED = [file for file in EVALUATED if file.with_name("scores.safetensors").is_file()]
+
+
+def name_of(file):
+    return str(file.parent.relative_to(REPORTS))
+
+
+def test_no_record_is_left_out():
+    assert (len(CERTIFIED), len(EVALUATED), len(SCORED)) == (19, 18, 16)
+
+
+@pytest.mark.parametrize("file", EVALUATED, ids=name_of)
+def test_evaluations_load_and_show_their_tables(file):
+    raw, record = json.loads(file.read_text()), Result.from_json(file.read_text())
+    assert [row.auroc for row in record.rows] == [row["auroc"] for row in raw["rows"]]
+    assert [i.name for i in record.indicators] == [i["name"] for i in raw["indicators"]]
+    assert record.environment.revision == raw["environment"]["revision"]
+    first = record.rows[0]
+    assert f"{100 * first.auroc:.1f} [" in record.to_table()
+
+
+@pytest.mark.parametrize("file", SCORED, ids=name_of)
+def test_aurocs_follow_from_the_scores(file):
+    record, scores = record_in(file), load_file(file.with_name("scores.safetensors"))
+    rows = [row for row in record.rows if row.condition == "both"]
+    assert rows
+    for row in rows:
+        prefix = f"{row.detector}({row.base})/{row.eps:.6g}"
+        id_scores = scores[f"{prefix}/{row.benchmark}/min"]
+        ood_scores = scores[f"{prefix}/{row.ood}/max"]
+        labels = np.repeat([1, 0], [row.n_id, row.n_ood])
+        oracle = [roc_auc_score(labels, np.concatenate(draw)) for draw in zip(id_scores, ood_scores, strict=True)]
+        assert row.auroc == pytest.approx(np.mean(oracle), abs=1e-9)
+        assert area(record, row).value == pytest.approx(row.auroc, abs=1e-9)
+
+
+@pytest.mark.parametrize("file", CERTIFIED, ids=name_of)
+def test_certifications_load(file):
+    raw = json.loads(file.read_text())["rows"]
+    rows = [CertifiedRow(**row) for row in raw]
+    assert rows
+    for row, entry in zip(rows, raw, strict=True):
+        assert entry.items() <= asdict(row).items()
+        assert row.gauroc <= (row.auroc_attacked if row.auroc_attacked is not None else row.auroc_clean)
+
+
+def options(**given):
+    return argparse.Namespace(**{"data_root": Path("D"), "weights": Path("W"), "images": 50, "samples": 2000, **given})
+
+
+def test_the_certified_study_gives_its_table(tmp_path):
+    folder, names = REPORTS / "certified", [name for name, _ in certified.configs(options())]
+    assert sorted(names) == [file.parent.name for file in CERTIFIED]
+    for file in CERTIFIED:
+        (tmp_path / file.parent.name).mkdir()
+        (tmp_path / file.parent.name / file.name).write_bytes(file.read_bytes())
+    certified.write_table(tmp_path, names)
+    assert (tmp_path / "results.md").read_text() == (folder / "results.md").read_text()
+
+
+def test_the_study_of_ross_gives_its_table(tmp_path):
+    folder = REPORTS / "ross-under-attack"
+    given = options(bases="gen,fdbd", detectors="pro,ross", images=100, larger_eps=[])
+    configs = dict(ross_under_attack.configs(given))
+    assert sorted(configs) == sorted(file.parent.name for file in folder.glob("*/result.json"))
+    for file in folder.glob("*/*"):
+        (tmp_path / file.parent.name).mkdir(exist_ok=True)
+        (tmp_path / file.parent.name / file.name).write_bytes(file.read_bytes())
+    ross_under_attack.write_table(tmp_path, list(configs))
+    assert (tmp_path / "results.md").read_text() == (folder / "results.md").read_text()
+
+
+def test_the_study_of_ross_asks_for_what_its_records_were_made_with():
+    given = options(bases="gen,fdbd", detectors="pro,ross", images=100, larger_eps=[])
+    for name, config in ross_under_attack.configs(given):
+        kept = json.loads((REPORTS / "ross-under-attack" / name / "result.json").read_text())["config"]
+        asked = asdict(config)
+        for key in (
+            "detector",
+            "base",
+            "params",
+            "protocol",
+            "eps",
+            "ood",
+            "model",
+            "limit",
+            "space",
+            "method",
+            "seed",
+        ):
+            assert json.loads(json.dumps(asked[key])) == kept[key], f"{name}: {key}"

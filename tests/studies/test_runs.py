@@ -1,0 +1,172 @@
+"""Every study once, small: four digits or so and a few steps, the shape of its output and a number that must hold."""
+
+import pytest
+
+import roodbench
+from roodbench.certify import CertifyConfig
+from roodbench.setup.config import RunConfig
+from studies import (
+    adaptive_gap,
+    certified,
+    constant_step_transfer,
+    peers_auroc,
+    refine,
+    ross_under_attack,
+    setting,
+    step_schedule,
+)
+
+
+def table_in(file):
+    """The rows of a Markdown file."""
+    return [line.strip("| ").split(" | ") for line in file.read_text().splitlines()[2:]]
+
+
+def test_adaptive_gap(tmp_path, printed):
+    adaptive_gap.main(["--detector", "pro", "--images", "4", "--seeds", "1", "--out", str(tmp_path)])
+    (row,) = printed()
+    assert row["seed"] == "0"
+    assert int(row["its restarts"]) > 1  # the suite spends more than one run on the base score
+    assert float(row["suite"]) <= float(row["clean"])
+    assert len(list(tmp_path.glob("digits-pro-*/result.json"))) == 3
+
+
+@pytest.mark.parametrize(("spent", "restarts"), [(22.0, 1), (22.0 * 10, 10), (1.0, 1)])
+def test_equal_passes_are_restarts_that_cost_what_was_spent(spent, restarts):
+    """One restart of 20 steps costs 22 looks here: the clean images, 20 steps, the last iterate."""
+    assert adaptive_gap.restarts_for(spent, 22.0, 20) == restarts
+
+
+def test_constant_step_transfer_reads_the_suite_that_adaptive_gap_left(tmp_path, printed):
+    options = ["--images", "4", "--seeds", "1", "--out", str(tmp_path)]
+    config = setting.run_config(
+        setting.parser_of("", images=4).parse_args([]), detector=("ross",), eps=(16 / 255,), seed=0
+    )
+    suite, _ = roodbench.run(config, out=tmp_path, check=False)
+    constant_step_transfer.main(options)
+    (row,) = printed()
+    both = next(r.auroc for r in suite.rows if r.condition == "both")
+    assert float(row["suite"]) == pytest.approx(both, abs=5e-5)
+    gap = float(row["transfer, constant step"]) - float(row["suite"])
+    assert float(row["gap"]) == pytest.approx(gap, abs=1.5e-4)
+
+
+def test_constant_step_transfer_says_what_it_lacks(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        constant_step_transfer.main(["--out", str(tmp_path), "--seeds", "1"])
+    assert stopped.value.code == 2
+    assert "run studies.adaptive_gap" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        constant_step_transfer.main(["--out", str(tmp_path), "--images", "65"])
+    assert "images 65: expected 2 to 64" in capsys.readouterr().err
+
+
+def test_step_schedule(printed, private_cache):
+    step_schedule.main(["--images", "4", "--steps", "2"])
+    rows = printed()
+    assert [(row["detector"], row["objective"]) for row in rows] == list(step_schedule.OBJECTIVES)
+    config = setting.run_config(setting.parser_of("", images=4).parse_args([]))
+    with setting.setting_of(config) as found:
+        (ood,) = found.bench.ood.values()
+        for row in rows[:3]:
+            detector = found.fitted(row["detector"])[0]
+            id_scores, ood_scores = (detector(s.shard(0, 4)).detach().numpy() for s in (found.bench.id_test, ood))
+            clean = roodbench.metrics.auroc(id_scores, ood_scores)
+            assert all(float(row[how]) <= clean for how in ("constant", "geometric", "geometric + momentum 0.75"))
+    assert all(0 <= float(row["geometric"]) <= 1 and row["eps"] == "16/255" for row in rows)
+
+
+def test_refine_never_loses_what_was_found_before(printed):
+    refine.main(["--images", "6", "--steps", "2", "--detectors", "gen"])
+    rows = printed()
+    expected = [(eps, condition) for eps in ("16/255", "32/255") for condition in ("min", "max", "both")]
+    assert [(row["eps"], row["condition"]) for row in rows] == expected
+    for row in rows:
+        assert float(row["with"]) <= float(row["without"])
+        assert float(row["lower by"]) == pytest.approx(float(row["without"]) - float(row["with"]), abs=1.5e-4)
+
+
+def test_refine_refuses_a_detector_whose_suite_has_none():
+    with pytest.raises(ValueError, match=r"ross\(gen\) is randomised: its suite has no refine"):
+        refine.main(["--images", "4", "--steps", "2", "--detectors", "ross"])
+
+
+def test_peers_auroc_compares_the_suite_with_itself(tmp_path, printed):
+    peers_auroc.main(["--images", "4", "--steps", "2", "--detectors", "gen", "--peers", "", "--out", str(tmp_path)])
+    (row,) = printed()
+    assert (row["detector"], row["attack"], row["steps"]) == ("gen", "suite", "2")
+    assert (row["suite lower by"], row["two std errors"]) == ("0.0000", "0.0000")
+
+
+def test_peers_auroc_gives_a_peer_as_many_passes(tmp_path, printed):
+    pytest.importorskip("foolbox")
+    options = ["--images", "4", "--steps", "2", "--detectors", "gen", "--out", str(tmp_path)]
+    peers_auroc.main([*options, "--peers", "foolbox:LinfPGD"])
+    suite, peer = printed()
+    assert peer["attack"] == "foolbox:LinfPGD"
+    assert int(peer["steps"]) > int(suite["steps"])
+    lower = float(peer["AUROC both"]) - float(suite["AUROC both"])
+    assert float(peer["suite lower by"]) == pytest.approx(lower, abs=1.5e-4)
+
+
+def test_peers_get_surrogates_restarts_and_copies_where_they_need_them():
+    class Fixed:
+        randomized = False
+
+    class Noisy:
+        randomized = True
+
+    pgd, apgd, square = "torchattacks:PGD", "autoattack:APGD", "torchattacks:Square"
+    assert peers_auroc.attacks_on("gen", Fixed(), [pgd, apgd, square]) == [
+        (pgd, None, 1),
+        (apgd, None, 1),
+        (square, None, 1),
+        (apgd, None, 3),
+    ]
+    assert (pgd, "log-odds", 1) in peers_auroc.attacks_on("msp", Fixed(), [pgd, square])
+    assert (square, "log-odds", 1) not in peers_auroc.attacks_on("msp", Fixed(), [pgd, square])
+    assert peers_auroc.attacks_on("ross", Noisy(), [pgd]) == [(pgd, None, 1), ("torchattacks:EOTPGD", None, 1)]
+    assert peers_auroc.spending(square, 70, 1) == {"queries": 70}
+    assert peers_auroc.spending(apgd, 70, 3) == {"steps": 70, "restarts": 3}
+
+
+def test_certified_writes_its_records_and_table_once(tmp_path, monkeypatch):
+    run = RunConfig(detector=("median",), norm="l2", ood=("unseen-digits",), limit=4, steps=2)
+    config = CertifyConfig(run, 0.25, (0.1,), samples=400)
+    monkeypatch.setattr(certified, "configs", lambda options: iter([("digits-gen-0.25", config)]))
+    options = ["--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs")]
+    certified.main(options)
+    ((network, _, detector, ood, _, clean, low, attacked, *_),) = table_in(tmp_path / "out" / "results.md")
+    assert (network, detector, ood) == ("digits-cnn, gen", "median", "unseen-digits")
+    assert float(low) <= float(attacked) <= float(clean)
+    kept = {file.name for file in (tmp_path / "out" / "digits-gen-0.25").iterdir()}
+    assert {"result.json", "table.txt"} <= kept
+    monkeypatch.setattr(certified, "certify", None)  # a second call computes nothing
+    certified.main(options)
+
+
+def test_ross_under_attack_writes_its_records_and_table_once(tmp_path, monkeypatch):
+    unit = 1 / float(roodbench.load_model("digits-cnn").std.mean())
+
+    def configs(options):
+        for protocol, scale in (("ross-2026", unit), ("roodbench", 1.0)):
+            eps, steps = (16 / 255 * scale,), None if protocol == "ross-2026" else 2
+            run = RunConfig(protocol=protocol, eps=eps, ood=("unseen-digits",), limit=4, steps=steps)
+            yield f"digits-cnn-ross-gen-{protocol}", run
+
+    monkeypatch.setattr(ross_under_attack, "configs", configs)
+    options = ["--data-root", "D", "--weights", "W", "--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs")]
+    ross_under_attack.main(options)
+    ((network, ood, eps, clean, *_, both, _, _),) = table_in(tmp_path / "out" / "results.md")
+    assert (network, ood, eps) == ("digits-cnn, ross(gen)", "unseen-digits", "16/255")
+    assert float(both.split(" ")[0]) <= float(clean.split(" ")[0])
+    monkeypatch.setattr(ross_under_attack, "run", None)  # a second call computes nothing
+    ross_under_attack.main(options)
+
+
+@pytest.mark.parametrize(("study", "options"), [(ross_under_attack, []), (certified, ["--data-root", "D"])])
+def test_long_studies_say_what_they_need(study, options, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        study.main(options)
+    assert stopped.value.code == 2
+    assert "--weights DIR" in capsys.readouterr().err
