@@ -88,6 +88,11 @@ def rewritten(text: str) -> str:
     return MARKED.sub(lambda m: f"{m[1]}\n{TABLES[m[2]]()}\n{m[3]}", text)
 
 
-if __name__ == "__main__":
-    for page in sorted(FOLDER.glob("*.md")):
+def main(folder: Path = FOLDER) -> None:
+    """Rewrite the marked tables of every page in a folder."""
+    for page in sorted(folder.glob("*.md")):
         page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
