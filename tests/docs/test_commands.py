@@ -12,6 +12,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.docs.pages import PAGES, ROOT, blocks, commands, name_of, options
 
 SETTINGS = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 EXTRAS = dict(re.findall(r"^(\w+) = (\[.*\])$", SETTINGS.partition("[project.optional-dependencies]")[2], re.MULTILINE))
+TESTED = re.findall(r'"(\w+)"', re.findall(r"^testpaths = \[(.*)\]$", SETTINGS, re.MULTILINE)[0])
 ADDED = {
     "run": "--limit 4 --steps 2 --no-check",
     "run on DATA": "--limit 2 --steps 2 --no-check --param copies=3",
@@ -40,10 +42,13 @@ SHOWS = {"run": "AUROC", "check": "black-box", "certify": "certified", "certify 
 
 
 class Shell:
-    """A folder with the files that the pages speak of, where commands run."""
+    """The folder in which commands run."""
 
-    def __init__(self, folder: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.request, self.capsys = folder, request, capsys
+    def __init__(self, folder: Path, request: pytest.FixtureRequest) -> None:
+        self.folder, self.request = folder, request
+        self.capsys: pytest.CaptureFixture[str] = request.getfixturevalue("capsys")
+        self.monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+        self.monkeypatch.chdir(folder)
 
     def ours(self, *argv: str) -> None:
         """`roodbench` runs in this process, as `ADDED` and `DATA` change it."""
@@ -73,16 +78,23 @@ class Shell:
 
     def script(self, module: str, *argv: str) -> None:
         """A script shows a help that has the options which the command names."""
-        assert self.usage(module).startswith(("usage", "Time"))
+        shown = self.usage(module)
+        assert f"usage: python -m {module}" in shown or shown.startswith("usage: ")
         for option in (a.split("=")[0] for a in argv if a.startswith("--")):
-            assert option in self.usage(module), f"{module} has no {option}"
+            assert option in shown, f"{module} has no {option}"
 
     def usage(self, module: str) -> str:
-        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), pytest.raises(SystemExit) as left:
+        """What a script says to --help."""
+        code = self.left(module, "--help")
+        return self.capsys.readouterr().out or str(code)
+
+    def left(self, module: str, *argv: str) -> Any:
+        """The exit code of a module that runs in this process."""
+        self.monkeypatch.setattr(sys, "argv", [module, *argv])
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
             warnings.simplefilter("ignore", RuntimeWarning)  # that another test has imported the module
-            patch.setattr(sys, "argv", [module, "--help"])
             runpy.run_module(module, run_name="__main__")
-        return self.capsys.readouterr().out or str(left.value.code)
+        return left.value.code
 
     def ratios(self, file: str, *argv: str) -> None:
         """On a record of two benchmarks, ours 1.2 times the floor: its target is missed."""
@@ -93,10 +105,7 @@ class Shell:
             for n, s in names.items()
         ]
         (self.folder / file).write_text(json.dumps({"benchmarks": entries}))
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
-            patch.setattr(sys, "argv", ["ratios", file, *argv])
-            runpy.run_module("benchmarks.ratios", run_name="__main__")
-        assert left.value.code == ("--strict" in argv)
+        assert self.left("benchmarks.ratios", file, *argv) == ("--strict" in argv)
         assert "| 120.0 | floor[float32] | 100.0 | 1.20 | 1.10 NOT met |" in self.capsys.readouterr().out
 
     def tables(self) -> None:
@@ -117,7 +126,7 @@ class Shell:
     def tests(self, *argv: str) -> None:
         """pytest takes the options and collects the paths; where there is none, a file of two tests."""
         paths = [ROOT / a for a in argv if (ROOT / a).exists()]
-        assert all((ROOT / path).is_dir() for path in re.findall(r'"(\w+)"', SETTINGS.partition("testpaths")[2].split("]")[0]))
+        assert all((ROOT / path).is_dir() for path in TESTED)
         if any(a.startswith("--benchmark") for a in argv) and importlib.util.find_spec("pytest_benchmark") is None:
             assert "pytest-benchmark" in EXTRAS["bench"]
             assert paths == [ROOT / "benchmarks"]
@@ -184,13 +193,11 @@ FOUND = {
 
 
 @pytest.fixture
-def shell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
-) -> Shell:
-    monkeypatch.chdir(tmp_path)
+def shell(tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
+    """A folder with the detector of docs/custom-detector.md."""
     (source,) = blocks((ROOT / "docs/custom-detector.md").read_text(encoding="utf-8"), "python")
     (tmp_path / "mydetector.py").write_text(source)
-    return Shell(tmp_path, request, capsys)
+    return Shell(tmp_path, request)
 
 
 @pytest.mark.parametrize("command", FOUND)
