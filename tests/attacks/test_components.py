@@ -10,12 +10,13 @@ from attacks import (
     ALGORITHMS,
     METHODS,
     STRENGTHS,
-    AttackPlan,
     Attacked,
+    AttackPlan,
     Component,
     Strength,
     ThreatModel,
     Trace,
+    check_method,
     component,
     cost,
     suite,
@@ -111,8 +112,19 @@ def test_an_attack_is_a_row_of_the_table(name):
 
 @pytest.mark.usefixtures("toys")
 def test_a_name_that_is_nearly_one_of_the_table():
-    with pytest.raises(ValueError, match="unknown method 'one-stop'.*one-step"):
+    with pytest.raises(ValueError, match=r"unknown method 'one-stop'.*one-step"):
         roodbench.evaluate(Plain(Mean()), roodbench.load_benchmark("digits", limit=4), method="one-stop")
+
+
+@pytest.mark.usefixtures("toys")
+def test_what_a_search_of_ones_own_does_not_take():
+    for settings in ({"steps": 3}, {"restarts": 2}):
+        with pytest.raises(ValueError, match=f"method corners takes no {next(iter(settings))}: leave out"):
+            roodbench.RunConfig(method="corners", **settings)
+        roodbench.RunConfig(method="one-step", **settings)
+    with pytest.raises(ValueError, match="method corners takes no objective: leave out 'exact'"):
+        check_method("corners", "exact")
+    check_method("one-step", "exact")
 
 
 @pytest.fixture

@@ -91,9 +91,10 @@ class Shell:
     def left(self, module: str, *argv: str) -> Any:
         """The exit code of a module that runs in this process."""
         self.monkeypatch.setattr(sys, "argv", [module, *argv])
-        with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # that another test has imported the module
-            runpy.run_module(module, run_name="__main__")
+            with pytest.raises(SystemExit) as left:
+                runpy.run_module(module, run_name="__main__")
         return left.value.code
 
     def ratios(self, file: str, *argv: str) -> None:
