@@ -1,7 +1,14 @@
 """Attacks on a detector's score. They know a detector only by `value_and_grad`, `forward` and its objectives' names.
 
-threat = attacks.ThreatModel(eps=8 / 255)
-lower = attacks.pgd(detector, x, threat, sign=-1, generator=torch.Generator().manual_seed(0)).images
+>>> import torch, attacks, detectors
+>>> class Mean(torch.nn.Module):
+...     def forward(self, x):
+...         return x.flatten(1).mean(1)
+>>> x = torch.full((2, 1, 4, 4), 0.5)
+>>> generator = torch.Generator().manual_seed(0)
+>>> found = attacks.pgd(detectors.Plain(Mean()), x, attacks.ThreatModel(eps=0.1), sign=-1, generator=generator)
+>>> found.values  # the optimum: every pixel 0.1 darker
+tensor([0.4000, 0.4000])
 """
 
 from .apgd import apgd

@@ -28,8 +28,13 @@ def check_method(method: str, objective: str | None = None) -> None:
         near = difflib.get_close_matches(method, METHODS, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"unknown method {method!r}: {hint}expected one of {', '.join(METHODS)}")
-    if objective is not None and (method in ("square", "noise", "transfer") or is_search(method)):
+    if objective is not None and (method == "transfer" or searches(method)):
         raise ValueError(f"method {method} takes no objective: leave out {objective!r}")
+
+
+def searches(method: str) -> bool:
+    """Whether a method asks for scores alone: it takes no objective."""
+    return is_search(method) or (method in ALGORITHMS and not ALGORITHMS[method].follows_gradient)
 
 
 def components_of(detector: Detector, plan: AttackPlan) -> tuple[Component, ...]:

@@ -1,7 +1,14 @@
 """Post-hoc OOD detectors, differentiable end to end: base scores, PRO and ROSS over any of them.
 
-ross = detectors.create("ross", net, base="gen").fit(train, val)
-scores = ross(x, generator=torch.Generator().manual_seed(0))       # (B,), higher = more in-distribution
+>>> import torch, detectors
+>>> class Logits(torch.nn.Module):  # a network whose logits are its input
+...     def outputs(self, x):
+...         return detectors.Outputs(x, x)
+>>> x, y = torch.tensor([[9.0, 1.0, 0.0], [1.0, 0.9, 0.8]]), torch.tensor([0, 0])
+>>> ross = detectors.create("ross", Logits(), base="gen", sigma=0.05).fit([(x, y)], [(x, y)])
+>>> scores = ross(x, generator=torch.Generator().manual_seed(0))  # (B,), higher = more in-distribution
+>>> bool(scores[0] > scores[1])
+True
 """
 
 from .activations import ASH, SCALE, ReAct

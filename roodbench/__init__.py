@@ -1,9 +1,14 @@
 """RoodBench: how well does an OOD detector separate ID from OOD when an adversary who knows all of it attacks?
 
-bench = roodbench.load_benchmark("digits")
-net = roodbench.load_model("digits-cnn")
-ross = detectors.create("ross", net, base="gen", sigma=bench.sigma).fit(bench.id_train, bench.id_val)
-print(roodbench.evaluate(ross, bench, attack="both"))
+>>> import detectors, roodbench
+>>> bench = roodbench.load_benchmark("digits", ood=["unseen-digits"], limit=8)
+>>> net = roodbench.load_model("digits-cnn")
+>>> pro = detectors.create("pro", net, base="gen").fit(bench.id_train, bench.id_val)
+>>> result = roodbench.evaluate(pro, bench, attack="both", eps=16 / 255, check=False)  # printed, it is the table
+>>> [row.condition for row in result.rows]
+['clean', 'min', 'max', 'both']
+>>> result.rows[3].auroc < result.rows[0].auroc
+True
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        from attacks import DIRECTIONS, STRENGTHS, ThreatModel, check_method
+        from attacks import ALGORITHMS, DIRECTIONS, STRENGTHS, ThreatModel, check_method
         from detectors import BASES, DETECTORS, WRAPPERS
 
         from ..data.load import BENCHMARKS
@@ -84,8 +84,9 @@ class RunConfig:
             raise ValueError(f"limit {self.limit}: expected at least 2 images per population, or 0 for all")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed {self.seed}: expected a whole number of at least 0")
+        row = ALGORITHMS.get(self.method)
         for name in ("steps", "restarts"):
-            if getattr(self, name) is not None and self.method in ("noise", "square"):
+            if getattr(self, name) is not None and row is not None and not row.follows_gradient:
                 raise ValueError(f"method {self.method} takes no {name}: leave out --{name}")
         for eps in self.eps or ():
             check_eps(eps, self.norm, self.space)

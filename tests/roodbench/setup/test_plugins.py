@@ -1,8 +1,6 @@
 """Users' detectors, the catalogue, and the adversarially trained network."""
 
 import json
-import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +8,6 @@ import torch
 import roodbench
 from roodbench import cli
 
-DOCS = Path(__file__).parents[2] / "docs" / "custom-detector.md"
-README = Path(__file__).parents[2] / "README.md"
 QUICK = ["--limit", "8", "--steps", "2", "--ood", "unseen-digits"]
 
 
@@ -25,29 +21,6 @@ def run(capsys, *arguments):
     code = cli.main([*QUICK, *arguments, "--out", "runs", "--format", "json"])
     captured = capsys.readouterr()
     return code, json.loads(captured.out) if captured.out else None, captured.err
-
-
-def test_the_documented_example(folder, capsys):
-    (source,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    (folder / "mydetector.py").write_text(source)
-    code, record, _ = run(
-        capsys, "--detector", "mydetector:Margin", "--param", "temperature=2", "--attack", "both", "--steps", "20"
-    )
-    assert code == 0
-    assert {(r["detector"], r["params"]["temperature"]) for r in record["rows"]} == {("margin", 2)}
-    assert {r["condition"] for r in record["rows"]} == {"clean", "min", "max", "both"}
-    assert all(r["reliable"] for r in record["rows"])
-    assert len(source.splitlines()) <= 20
-
-
-@pytest.mark.usefixtures("digits_net")
-def test_the_documented_view_for_other_libraries():
-    (source,) = re.findall(r"```python\n(.*?)```", (DOCS.parent / "attacks.md").read_text(), re.DOTALL)
-    names = {}
-    exec(source, names)
-    logits = names["model"](names["x"])
-    assert logits.shape == (32, 2)
-    assert (logits[:, 0] >= 0).float().mean() > 0.95  # one of 32 is below
 
 
 PLAIN = """
@@ -147,19 +120,6 @@ def test_adversarial_training_helps(digits):
         result = roodbench.evaluate(pro, bench, attack="min", check=False)
         found[name] = {row.condition: row.auroc for row in result.rows}
     assert found["digits-cnn-at"]["min"] > found["digits-cnn"]["min"]
-
-
-def test_the_readmes_python(capsys):
-    (source,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    exec(compile(source, "README.md", "exec"), {})
-    assert "ross(gen)" in capsys.readouterr().out
-
-
-def test_the_readme_shows_two_commands_that_exist():
-    commands = re.findall(r"^python3 -m venv .*$", README.read_text(), re.MULTILINE)
-    assert len(commands) == 2
-    assert "-m roodbench --detector ross --attack both" in commands[0]
-    assert "-m pytest" in commands[1]
 
 
 def test_torch_is_not_seeded_globally(digits_net):

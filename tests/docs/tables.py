@@ -1,0 +1,98 @@
+"""The tables of docs/ that state what the code's tables hold: `python -m tests.docs.tables` rewrites them in place.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attacks
+import detectors
+import roodbench
+from attacks import METHODS, NOISE, STRENGTHS, AttackPlan, Strength, ThreatModel
+from roodbench.certify import CertifyConfig
+from roodbench.certify.config import DEFAULTS
+from roodbench.evaluation.indicators import CHECKS
+
+FOLDER = Path(__file__).parents[2] / "docs"
+MARKED = re.compile(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", re.DOTALL)
+COSTED = ("ebo", "gen", "pro", "ross")
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def methods() -> str:
+    return markdown(["`--method`", "what it does"], [(f"`{name}`", about) for name, about in METHODS.items()])
+
+
+def threats() -> str:
+    return markdown(["`--threat`", "the adversary"], [(f"`{name}`", about) for name, about in NOISE.items()])
+
+
+def strengths() -> str:
+    """What each strength asks for, and the passes (forward + backward) of the suite by `attacks.cost`."""
+    net = roodbench.load_model("digits-cnn")
+    made = [detectors.create(name, net) for name in COSTED]
+    heads = ["strength", "steps", "restarts", "copies", "APGD", "Square", *(detector.label for detector in made)]
+    return markdown(heads, [[*asked(name, s), *(spent(d, s) for d in made)] for name, s in STRENGTHS.items()])
+
+
+def asked(name: str, strength: Strength) -> list[Any]:
+    copies = "by the cosine rule" if strength.draws is None else strength.draws
+    apgd = "on every objective" if strength.apgd else "on a single objective without noise"
+    return [name, strength.steps, strength.restarts, copies, apgd, strength.queries or "no"]
+
+
+def spent(detector: detectors.Detector, strength: Strength) -> str:
+    forward, backward = attacks.cost(detector, AttackPlan(ThreatModel(0.1), strength=strength))
+    return f"{forward:,.0f} + {backward:,.0f}"
+
+
+def indicators() -> str:
+    rows = [(name, f"{'>= ' if c.least else '<= '}{c.threshold:g}", c.fails_when) for name, c in CHECKS.items()]
+    return markdown(["indicator", "passes at", "fails when"], rows)
+
+
+def certify() -> str:
+    """The defaults of `roodbench certify` and of the hyper-parameters that it changes."""
+    shown = {
+        "--sigma": CertifyConfig.sigma,
+        "--radius": ",".join(f"{r:g}" for r in CertifyConfig.radius),
+        "--samples": CertifyConfig.samples,
+        "--alpha": CertifyConfig.alpha,
+    }
+    rows = [(f"`{option}`", value) for option, value in shown.items()]
+    for detector, params in DEFAULTS.items():
+        rows += [(f"`--param {key}=` of {detector}", str(value).lower()) for key, value in params.items()]
+    return markdown(["option", "default"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "methods": methods,
+    "threats": threats,
+    "strengths": strengths,
+    "indicators": indicators,
+    "certify": certify,
+}
+
+
+def rewritten(text: str) -> str:
+    """A page with its marked tables as the code has them."""
+    return MARKED.sub(lambda m: f"{m[1]}\n{TABLES[m[2]]()}\n{m[3]}", text)
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Rewrite the marked tables of every page in a folder."""
+    for page in sorted(folder.glob("*.md")):
+        page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
