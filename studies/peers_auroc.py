@@ -85,7 +85,7 @@ def compared(name: str, seed: int, setting: Setting, options: argparse.Namespace
         strength=options.strength,
         steps=options.steps,
     )
-    draws, suite = evaluator.copies(plan), None
+    draws, suite = evaluator.sized(plan), None
     peers = [peer for peer in options.peers.split(",") if peer]
     for method, objective, starts in (("suite", None, 1), *attacks_on(name, detector, peers)):
         if method == "suite":

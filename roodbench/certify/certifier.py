@@ -77,7 +77,7 @@ class Certifier:
         self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The images (n, C, H, W) that the suite makes, and their scores by the deployed detector (10, n)."""
-        attacker, draws = self.evaluator.attacker, self.evaluator.copies(plan)
+        attacker, draws = self.evaluator.attacker, self.evaluator.sized(plan)
 
         def attack(shard: int, x: Tensor) -> Cell:
             suite = attacker.find(x, images.name, shard, direction, plan, reference, draws)

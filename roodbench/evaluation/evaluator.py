@@ -70,7 +70,7 @@ class Evaluator:
 
         `reference` (R, m) are the clean scores of the opposing population by which candidates are compared.
         """
-        draws = self.copies(plan)
+        draws = self.sized(plan)
 
         def attack(shard: int, x: Tensor) -> Cell:
             found = self.attacker.find(x, images.name, shard, direction, plan, reference, draws)
@@ -103,7 +103,7 @@ class Evaluator:
         }
         return population_of(self.worker.map(images, what, f"{images.name} {direction}", attack))
 
-    def copies(self, plan: AttackPlan) -> dict[str, int]:
+    def sized(self, plan: AttackPlan) -> dict[str, int]:
         """Noisy copies per gradient, by objective."""
         return {name: n for name, (n, _) in self.draws(plan).items()}
 

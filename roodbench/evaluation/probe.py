@@ -57,7 +57,7 @@ def probe(evaluator: Evaluator, plan: AttackPlan) -> dict[str, Any]:
 
 def affordable(evaluator: Evaluator, plan: AttackPlan) -> int:
     """The ID, and the OOD, images whose probe costs at most what the plan's attack costs on all populations."""
-    detector, bench, draws = evaluator.detector, evaluator.bench, evaluator.copies(plan)
+    detector, bench, draws = evaluator.detector, evaluator.bench, evaluator.sized(plan)
     sets = [bench.id_test, *bench.ood.values()]
     most = IMAGES_RANDOMIZED if detector.randomized else IMAGES
     attack = weight(attacks.cost(detector, plan, draws)) * sum(len(images) for images in sets)
@@ -105,7 +105,7 @@ class Probe:
             "min": bench.id_test.shard(0, size).to(device),
             "max": torch.cat([s.shard(0, min(share, len(s))) for s in bench.ood.values()])[:size].to(device),
         }
-        self.copies = evaluator.copies(plan)
+        self.sized = evaluator.sized(plan)
         self.found: dict[str, float] = {}
         self.margins: dict[str, float] = {}
 
@@ -162,7 +162,7 @@ class Probe:
         found: dict[Direction, Tensor] = {}
         for direction, x in self.images.items():
             reference = self.reference[direction]
-            suite = self.attacker.find(x, f"probe {direction}", 0, direction, plan, reference, self.copies, components)
+            suite = self.attacker.find(x, f"probe {direction}", 0, direction, plan, reference, self.sized, components)
             found[direction] = suite.images
             self.wins.update(suite.components[i] for i in suite.winner.tolist())
         return found
