@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ class Shell:
         two = self.folder / "test_two.py"
         two.write_text("import pytest\ndef test_one(): pass\n@pytest.mark.slow\ndef test_other(): pass\n")
         given = [str(ROOT / a) if (ROOT / a).exists() else a for a in argv]
-        given += ["--collect-only"] if paths else [str(two)]
+        given += ["--collect-only", "-W", "default"] if paths else [str(two)]
         command = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
         path = os.pathsep.join([str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])
@@ -172,7 +173,7 @@ class Shell:
         assert importlib.util.find_spec("venv") is not None
 
 
-RULES = [
+RULES: list[tuple[str, Callable[..., None]]] = [
     (r"python3 -m venv \.venv|source \.venv/bin/activate", lambda shell: shell.environment()),
     (r"pip (.*)", Shell.pip),
     (r"(?:python -m )?roodbench(?: (.*))?", Shell.ours),
@@ -201,15 +202,42 @@ def shell(tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
     return Shell(tmp_path, request)
 
 
+def rule_of(command: str) -> Callable[[Shell], None] | None:
+    """The first rule that fits, with the command's words; None where no rule does."""
+    for pattern, run in RULES:
+        found = re.fullmatch(pattern, command.removeprefix(".venv/bin/"))
+        if found:
+            words = shlex.split(" ".join(filter(None, found.groups())))
+            return lambda shell: run(shell, *words)
+    return None
+
+
 @pytest.mark.parametrize("command", FOUND)
 def test_every_command_works(command: str, shell: Shell) -> None:
-    bare = command.removeprefix(".venv/bin/")
-    for pattern, run in RULES:
-        found = re.fullmatch(pattern, bare)
-        if found:
-            run(shell, *shlex.split(" ".join(filter(None, found.groups()))))
-            return
-    pytest.fail(f"{FOUND[command]}: no rule of tests/docs/test_commands.py runs {command!r}")
+    rule = rule_of(command)
+    assert rule is not None, f"{FOUND[command]}: no rule of {__name__} runs {command!r}"
+    rule(shell)
+
+
+@pytest.mark.parametrize("command", ["make all", "python -m detectors", "roodbenchx", "pip"])
+def test_a_command_of_another_kind_has_no_rule(command: str) -> None:
+    assert rule_of(command) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    {
+        "pip install '.[vsion]'": "'vsion'",
+        "python -m roodbench --detector ros": "assert 2 == 0",
+        "python -m roodbench.models.train DIR --fast": "roodbench.models.train has no --fast",
+        "python -m pytest --slowly": "unrecognized arguments: --slowly",
+    }.items(),
+)
+def test_a_command_that_does_not_work_is_noticed(command: str, message: str, shell: Shell) -> None:
+    rule = rule_of(command)
+    assert rule is not None
+    with pytest.raises(AssertionError, match=re.escape(message)):
+        rule(shell)
 
 
 def test_the_readme_shows_two_commands() -> None:

@@ -15,7 +15,7 @@ BLOCKS = {
     for page in PAGES
     for number, source in enumerate(blocks(page.read_text(encoding="utf-8"), "python"))
 }
-SMALLER = {"README.md-0": ("limit=20", "limit=4"), "docs/certification.md-0": ("limit=10", "limit=2")}
+SMALLER = {"README.md-0": ("limit=20", "limit=8"), "docs/certification.md-0": ("limit=10", "limit=2")}
 """What is changed in a block to keep it to seconds."""
 
 
