@@ -244,7 +244,7 @@ def test_the_readme_shows_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     main_job, tests = re.findall(r"^python3 -m venv .*$", text, re.MULTILINE)
     assert main_job.endswith(".venv/bin/python -m roodbench --detector ross --attack both")
-    assert tests.endswith(".venv/bin/pip install '.[test]' && .venv/bin/python -m pytest")
+    assert tests.endswith(".venv/bin/pip install '.[test]' && .venv/bin/python -m pytest -n 2")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
