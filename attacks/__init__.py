@@ -14,14 +14,14 @@ tensor([0.4000, 0.4000])
 from .apgd import apgd
 from .components import ALGORITHMS, MOMENTUM, Component, component
 from .eot import cosine, draws_needed
-from .external import attack_class, is_external
+from .external import attack_class, is_external, library_version
 from .known_seed import KnownSeed
-from .methods import METHODS, check_method, components_of, cost, rests_on
+from .methods import METHODS, check_method, components_of, cost, honoured, rests_on
 from .noise import noise
 from .pgd import pgd, step_sizes
 from .plan import DIRECTIONS, SIGN, STRENGTHS, AttackPlan, Direction, Strength
 from .seam import Detector, NonFiniteError, check_finite, is_noisy
-from .selection import Best, rank, select
+from .selection import Best, rank, select, selection_draws
 from .square import square
 from .suite import Suite, suite
 from .threat import NOISE, ThreatModel, quantize
@@ -58,14 +58,17 @@ __all__ = [
     "cosine",
     "cost",
     "draws_needed",
+    "honoured",
     "is_external",
     "is_noisy",
+    "library_version",
     "noise",
     "pgd",
     "quantize",
     "rank",
     "rests_on",
     "select",
+    "selection_draws",
     "square",
     "step_sizes",
     "suite",

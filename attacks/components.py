@@ -56,6 +56,8 @@ class Algorithm:
     follows_gradient: bool = True
     starts_at_random: bool = True
     """False of one that starts from the best that the others found."""
+    honours: frozenset[str] = frozenset({"objective", "steps", "restarts", "strength", "precision"})
+    """Of these settings, the ones that change what it does; without a gradient, strength at most."""
     settings: Callable[[AttackPlan, bool], dict[str, Any]] = lambda plan, noisy: {}
     """Arguments beyond those, of a plan and an objective that is noisy or not."""
 
@@ -83,6 +85,7 @@ ALGORITHMS = {
         "the best of uniform draws in the ball",
         noise,
         follows_gradient=False,
+        honours=frozenset(),
         settings=lambda plan, noisy: {"queries": NOISE_DRAWS},
     ),
 }

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import warnings
+from importlib.metadata import version
 from typing import Any, cast
 
 import torch
@@ -104,6 +105,12 @@ def import_library(library: str) -> Any:
     except (ImportError, RuntimeError) as error:
         extra = "autoattack" if library == "autoattack" else library
         raise ValueError(f"{library} is not installed ({error}): pip install 'roodbench[{extra}]'") from None
+
+
+def library_version(method: str) -> str:
+    """The installed version of the library of `LIBRARY:NAME`; ValueError where it is missing."""
+    import_library(library := method.partition(":")[0])
+    return version(LIBRARIES[library])
 
 
 def attack_class(method: str, threat: ThreatModel) -> Any:

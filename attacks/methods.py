@@ -28,13 +28,21 @@ def check_method(method: str, objective: str | None = None) -> None:
         near = difflib.get_close_matches(method, METHODS, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"unknown method {method!r}: {hint}expected one of {', '.join(METHODS)}")
-    if objective is not None and (method == "transfer" or searches(method)):
+    if objective is not None and "objective" not in honoured(method):
         raise ValueError(f"method {method} takes no objective: leave out {objective!r}")
 
 
-def searches(method: str) -> bool:
-    """Whether a method asks for scores alone: it takes no objective."""
-    return is_search(method) or (method in ALGORITHMS and not ALGORITHMS[method].follows_gradient)
+def honoured(method: str) -> frozenset[str]:
+    """Of objective, steps, restarts, strength and precision, the settings that a method honours."""
+    everything = ALGORITHMS["pgd"].honours
+    if is_search(method):
+        return frozenset({"restarts", "strength"})
+    if method == "transfer":
+        return everything - {"objective"}
+    if method not in ALGORITHMS:
+        return everything
+    row = ALGORITHMS[method]
+    return row.honours if row.follows_gradient else row.honours & {"strength"}
 
 
 def components_of(detector: Detector, plan: AttackPlan) -> tuple[Component, ...]:

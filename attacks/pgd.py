@@ -62,7 +62,7 @@ def pgd(
             x_k = threat.project(x_k + sign * sizes[k] * threat.ascent(g_k), x)
         if keep == "best":
             best = better(sign, best, (x_k, look(x_k)[0]))
-    trace = look.trace(travel=sum(sizes))
+    trace = look.trace(travel=sum(sizes), runs=restarts)
     return Attacked(*best, trace) if keep == "best" else Attacked(x_k, value, trace)
 
 

@@ -28,6 +28,8 @@ class Trace:
     travel: float
     zero_gradient: Tensor
     """(B,): whether the gradient at the first start is exactly zero; NaN where a suite did not run it."""
+    runs: int = 1
+    """Restarts, one after the other in `values`."""
 
     @classmethod
     def empty(cls, x: Tensor) -> Trace:
@@ -45,7 +47,7 @@ class Trace:
         values[:, index] = self.values
         zero_gradient = torch.full((size,), torch.nan, device=values.device)
         zero_gradient[index] = self.zero_gradient.float()
-        return Trace(values, self.travel, zero_gradient)
+        return Trace(values, self.travel, zero_gradient, self.runs)
 
 
 class Recorder:
@@ -76,11 +78,11 @@ class Recorder:
         """What was looked at so far, the clean images, is no part of the trace."""
         self.begun, self.zero_gradient = len(self.values), None
 
-    def trace(self, travel: float) -> Trace:
-        """Everything since `begin`; NonFiniteError for the first objective or gradient that is not finite."""
+    def trace(self, travel: float, runs: int) -> Trace:
+        """Everything since `begin`, of so many restarts; NonFiniteError for the first value that is not finite."""
         check_visited(torch.stack(self.values), torch.stack(self.finite))
         assert self.zero_gradient is not None
-        return Trace(torch.stack(self.values[self.begun :]), travel, self.zero_gradient)
+        return Trace(torch.stack(self.values[self.begun :]), travel, self.zero_gradient, runs)
 
 
 def unbeaten(x: Tensor, sign: int) -> tuple[Tensor, Tensor]:

@@ -49,7 +49,7 @@ PUBLIC = {
     "run": "api",
 }
 """The module of every public name: the command line's help needs no torch."""
-__getattr__ = exporter(__name__, PUBLIC)
+__getattr__, __dir__ = exporter(__name__, PUBLIC)
 
 __all__ = [
     "Benchmark",
@@ -67,7 +67,3 @@ __all__ = [
     "prepare",
     "run",
 ]
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *PUBLIC})

@@ -6,11 +6,12 @@ import sys
 
 def leave(code: int) -> None:
     """End the process without taking torch's modules apart, which takes a tenth of a second or two and helps nobody."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:  # nobody listens any more
-        code = code or 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # a closed descriptor has none
+                stream.flush()
+        except (OSError, ValueError):  # nobody listens any more
+            code = code or 1
     os._exit(code)
 
 

@@ -24,7 +24,7 @@ from .machine.device import opened
 from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
-from .setup.config import RunConfig, refuse_idle
+from .setup.config import RunConfig, refuse, refuse_idle
 from .setup.setting import Setting, check_network, plan_of
 from .store.cells import Store
 from .store.folder import run_folder, runs_folder
@@ -46,6 +46,7 @@ def evaluate(
     threat: str = "fresh",
     quantize: bool = False,
     check: bool = True,
+    thorough: bool = False,
     seed: int = 0,
     store: Store | None = None,
     progress: Progress = silent,
@@ -54,7 +55,8 @@ def evaluate(
 
     `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps` is in units of the benchmark's
     input space, pixels by default; `threat` fresh, known-seed or resubmit:q. `check` runs the attacks of the indicators
-    on a few images more. Give a `Store` to keep and reuse finished shards. Raises ValueError for
+    too, on as many images as cost no more than the attack itself (none where those are too few), `thorough` on up to
+    32 of ID and OOD each. Give a `Store` to keep and reuse finished shards. Raises ValueError for
     settings that do not exist and EvaluationError, naming the image, for scores or gradients that are not finite.
     """
     if not isinstance(detector, Detector):
@@ -63,35 +65,43 @@ def evaluate(
         detector.check_objective(objective)
     if attack not in DIRECTIONS:
         raise ValueError(detectors.unknown("attack", attack, DIRECTIONS))
-    plan = plan_of(
-        bench,
-        eps=eps,
-        norm=norm,
-        method=method,
-        objective=objective,
-        strength=strength,
-        steps=steps,
-        restarts=restarts,
-        threat=threat,
-        quantize=quantize,
-    )
+    adversary: dict[str, Any] = {
+        "eps": eps,
+        "norm": norm,
+        "method": method,
+        "objective": objective,
+        "strength": strength,
+        "steps": steps,
+        "restarts": restarts,
+        "threat": threat,
+        "quantize": quantize,
+    }
+    if attack == "none":
+        refuse(adversary, "attack none")
+    plan = plan_of(bench, **adversary)
     start = time.perf_counter()
     tensors = [*detector.parameters(), *detector.buffers()]
     with opened(tensors[0].device if tensors else torch.device("cpu")) as device:
         check_network(detector.network, bench, device)
         key = None if store is None else identity(detector)
         worker = Worker(detector, seed=seed, device=device, store=store, key=key, progress=progress)
-        found = evaluated(Evaluator(worker, bench), attack, plan, check=check)
+        found = evaluated(Evaluator(worker, bench), attack, plan, check=check, thorough=thorough)
         config = {"attack": attack, "plan": asdict(plan), "seed": seed, "detector": detector.label}
         return build([found], config, device, {"seconds": time.perf_counter() - start})
 
 
 def run(
-    config: RunConfig, *, out: Path | None = None, progress: Progress = silent, check: bool = True
+    config: RunConfig,
+    *,
+    out: Path | None = None,
+    progress: Progress = silent,
+    check: bool = True,
+    thorough: bool = False,
 ) -> tuple[Result, Path]:
     """Do what `config` says, reusing shards finished under `out`. Returns the record and its folder.
 
-    `check` runs the attacks of the indicators.
+    `check` runs the attacks of the indicators, on as many images as cost no more than the attack itself; `thorough` on
+    as many as say most.
     """
     start = time.perf_counter()
     refuse_idle(config)
@@ -114,11 +124,22 @@ def run(
                 detector, seed=config.seed, device=device, store=store, key=identities[-1], progress=progress
             )
             evaluator = Evaluator(worker, setting.bench, precision=precision)
-            found += [replace(f, search=facts) for f in sweep(evaluator, config.attack, setting.plans, check=check)]
+            found += [
+                replace(f, search=facts)
+                for f in sweep(evaluator, config.attack, setting.plans, check=check, thorough=thorough)
+            ]
             seconds[detector.label] = time.perf_counter() - begin
         settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
         network = setting.network["sha256"]
-        content = [settings, check, network, setting.bench.description(), identities, code_version("roodbench")]
+        content = [
+            settings,
+            check,
+            thorough,
+            network,
+            setting.bench.description(),
+            identities,
+            code_version("roodbench"),
+        ]
         folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
         timing = {"seconds": time.perf_counter() - start, "parts": seconds}
         result = build(found, {**settings, "network_sha256": network}, device, timing)

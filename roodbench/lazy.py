@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+ROOT = "roodbench"
 
-def exporter(package: str, public: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's `__getattr__`: `public` names the module of every name; a module without a name in it is itself.
 
-    >>> exporter("roodbench", {"metrics": "metrics"})("metrics").__name__
-    'roodbench.metrics'
+def exporter(package: str, public: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """A package's `__getattr__` and `__dir__`: `public` names the module of every name, itself where it is a module.
+
+    >>> find, names = exporter("roodbench", {"metrics": "metrics"})
+    >>> find("metrics").__name__, "metrics" in names()
+    ('roodbench.metrics', True)
     """
 
     def find(name: str) -> Any:
         if name not in public:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = importlib.import_module(f".{public[name]}", package)
+        module = importlib.import_module(f".{public[name]}", ROOT)
         return module if name == public[name] else getattr(module, name)
 
-    return find
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *public})
+
+    return find, names

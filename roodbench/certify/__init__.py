@@ -40,7 +40,7 @@ PUBLIC = {
     **dict.fromkeys(("gauroc", "gfpr95"), "metrics.gauroc"),
 }
 """The module, in roodbench, of every public name."""
-__getattr__ = exporter("roodbench", PUBLIC)
+__getattr__, __dir__ = exporter(__name__, PUBLIC)
 
 __all__ = [
     "Bounds",

@@ -20,7 +20,7 @@ from ..evaluation.evaluator import Evaluator
 from ..metrics.bounds import Bounds
 from ..setup.setting import plan_of
 from ..store.cells import Cell
-from ..store.identity import identity, tensor_hash
+from ..store.identity import code_version, identity, tensor_hash
 from .config import CertifyConfig
 from .population import PARTS, Scored, bounds_of, population
 from .sampling import noisy_scores, sampler_of
@@ -87,7 +87,13 @@ class Certifier:
             scores = attacker.rescored(suite.images, images.name, shard, direction, plan)
             return {"images": suite.images.cpu(), "scores": scores}, {"passes": suite.passes}
 
-        what = {"condition": f"images {direction}", "plan": asdict(plan), "reference": tensor_hash(reference)}
+        what = {
+            "condition": f"images {direction}",
+            "plan": asdict(plan),
+            "reference": tensor_hash(reference),
+            "draws": draws,
+            "certifier": code_version("roodbench/certify/certifier.py"),
+        }
         cells = self.worker.map(images, what, f"{images.name} {direction} {plan.threat.eps:.3g}", attack)
         sizes = np.array([len(tensors["images"]) for tensors, _ in cells])
         passes = (sizes @ np.array([facts["passes"] for _, facts in cells]) / sizes.sum()).tolist()

@@ -35,10 +35,11 @@ class CertifyConfig:
     def __post_init__(self) -> None:
         for name in self.run.detector:
             one_of("certifiable detector", name, CERTIFIABLE)
-        refuse(self.run, IGNORED, "certify")
+        refuse({name: getattr(self.run, name) for name in IGNORED}, "certify")
         one_of("attack", self.run.attack, ("none", "both"))
         if self.run.attack == "none":
-            refuse(self.run, ("strength", "steps", "restarts"), "certify without an attack")
+            attacking = ("strength", "steps", "restarts")
+            refuse({name: getattr(self.run, name) for name in attacking}, "certify without an attack")
         if not (self.sigma > 0 and math.isfinite(self.sigma)):
             raise ValueError(f"sigma {self.sigma:g}: expected a number above 0")
         if not 0 < self.alpha < 1:

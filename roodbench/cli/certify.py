@@ -92,6 +92,7 @@ def show_plan(config: CertifyConfig, format: str) -> None:
     from ..certify.planner import as_record, plan, plan_table
 
     one_format(format, ("table", "json"))
+    computing()
     plans = plan(config)
     typer.echo(plan_table(plans, config) if format == "table" else json.dumps(as_record(plans), indent=1))
 

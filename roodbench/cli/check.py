@@ -17,7 +17,7 @@ LIMIT = 32
 @taking(*(changed(name, default=LIMIT) if name == "limit" else name for name in OPTIONS if name != "no_check"))
 def check(context: Context, **given: Any) -> None:
     """Run the indicators of attack failure on a few images: can the attack be trusted?"""
-    indicators = (result := evaluated(context, given, check=True)).indicators
+    indicators = (result := evaluated(context, given, check=True, thorough=True)).indicators
     from ..record.table import checks_table
     from ..record.text import checks_csv
 

@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments and not arguments[0].startswith("-"):
             return fail(f"unknown command {arguments[0]!r}: expected one of {', '.join(sorted(VERBS))}", 2)
         arguments = ["run", *arguments]
+    collecting = gc.isenabled()
     gc.disable()  # imports make many objects and no garbage; a verb that computes enables it
     try:
         code = app(arguments, standalone_mode=False, prog_name="roodbench") or 0
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return fail(f"{type(error).__name__}: {error} (ROODBENCH_TRACEBACK=1 shows where)", 1)
     finally:
-        gc.enable()
+        if collecting:
+            gc.enable()
 
 
 def fail(message: str, code: int) -> int:

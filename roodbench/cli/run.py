@@ -23,7 +23,7 @@ def run(context: Context, **given: Any) -> None:
     warn(result, strict=given["strict"])
 
 
-def evaluated(context: Context, given: dict[str, Any], *, check: bool) -> Result:
+def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough: bool = False) -> Result:
     """The result of what the options name, kept in its folder."""
     one_format(given["format"], ("table", "json", "csv"))
     check_protocol(context)
@@ -33,7 +33,7 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool) -> Result
 
     computing()
     out = None if given["out"] is None else Path(given["out"])
-    result, folder = api.run(config, out=out, progress=progress(given["quiet"]), check=check)
+    result, folder = api.run(config, out=out, progress=progress(given["quiet"]), check=check, thorough=thorough)
     log.info("kept in %s (%.0f s)", folder, result.timing.seconds)
     return result
 

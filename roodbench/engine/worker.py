@@ -107,7 +107,10 @@ class Worker:
     def _key(self, images: ImageSet, content: str, what: Mapping[str, Any], **place: int) -> dict[str, Any] | None:
         if self.store is None:
             return None
-        return {**self.key, "images": images.name, "content": content, "space": images.space, **place, **what}
+        own = {**self.key, "images": images.name, "content": content, "space": images.space, **place}
+        if own.keys() & what.keys():
+            raise ValueError(f"{sorted(own.keys() & what.keys())}: names that the worker gives itself")
+        return {**own, **what}
 
     def _load(self, key: dict[str, Any] | None) -> Cell | None:
         return None if self.store is None or key is None else self.store.load(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -100,8 +100,15 @@ class Evaluator:
             "precision": self.precision,
             "reference": tensor_hash(reference),
             "draws": draws,
+            **self.peers(plan),
         }
         return population_of(self.worker.map(images, what, f"{images.name} {direction}", attack))
+
+    def peers(self, plan: AttackPlan) -> dict[str, Any]:
+        """What decides another library's attack besides the plan: how it sees the detector, and its version."""
+        if not attacks.is_external(plan.method):
+            return {}
+        return {"view": self.attacker.view, "library": attacks.library_version(plan.method)}
 
     def sized(self, plan: AttackPlan) -> dict[str, int]:
         """Noisy copies per gradient, by objective."""

@@ -160,11 +160,20 @@ def indicators_of(found: Evaluated) -> list[Indicator]:
             entries["eot"] = best, objectives
     margins = found.probe.get("margins", {})
     for name, number in found.probe.get("numbers", {}).items():
-        entries[name] = number, {"margin": margins.get(name, 0.0)}
+        entries[name] = number, {"margin": margins.get(name, 0.0), "images": found.probe.get("images")}
     late = [p.late_gain for p in populations.values() if p.late_gain is not None]
     if late and "convergence" in entries:
         entries["convergence"][1]["late_gain"] = max(late)
+    elif populations and "gradient" in entries:  # nothing doubled the steps: what the traces show alone
+        share = max(late) if late else 0.0
+        if share > LATE or short(found):
+            entries["convergence"] = share, {"late_gain": share}
     return [indicator(found, name, *entries[name]) for name in CHECKS if name in entries]
+
+
+def short(found: Evaluated) -> bool:
+    """Whether the attack makes too few steps to be judged by its last ones."""
+    return found.plan is not None and found.plan.strength.steps < LAST
 
 
 def judged(run: str) -> bool:
@@ -202,9 +211,8 @@ def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]
     if passed and detail.get("late_gain", 0.0) > LATE:
         passed = False
         message = f"{label}: the last 10 steps made {detail['late_gain']:.1%} of what the attack gained: use more steps"
-    steps = LAST if found.plan is None else found.plan.strength.steps
-    if name == "convergence" and steps < LAST:
-        passed = False
+    if name == "convergence" and short(found) and found.plan is not None:
+        passed, steps = False, found.plan.strength.steps
         message = f"{label}: an attack of {steps} steps cannot show that it has converged: use at least {LAST}"
     eps = found.plan.threat.eps if found.plan is not None else None
     return Indicator(label, eps, name, number, check.threshold, passed, message, check.least, detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -15,162 +16,149 @@ import attacks
 from attacks import SIGN, AttackPlan, Component, Direction
 
 from .. import metrics
+from ..data import ImageSet
+from ..engine.errors import EvaluationError
 from ..metrics import Components
 from ..store.cells import Cell
 from .evaluator import Evaluator
+from .trials import Trial, affordable, gradient_attacks, trial_of, trials_of
 
-IMAGES, IMAGES_RANDOMIZED = 32, 16
-"""ID and OOD images each, at most; a randomised detector costs many times as much."""
-FEWEST = 2
-"""ID and OOD images each, at least: an AUROC of fewer says nothing."""
-QUERIES = 100
-"""Of square, where the attack's strength has none."""
+log = logging.getLogger("roodbench")
+
+Images = dict[Direction, Tensor]
+"""Of the directions that the evaluation attacks."""
 
 
-def probe(evaluator: Evaluator, plan: AttackPlan) -> dict[str, Any]:
+def probe(
+    evaluator: Evaluator, plan: AttackPlan, directions: Sequence[Direction], *, thorough: bool = False
+) -> dict[str, Any]:
     """Numbers of the indicators that need attacks of their own, and margins of two standard errors where noise is.
 
-    They run on the first images of ID and a few of every OOD set, on so many that all together cost no more than the
-    attack that they check; empty where that is less than two of each. Methods that are no gradient attack of ours
+    They run on the first images of ID and a few of every OOD set, as many as cost no more than the attack that they
+    check (`affordable`); empty where those are too few, or epsilon is 0. Methods that are no gradient attack of ours
     (noise, square, other libraries) are compared with noise and square alone.
     """
-    images, size = evaluator.bench.id_test, affordable(evaluator, plan)
-    if plan.threat.eps == 0 or size < FEWEST:
+    label, worker, bench = evaluator.detector.label, evaluator.worker, evaluator.bench
+    if plan.threat.eps == 0:
+        return {}
+    seen, wide = evaluator.attacker.seen(plan, "probe min", 0), unbounded(evaluator, plan)
+    images = {"min": len(bench.id_test), "max": sum(map(len, bench.ood.values()))}
+    counts = [images[direction] for direction in directions]
+    size = affordable(seen, plan, wide, counts, evaluator.sized(plan), thorough=thorough)
+    if size == 0:
+        log.info("%s: the indicators' attacks on enough images cost more than this attack; `check` runs them", label)
         return {}
 
     def compute() -> Cell:
-        label = f"{evaluator.detector.label}, indicators"
-        with evaluator.worker.progress(label, 2 * size) as advance:
-            found = Probe(evaluator, plan, size).numbers()
-            advance(2 * size)
+        with worker.progress(f"{label}, indicators", size * len(directions)) as advance:
+            found = Probe(evaluator, plan, directions, size).numbers()
+            advance(size * len(directions))
         return {"none": torch.zeros(1)}, found
 
     what = {
         "condition": "probe",
         "plan": asdict(plan),
         "precision": evaluator.precision,
-        "images": {name: images.digest for name, images in evaluator.bench.ood.items()},
+        "sets": {name: images.digest for name, images in bench.ood.items()},
+        "directions": list(directions),
         "size": size,
+        **evaluator.peers(plan),
     }
-    return evaluator.worker.once(images, what, compute)[1]
+    return worker.once(bench.id_test, what, compute)[1]
 
 
-def affordable(evaluator: Evaluator, plan: AttackPlan) -> int:
-    """The ID, and the OOD, images whose probe costs at most what the plan's attack costs on all populations."""
-    detector, bench, draws = evaluator.detector, evaluator.bench, evaluator.sized(plan)
-    sets = [bench.id_test, *bench.ood.values()]
-    most = IMAGES_RANDOMIZED if detector.randomized else IMAGES
-    attack = weight(attacks.cost(detector, plan, draws)) * sum(len(images) for images in sets)
-    each = sum(weight(passes) for passes in probe_passes(detector, plan, draws))
-    return min(most, len(bench.id_test), sum(map(len, bench.ood.values())), int(attack / max(1.0, 2 * each)))
-
-
-def weight(passes: tuple[float, float]) -> float:
-    """Passes as forward passes; a backward one counts as two."""
-    return passes[0] + 2 * passes[1]
-
-
-def probe_passes(detector: attacks.Detector, plan: AttackPlan, draws: dict[str, int]) -> Sequence[tuple[float, float]]:
-    """What each of the probe's attacks costs on one image, in the order of `Probe.numbers`."""
-    components = [c for c in attacks.components_of(detector, plan) if c.follows_gradient and not c.is_peer]
-    queries = replace(plan, strength=replace(plan.strength, queries=plan.strength.queries or QUERIES))
-    spent = [Component(name).cost(detector, queries, draws) for name in ("square", "noise")]
-    costs = [c.cost(detector, plan, draws) for c in components]
-    if not components:
-        return [*spent, attacks.cost(detector, plan, draws)]
-    dearest = max(costs, key=weight)
-    doubled = [dearest] if detector.randomized else costs
-    spent += [*costs, *doubled, *doubled, dearest]  # the attack itself, twice its steps, and without a bound
-    if any(c.is_noisy(detector) for c in components):
-        spent += [dearest, dearest]  # the best iterate against the last
-    if plan.strength.restarts > 1:
-        spent += [*doubled, *doubled]
-    return spent
+def unbounded(evaluator: Evaluator, plan: AttackPlan) -> attacks.ThreatModel:
+    """The plan's threat model at epsilon 1 in pixels, linf."""
+    return replace(plan.threat, eps=1.0 / evaluator.bench.std, norm="linf")
 
 
 class Probe:
-    """The first images of ID and a few of every OOD set, under the plan's attacks and others."""
+    """The first images of ID and a few of every OOD set, under the plan's attack and others."""
 
-    def __init__(self, evaluator: Evaluator, plan: AttackPlan, size: int) -> None:
-        self.evaluator, self.plan, self.attacker = evaluator, plan, evaluator.attacker
-        self.reference = evaluator.references()
-        seen = self.attacker.seen(plan, "probe min", 0)
-        self.components = list(attacks.components_of(seen, plan))
-        self.gradient = [c for c in self.components if c.follows_gradient and not c.is_peer]
-        self.randomized = seen.randomized
-        bench, device = evaluator.bench, evaluator.worker.device
-        share = -(-size // len(bench.ood))
-        self.wins: Counter[str] = Counter()
-        self.images: dict[Direction, Tensor] = {
-            "min": bench.id_test.shard(0, size).to(device),
-            "max": torch.cat([s.shard(0, min(share, len(s))) for s in bench.ood.values()])[:size].to(device),
+    def __init__(self, evaluator: Evaluator, plan: AttackPlan, directions: Sequence[Direction], size: int) -> None:
+        self.evaluator, self.plan, self.attacker, self.size = evaluator, plan, evaluator.attacker, size
+        self.reference, self.sized = evaluator.references(), evaluator.sized(plan)
+        self.seen = self.attacker.seen(plan, "probe min", 0)
+        bench = evaluator.bench
+        self.clean: dict[Direction, tuple[Tensor, list[str]]] = {
+            "min": self.first([bench.id_test]),
+            "max": self.first(list(bench.ood.values())),
         }
-        self.sized = evaluator.sized(plan)
+        self.images: Images = {direction: self.clean[direction][0] for direction in directions}
+        self.wins: Counter[str] = Counter()
         self.found: dict[str, float] = {}
         self.margins: dict[str, float] = {}
 
+    def first(self, sets: Sequence[ImageSet]) -> tuple[Tensor, list[str]]:
+        """The first images of some sets, as many of each, and what to call them."""
+        share = -(-self.size // len(sets))
+        x = torch.cat([s.shard(0, min(share, len(s))) for s in sets])[: self.size]
+        names = [f"{s.name}, index {i} ({s.names[i]})" for s in sets for i in range(min(share, len(s)))]
+        return x.to(self.evaluator.worker.device), names[: self.size]
+
     def numbers(self) -> dict[str, Any]:
         """The numbers and the margins."""
-        strength, one = self.plan.strength, 1 / sum(len(x) for x in self.images.values())
-        strongest = self.run(self.gradient or self.components)
-        area = self.area(strongest)
-        if self.plan.method != "square":
-            queries = self.run([Component("square")], queries=strength.queries or QUERIES)
-            self.record("black-box", area, self.better(strongest, queries))
-        if self.plan.method != "noise":
-            self.found["random"] = self.beaten(strongest, self.run([Component("noise")]))
+        gradient = [c for c in gradient_attacks(self.seen, self.plan) if c.starts_at_random]
+        strongest = self.run(trial_of(self.seen, self.plan))
+        best = self.winner_of(gradient)
+        noisy = self.winner_of([c for c in gradient if c.algorithm == "pgd" and c.is_noisy(self.seen)])
+        wide = unbounded(self.evaluator, self.plan)
+        trials = trials_of(self.seen, self.plan, wide, best=best, noisy=noisy)
+        one, area = 1 / sum(len(x) for x in self.images.values()), self.area(strongest)
+        missed: float | None = None
+        runs: dict[str, Images] = {}
+        for name, trial in trials.items():
+            if not name.startswith("unbounded"):
+                runs[name] = self.run(trial)
+            elif missed is None or missed > 0:  # all components only where the best alone misses some images
+                missed = min(self.missed(trial), 1.0 if missed is None else missed)
+        for name, indicator in INDICATORS.items():
+            if name in runs:
+                self.record(indicator, area, self.better(strongest, runs[name]))
+        if "noise" in runs:
+            self.found["random"] = self.beaten(strongest, runs["noise"])
             self.margins["random"] = one  # one image is the probe's resolution
-        if self.gradient:
-            self.judge_gradients(strongest, area, one)
-        return {"numbers": self.found, "margins": self.margins}
-
-    def judge_gradients(self, strongest: dict[Direction, Tensor], area: Components, one: float) -> None:
-        """The indicators of attacks that follow a gradient."""
-        strength = self.plan.strength
-        own = [c for c in self.gradient if not c.is_transfer]
-        best = [max(self.gradient, key=lambda c: self.wins[c.name])]
-        again = best if self.randomized else self.gradient  # the cheap ones: all of them
-        base_won = any(self.wins[c.name] for c in self.gradient if c.is_transfer)
-        self.record("convergence", area, self.better(strongest, self.run(again, steps=2 * strength.steps)))
-        noisy = [c for c in own if c.objective in self.attacker.noisy(self.plan) and c.algorithm == "pgd"]
-        if noisy:  # without noise the traces show it, on every image
-            chosen = [max(noisy, key=lambda c: self.wins[c.name])]
-            kept = self.run(chosen, keep="best")
+        if "best iterate" in runs:  # without noise the traces show it, on every image
+            best_kept, last = runs["best iterate"], runs["last iterate"]
             # neither the best nor the last of noisy iterates is always the better one: what counts is the balance
-            self.found["silent-success"] = max(0.0, self.beaten(strongest, kept) - self.beaten(kept, self.run(chosen)))
+            self.found["silent-success"] = max(0.0, self.beaten(last, best_kept) - self.beaten(best_kept, last))
             self.margins["silent-success"] = one
-        if strength.restarts > 1:
-            self.record("restarts", area, self.better(strongest, self.run(again, restarts=2 * strength.restarts)))
-        base = [c for c in self.gradient if c.name == "pgd:base"]
-        if own and base:  # where the base score's attacks won no image, the strongest attack is its own
-            alone = self.area(self.run(own)) if base_won else area
-            self.record("own-gradient", alone, self.run(base))
-        self.found["unbounded"] = self.missed(best)
+        if "own" in runs:
+            self.record("own-gradient", self.area(runs["own"]), runs["base"])
+        if missed is not None:
+            self.found["unbounded"] = missed
+        return {"numbers": self.found, "margins": self.margins, "images": self.size}
 
-    def record(self, name: str, area: Components, stronger: dict[Direction, Tensor]) -> None:
+    def winner_of(self, components: Sequence[Component]) -> Component | None:
+        """The component that won most images; the first of equals."""
+        return max(components, key=lambda c: self.wins[c.name], default=None)
+
+    def record(self, name: str, area: Components, stronger: Images) -> None:
         """By how much other images lower an AUROC, and the margin that noise is granted."""
         gap = area.minus(self.area(stronger))
         self.found[name] = gap.value
-        self.margins[name] = 2 * gap.standard_error() if self.randomized else 0.0
+        self.margins[name] = 2 * gap.standard_error() if self.seen.randomized else 0.0
 
-    def run(
-        self, components: Sequence[Component], plan: AttackPlan | None = None, **spend: Any
-    ) -> dict[Direction, Tensor]:
-        """The images of both populations under these attacks."""
-        plan = plan or self.plan
-        plan = replace(plan, strength=replace(plan.strength, **spend))
-        found: dict[Direction, Tensor] = {}
+    def run(self, trial: Trial) -> Images:
+        """The images of the attacked populations under a trial."""
+        found: Images = {}
         for direction, x in self.images.items():
-            reference = self.reference[direction]
-            suite = self.attacker.find(x, f"probe {direction}", 0, direction, plan, reference, self.sized, components)
+            reference, population = self.reference[direction], f"probe {direction}"
+            try:
+                suite = self.attacker.find(
+                    x, population, 0, direction, trial.plan, reference, self.sized, trial.components
+                )
+            except attacks.NonFiniteError as error:
+                where = self.clean[direction][1][error.index]
+                raise EvaluationError(f"{self.evaluator.detector.label}: {error} on {where}") from None
             found[direction] = suite.images
             self.wins.update(suite.components[i] for i in suite.winner.tolist())
         return found
 
-    def better(self, *candidates: dict[Direction, Tensor]) -> dict[Direction, Tensor]:
+    def better(self, *candidates: Images) -> Images:
         """Per image the best of several attacks, on the selection's noise."""
         known = self.plan.threat.knows_seed
-        chosen: dict[Direction, Tensor] = {}
+        chosen: Images = {}
         for direction in self.images:
             population = f"probe {direction}"
             chosen[direction], _ = attacks.select(
@@ -183,16 +171,25 @@ class Probe:
             )
         return chosen
 
-    def scored(self, images: dict[Direction, Tensor]) -> dict[Direction, Tensor]:
-        """Report scores (R, B) of both populations."""
-        return {d: self.attacker.rescored(x, f"probe {d}", 0, d, self.plan) for d, x in images.items()}
+    def scored(self, images: Images) -> Images:
+        """Report scores (R, B) of both populations; of one that is not attacked, those of the clean images."""
+        found: Images = {}
+        for direction, (clean, _) in self.clean.items():
+            population = f"probe {direction}"
+            if direction in images:
+                found[direction] = self.attacker.rescored(images[direction], population, 0, direction, self.plan)
+            elif self.plan.threat.knows_seed:
+                found[direction] = self.attacker.scores(clean, population, 0, draws=1)
+            else:
+                found[direction] = self.attacker.scores(clean, population, 0)
+        return found
 
-    def area(self, images: dict[Direction, Tensor]) -> Components:
-        """AUROC of ID under `min` against OOD under `max`."""
+    def area(self, images: Images) -> Components:
+        """AUROC of ID under `min` against OOD under `max`, as far as they are attacked."""
         scores = self.scored(images)
         return metrics.components(scores["min"].double().numpy(), scores["max"].double().numpy())
 
-    def beaten(self, strongest: dict[Direction, Tensor], other: dict[Direction, Tensor]) -> float:
+    def beaten(self, strongest: Images, other: Images) -> float:
         """The share of images that `other` moves past more of the opposing population; with noise, significantly so."""
         from scipy.special import stdtrit
 
@@ -213,20 +210,11 @@ class Probe:
             wins += int((ahead.mean(0) > error).sum())
         return wins / n
 
-    def missed(self, best: Sequence[Component]) -> float:
-        """How far attacks with epsilon 1 are from moving 99% of OOD above, 95% of ID below the clean threshold.
-
-        Of the best component alone and, where that misses any, of all.
-        """
-        short = self.shortfall(best)
-        return min(short, self.shortfall(self.gradient)) if short > 0 and len(self.gradient) > 1 else short
-
-    def shortfall(self, components: Sequence[Component]) -> float:
-        """`missed` of some components."""
-        threat = replace(self.plan.threat, eps=1.0 / self.evaluator.bench.std, norm="linf")
+    def missed(self, trial: Trial) -> float:
+        """How far a trial is from moving 99% of OOD above, 95% of ID below the clean threshold."""
         try:
-            scores = self.scored(self.run(components, replace(self.plan, threat=threat)))
-        except attacks.NonFiniteError:
+            scores = self.scored(self.run(trial))
+        except EvaluationError:
             return 1.0
         missed = []
         clean = self.evaluator.clean(self.evaluator.bench.id_test).scores.double().numpy()
@@ -238,3 +226,7 @@ class Probe:
             share = below.mean() if direction == "min" else 1 - below.mean()
             missed.append(max(0.0, wanted - float(share)))
         return max(missed)
+
+
+INDICATORS = {"square": "black-box", "twice the steps": "convergence", "twice the restarts": "restarts"}
+"""The indicator of each trial that must take no more AUROC than its threshold."""

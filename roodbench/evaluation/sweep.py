@@ -14,10 +14,12 @@ from .populations import Evaluated
 from .probe import probe
 
 
-def evaluated(evaluator: Evaluator, attack: str, plan: AttackPlan, *, check: bool = True) -> Evaluated:
+def evaluated(
+    evaluator: Evaluator, attack: str, plan: AttackPlan, *, check: bool = True, thorough: bool = False
+) -> Evaluated:
     """Clean scores of every population, and attacked ones of ID (`min`), OOD (`max`) or both.
 
-    `check` also runs the attacks of the indicators (`probe`) on a few images.
+    `check` also runs the attacks of the indicators (`probe`) on a few images, `thorough` whatever they cost.
     """
     bench, directions = evaluator.bench, DIRECTIONS[attack]
     everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
@@ -27,7 +29,7 @@ def evaluated(evaluator: Evaluator, attack: str, plan: AttackPlan, *, check: boo
         for images in [bench.id_test] if direction == "min" else bench.ood.values():
             done[images.name, direction] = evaluator.attacked(images, direction, plan, references[direction])
     shifted = {name: evaluator.accuracy(images) for name, images in bench.shifted.items()}
-    probed = probe(evaluator, plan) if directions and check else {}
+    probed = probe(evaluator, plan, directions, thorough=thorough) if directions and check else {}
     return Evaluated(
         evaluator.detector,
         bench,
@@ -43,9 +45,11 @@ def evaluated(evaluator: Evaluator, attack: str, plan: AttackPlan, *, check: boo
     )
 
 
-def sweep(evaluator: Evaluator, attack: str, plans: Sequence[AttackPlan], *, check: bool = True) -> list[Evaluated]:
+def sweep(
+    evaluator: Evaluator, attack: str, plans: Sequence[AttackPlan], *, check: bool = True, thorough: bool = False
+) -> list[Evaluated]:
     """One evaluation per plan; with several radii, each knows of the largest rise of AUROC between them."""
-    found = [evaluated(evaluator, attack, plan, check=check) for plan in plans]
+    found = [evaluated(evaluator, attack, plan, check=check, thorough=thorough) for plan in plans]
     note_rise([(f, strongest(f)) for f in sorted(found, key=lambda f: f.eps)])
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -46,7 +46,7 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        from attacks import ALGORITHMS, DIRECTIONS, STRENGTHS, ThreatModel, check_method
+        from attacks import DIRECTIONS, STRENGTHS, ThreatModel, check_method, honoured
         from detectors import BASES, DETECTORS, WRAPPERS
 
         from ..data.load import BENCHMARKS
@@ -84,10 +84,8 @@ class RunConfig:
             raise ValueError(f"limit {self.limit}: expected at least 2 images per population, or 0 for all")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed {self.seed}: expected a whole number of at least 0")
-        row = ALGORITHMS.get(self.method)
-        for name in ("steps", "restarts"):
-            if getattr(self, name) is not None and row is not None and not row.follows_gradient:
-                raise ValueError(f"method {self.method} takes no {name}: leave out --{name}")
+        idle = {"steps", "restarts", "strength", "precision"} - honoured(self.method)
+        refuse({name: getattr(self, name) for name in sorted(idle)}, f"method {self.method}")
         for eps in self.eps or ():
             check_eps(eps, self.norm, self.space)
         self._check_params()
@@ -132,7 +130,8 @@ def refuse_idle(config: RunConfig) -> None:
     """ValueError for a setting of the adversary where a run attacks nothing, but for what its protocol fixes."""
     fixed = {**PROTOCOLS[config.protocol], "eps": EPS.get(config.protocol)}
     if config.attack == "none":
-        refuse(config, [name for name in ATTACKING if getattr(config, name) != fixed.get(name)], "attack none")
+        given = {name: getattr(config, name) for name in ATTACKING}
+        refuse({name: value for name, value in given.items() if value != fixed.get(name)}, "attack none")
 
 
 def check_fixed(protocol: str, key: str, value: Any) -> None:
@@ -142,11 +141,10 @@ def check_fixed(protocol: str, key: str, value: Any) -> None:
         raise ValueError(f"protocol {protocol} fixes {key} = {fixed[key]}: leave out --{key} {value}")
 
 
-def refuse(config: RunConfig, names: Iterable[str], who: str) -> None:
-    """ValueError for a setting, among those of these names, that is not its default, which `who` does not honour."""
-    defaults = {f.name: f.default for f in fields(config)}
-    for name in names:
-        value = getattr(config, name)
+def refuse(given: Mapping[str, Any], who: str) -> None:
+    """ValueError for a setting of a run that is not its default, which `who` does not honour."""
+    defaults = {f.name: f.default for f in fields(RunConfig)}
+    for name, value in given.items():
         if value != defaults[name]:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
             raise ValueError(f"{who} takes no {name.replace('_', '-')}: leave out --{name.replace('_', '-')} {shown}")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from detectors import Detector
@@ -20,8 +23,9 @@ SCORING = (
     "detectors",
     *(f"roodbench/{room}" for room in ("metrics", "data", "models", "machine", "engine", "evaluation")),
 )
-"""The code that decides a score or an indicator's number. The rest (settings, records, tables, the command line) says
-which scores are wanted and how they are shown: a change there leaves what is kept as good as it was."""
+"""The code that decides an evaluation's scores and its indicators' numbers (certification adds files of its own to its
+keys). The rest says which scores are wanted and how they are shown: a change there leaves what is kept as good as it
+was."""
 
 
 def content_hash(value: Any) -> str:
@@ -35,7 +39,10 @@ def content_hash(value: Any) -> str:
 
 def tensor_hash(tensor: Tensor) -> str:
     """A hash of a tensor's values."""
-    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:24]
+    data = tensor.detach().cpu().contiguous()
+    if data.dtype == torch.bfloat16:
+        data = data.view(torch.int16)
+    return hashlib.sha256(f"{data.dtype} {tuple(data.shape)}".encode() + data.numpy().tobytes()).hexdigest()[:24]
 
 
 @cache
@@ -62,10 +69,7 @@ def identity(detector: Detector) -> dict[str, Any]:
 
     Attributes that a module's class declares as `incidental` are left out.
     """
-    plain = [
-        repr((name, type(module).__qualname__, sorted((k, repr(v)) for k, v in plain_attributes(module).items())))
-        for name, module in detector.named_modules()
-    ]
+    plain = [repr((name, type(m).__qualname__, plain_attributes(m))) for name, m in detector.named_modules()]
     return {
         "detector": detector.label,
         "params": [d.hyperparameters() for d in detector.chain],
@@ -75,19 +79,36 @@ def identity(detector: Detector) -> dict[str, Any]:
     }
 
 
-def plain_attributes(module: nn.Module) -> dict[str, Any]:
-    """The numbers, texts and sequences among a module's attributes that its class does not declare incidental."""
+def plain_attributes(module: nn.Module) -> list[tuple[str, str]]:
+    """A module's own attributes, but for what its class declares incidental and what `state_dict` or torch holds."""
     incidental: frozenset[str] = getattr(type(module), "incidental", frozenset())
-    kinds = int | float | str | tuple | list | None
-    return {k: v for k, v in vars(module).items() if k not in incidental and isinstance(v, kinds)}
+    torchs = vars(nn.Module()).keys() - {"training"}
+    return sorted((k, written(v)) for k, v in vars(module).items() if k not in incidental | torchs)
+
+
+def written(value: Any) -> str:
+    """A value as text that differs where the value does: tensors and arrays by their bytes, containers by their parts.
+
+    Of any other object only its type counts: no text can say what it may do.
+    """
+    if isinstance(value, Tensor | np.ndarray):
+        return tensor_hash(torch.as_tensor(value))
+    if isinstance(value, Mapping):
+        return repr(sorted((repr(key), written(part)) for key, part in value.items()))
+    if isinstance(value, list | tuple | set | frozenset):
+        parts = [written(part) for part in value]
+        return repr(sorted(parts) if isinstance(value, set | frozenset) else parts)
+    return repr(value) if isinstance(value, int | float | str | None) else type(value).__qualname__
 
 
 def source_hash(detector: Detector) -> str:
-    """A hash of the files that define the classes of a user's detector and of all modules in it; "" for our own."""
+    """A hash of the files of a user's detector, of its modules' classes and functions it keeps; "" for our own."""
     files = set()
-    for cls in {base for module in detector.modules() for base in type(module).__mro__}:
+    classes = {base for module in detector.modules() for base in type(module).__mro__}
+    functions = {v for module in detector.modules() for v in vars(module).values() if inspect.isroutine(v)}
+    for owner in classes | functions:
         try:
-            file = Path(inspect.getsourcefile(cls) or "")
+            file = Path(inspect.getsourcefile(owner) or "")
         except TypeError:
             continue
         ours = any(ROOT / package in file.parents for package in PACKAGES)

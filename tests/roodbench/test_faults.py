@@ -1,7 +1,6 @@
 """Faults of kinds that come back: settings nobody honours, TF32, magic names, hashes of too much, other rounding."""
 
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -10,19 +9,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-import detectors
 import roodbench
-from detectors import Detector
 from roodbench.certify.config import IGNORED, CertifyConfig
 from roodbench.certify.planner import plan
 from roodbench.certify.run import certify
 from roodbench.certify.verifier import read, verify
 from roodbench.engine.errors import EvaluationError
 from roodbench.machine.device import opened
-from roodbench.machine.memory import halve
 from roodbench.models import Classifier
 from roodbench.setup.config import RunConfig
-from roodbench.store import identity
 from roodbench.store.files import save_tensors, save_text
 from tests.roodbench.helpers import fitted, small
 
@@ -107,73 +102,27 @@ def test_an_open_device_gives_back_threads():
     assert torch.get_num_threads() == before
 
 
-class Cropping(Detector):
-    """Its attribute `batch` is part of what it computes, and it is nobody's bound on memory."""
-
-    name = "cropping"
-
-    def __init__(self, net, batch=4):
-        super().__init__()
-        self.net, self.batch, self.chunk, self.seed = net, batch, 1.0, 3
-
-    def forward(self, x, *, generator=None):
-        return self.net(x[..., :8, :8]).logsumexp(1) + self.batch
+@pytest.mark.parametrize("descriptor", [1, 2])
+def test_a_closed_stream_is_no_traceback(descriptor):
+    command = f"exec {sys.executable} -m roodbench --version {descriptor}>&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 1)
 
 
-class Declared(Cropping):
-    incidental = frozenset({"batch"})
-
-
-def test_memory_is_saved_where_a_class_says_so_and_nowhere_else(digits_net):
-    assert halve(Cropping(digits_net)) is None
-    detector = Declared(digits_net)
-    assert halve(detector) == 2
-    assert detector.batch == 2
-    ross = detectors.create("ross", digits_net, chunk=64)
-    assert halve(ross) == 32
-    assert (ross.chunk, ross.seed) == (32, 0)
-
-
-def test_identity_leaves_out_what_is_declared_and_nothing_else(digits_net):
-    def state(detector):
-        return identity.identity(detector)["state"]
-
-    for name in ("batch", "chunk", "seed"):
-        plain, other = Cropping(digits_net), Cropping(digits_net)
-        setattr(other, name, 7)
-        assert state(plain) != state(other)
-    plain, other = Declared(digits_net), Declared(digits_net, batch=9)
-    assert state(plain) == state(other)
-    a, b, c = (detectors.create("ross", digits_net, **s) for s in ({}, {"chunk": 9}, {"seed": 1}))
-    assert state(a) == state(b) != state(c)
+@pytest.mark.parametrize("setting", [{"eps": 0.5}, {"steps": 3}, {"norm": "l2"}, {"threat": "known-seed"}])
+def test_evaluate_without_an_attack_takes_no_adversary(setting, digits_net):
+    with pytest.raises(ValueError, match=f"attack none takes no {next(iter(setting))}: leave out"):
+        roodbench.evaluate(fitted("gen", digits_net, small(4)), small(4), attack="none", **setting)
 
 
 @pytest.mark.parametrize(
-    ("file", "same"),
-    [
-        ("roodbench/cli/main.py", True),
-        ("roodbench/record/table.py", True),
-        ("roodbench/setup/config.py", True),
-        ("attacks/pgd.py", False),
-        ("detectors/logits.py", False),
-        ("roodbench/evaluation/probe.py", False),
-        ("roodbench/metrics/auroc.py", False),
-    ],
+    ("method", "setting"),
+    [("noise", {"strength": "strong"}), ("noise", {"precision": "float32"}), ("square", {"steps": 9})],
 )
-def test_only_code_that_decides_a_score_is_hashed(file, same, tmp_path, monkeypatch):
-    for package in identity.PACKAGES:
-        shutil.copytree(identity.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(identity, "ROOT", tmp_path)
-    identity.code_version.cache_clear()
-    before, everything = identity.code_version(), identity.code_version(*identity.PACKAGES)
-    with (tmp_path / file).open("a") as f:
-        f.write("# a comment\n")
-    identity.code_version.cache_clear()
-    try:
-        assert (identity.code_version() == before) == same
-        assert identity.code_version(*identity.PACKAGES) != everything
-    finally:
-        identity.code_version.cache_clear()
+def test_a_method_takes_no_setting_that_changes_nothing(method, setting):
+    with pytest.raises(ValueError, match=f"method {method} takes no {next(iter(setting))}: leave out"):
+        RunConfig(detector=("gen",), method=method, **setting)
 
 
 CONFIG = RunConfig(detector=("ross", "pro", "knn"), ood=("noise",), limit=70, steps=3, compile="off")
@@ -246,7 +195,7 @@ def test_files_follow_the_users_umask(tmp_path):
 def test_without_indicators_a_row_is_neither_reliable_nor_not(tmp_path, capsys):
     from roodbench import cli
 
-    arguments = ["--detector", "gen", "--limit", "20", "--ood", "noise", "--quiet", "--out", str(tmp_path)]
+    arguments = ["--detector", "gen", "--limit", "80", "--ood", "noise", "--quiet", "--out", str(tmp_path)]
     for flags, verdict in (([], True), (["--no-check"], None), (["--no-check", "--eps", "4/255,16/255"], None)):
         assert cli.main([*arguments, *flags, "--format", "json"]) == 0
         record = __import__("json").loads(capsys.readouterr().out)

@@ -27,18 +27,18 @@ def bench():
 def failed(detector, bench, strength=QUICK, eps=16 / 255, method="suite"):
     """The names of the indicators that an attack on a detector trips."""
     plan = AttackPlan(ThreatModel(eps), method=method, strength=strength)
-    found = evaluated(evaluator(detector.fit(bench.id_train, bench.id_val), bench), "both", plan)
+    found = evaluated(evaluator(detector.fit(bench.id_train, bench.id_val), bench), "both", plan, thorough=True)
     return {i.name for i in indicators_of(found) if not i.passed}
 
 
-HEALTHY = [name for name in DETECTORS if name not in ("mad", "cov", "ash", "knn")]
-"""mad and cov have a maximum inside; ash's gradient says nothing of the units that it cuts; knn's neighbours change on
-the way: twice the steps of `quick` take 0.6 to 1.0 points more, over three seeds."""
+HEALTHY = [name for name in DETECTORS if name not in ("mad", "cov", "ash", "knn", "gradnorm")]
+"""mad and cov have a maximum inside; ash's gradient says nothing of the units that it cuts; of gradnorm Square finds
+0.3 points more with one seed of three; knn's neighbours change: twice the steps take 0.5 to 0.7 points more."""
 
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_healthy_detectors_trip_none(name, digits_net):
-    """Over three seeds `convergence` of base scores reaches 0.0019, one pair of images, of 0.005; `black-box` 0.
+    """Over three seeds `convergence` of base scores reaches 0.0029, three pairs of images, of 0.005; `black-box` 0.
 
     What they reach of detectors over a base, on fewer images, is 0.
     """
@@ -158,7 +158,7 @@ def test_an_attack_that_is_still_moving_is_caught(bench, digits_net):
     for step, passed in ((0.02, False), (None, True)):
         strength = Strength(steps=20, restarts=1, draws=8, step=step)
         plan = AttackPlan(ThreatModel(16 / 255), method="pgd", strength=strength)
-        entries = {i.name: i for i in indicators_of(evaluated(evaluator(gen, bench), "both", plan))}
+        entries = {i.name: i for i in indicators_of(evaluated(evaluator(gen, bench), "both", plan, thorough=True))}
         assert (entries["convergence"].detail["late_gain"] <= 0.05) == passed
         assert entries["convergence"].passed == passed
 
@@ -197,7 +197,7 @@ def test_known_noise_hides_nothing_from_the_trace(bench, digits_net):
     """silent-success is exact there: of every visited iterate of every image, as without noise."""
     ross = detectors.create("ross", digits_net, base="gen", sigma=bench.sigma).fit(bench.id_train, bench.id_val)
     plan = AttackPlan(ThreatModel(16 / 255, noise="known-seed"), strength=Strength(steps=5, restarts=1, draws=8))
-    found = evaluated(evaluator(ross, bench), "both", plan)
+    found = evaluated(evaluator(ross, bench), "both", plan, thorough=True)
     assert "silent-success" not in found.probe["numbers"]
     (entry,) = (i for i in indicators_of(found) if i.name == "silent-success")
     assert (entry.number, entry.passed) == (0.0, True)
@@ -216,7 +216,7 @@ def test_a_method_without_evidence_of_its_own_is_compared(method, bench, digits_
     if method.startswith("foolbox"):
         pytest.importorskip("foolbox")
     plan = AttackPlan(ThreatModel(16 / 255), method=method)
-    found = evaluated(evaluator(Flat(digits_net).fit(bench.id_train, bench.id_val), bench), "both", plan)
+    found = evaluated(evaluator(Flat(digits_net).fit(bench.id_train, bench.id_val), bench), "both", plan, thorough=True)
     entries = {i.name: i for i in indicators_of(found)}
     assert not entries["black-box"].passed
     assert ("random" in entries) == (method != "noise")
@@ -244,14 +244,14 @@ def test_auroc_that_rises_with_epsilon_is_caught(bench, digits_net):
 def test_restarts_are_checked_where_there_are_some(bench, digits_net):
     gen = detectors.create("gen", digits_net).fit(bench.id_train, bench.id_val)
     plan = AttackPlan(ThreatModel(16 / 255), strength=Strength(steps=10, restarts=5, draws=8))
-    names = [i.name for i in indicators_of(evaluated(evaluator(gen, bench), "both", plan))]
+    names = [i.name for i in indicators_of(evaluated(evaluator(gen, bench), "both", plan, thorough=True))]
     assert "restarts" in names
     assert names == [name for name in CHECKS if name in names]
 
 
 def test_every_indicator_has_number_threshold_and_verdict(bench, digits_net):
     ross = detectors.create("ross", digits_net, base="gen", sigma=bench.sigma).fit(bench.id_train, bench.id_val)
-    result = roodbench.evaluate(ross, bench)
+    result = roodbench.evaluate(ross, bench, thorough=True)
     assert [i.name for i in result.indicators] == [n for n in CHECKS if n not in ("restarts", "epsilon-monotone")]
     for entry in result.indicators:
         assert isinstance(entry.number, float)

@@ -64,7 +64,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(digits_net, tmp_path, monke
 
     monkeypatch.setattr(Attacker, "scores", noting)
     roodbench.evaluate(ross, bench, steps=2, store=store)
-    assert set(scored) == {"noise", "probe min", "probe max"}
+    assert set(scored) == {"noise"}
 
 
 class Scaled(detectors.Detector):

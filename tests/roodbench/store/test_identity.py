@@ -1,0 +1,119 @@
+"""What decides a number, and nothing else, is in the hashes under which results are kept."""
+
+import copy
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import detectors
+from detectors import Detector
+from roodbench.machine.memory import halve
+from roodbench.store import identity
+
+
+class Cropping(Detector):
+    """Its attribute `batch` is part of what it computes, and it is nobody's bound on memory."""
+
+    name = "cropping"
+
+    def __init__(self, net, batch=4):
+        super().__init__()
+        self.net, self.batch, self.chunk, self.seed = net, batch, 1.0, 3
+
+    def forward(self, x, *, generator=None):
+        return self.net(x[..., :8, :8]).logsumexp(1) + self.batch
+
+
+class Declared(Cropping):
+    incidental = frozenset({"batch"})
+
+
+def test_memory_is_saved_where_a_class_says_so_and_nowhere_else(digits_net):
+    assert halve(Cropping(digits_net)) is None
+    detector = Declared(digits_net)
+    assert halve(detector) == 2
+    assert detector.batch == 2
+    ross = detectors.create("ross", digits_net, chunk=64)
+    assert halve(ross) == 32
+    assert (ross.chunk, ross.seed) == (32, 0)
+
+
+def test_identity_leaves_out_what_is_declared_and_nothing_else(digits_net):
+    def state(detector):
+        return identity.identity(detector)["state"]
+
+    for name in ("batch", "chunk", "seed"):
+        plain, other = Cropping(digits_net), Cropping(digits_net)
+        setattr(other, name, 7)
+        assert state(plain) != state(other)
+    plain, other = Declared(digits_net), Declared(digits_net, batch=9)
+    assert state(plain) == state(other)
+    a, b, c = (detectors.create("ross", digits_net, **s) for s in ({}, {"chunk": 9}, {"seed": 1}))
+    assert state(a) == state(b) != state(c)
+
+
+class Remembering(Cropping):
+    """Plain tensors, arrays and containers of them, which `state_dict` does not know."""
+
+    def __init__(self, net, value):
+        super().__init__(net)
+        self.kept = value
+
+
+@pytest.mark.parametrize(
+    ("value", "other"),
+    [
+        (torch.zeros(3), torch.ones(3)),
+        (np.zeros(2000), np.eye(1, 2000)[0]),
+        ([torch.zeros(2000)], [torch.eye(1, 2000)[0]]),
+        ({"a": {"b": torch.zeros(1)}}, {"a": {"b": torch.ones(1)}}),
+        ({1, 2}, {1, 3}),
+    ],
+)
+def test_identity_knows_what_a_detector_keeps(value, other, digits_net):
+    a, b, c = (identity.identity(Remembering(digits_net, v))["state"] for v in (value, copy.deepcopy(value), other))
+    assert a == b != c
+
+
+def test_identity_knows_the_file_of_a_function_that_a_detector_keeps(digits_net, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "factory_of_a_test.py"
+    file.write_text("def made(detector):\n    detector.forward = lambda x: -x.mean((1, 2, 3))\n    return detector\n")
+    import factory_of_a_test
+
+    def sources():
+        return identity.source_hash(factory_of_a_test.made(Cropping(digits_net)))
+
+    before = sources()
+    file.write_text(file.read_text().replace("-x", "+x"))
+    assert sources() != before
+
+
+@pytest.mark.parametrize(
+    ("file", "same"),
+    [
+        ("roodbench/cli/main.py", True),
+        ("roodbench/record/table.py", True),
+        ("roodbench/setup/config.py", True),
+        ("attacks/pgd.py", False),
+        ("detectors/logits.py", False),
+        ("roodbench/evaluation/probe.py", False),
+        ("roodbench/metrics/auroc.py", False),
+    ],
+)
+def test_only_code_that_decides_a_score_is_hashed(file, same, tmp_path, monkeypatch):
+    for package in identity.PACKAGES:
+        shutil.copytree(identity.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(identity, "ROOT", tmp_path)
+    identity.code_version.cache_clear()
+    before, everything = identity.code_version(), identity.code_version(*identity.PACKAGES)
+    with (tmp_path / file).open("a") as f:
+        f.write("# a comment\n")
+    identity.code_version.cache_clear()
+    try:
+        assert (identity.code_version() == before) == same
+        assert identity.code_version(*identity.PACKAGES) != everything
+    finally:
+        identity.code_version.cache_clear()
