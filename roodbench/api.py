@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import detectors
-from attacks import DIRECTIONS
+from attacks import DIRECTIONS, check_method, honoured
 from detectors import Detector, Plain
 
 from .data import Benchmark
@@ -78,6 +78,9 @@ def evaluate(
     }
     if attack == "none":
         refuse(adversary, "attack none")
+    check_method(method, objective)
+    idle = sorted({"steps", "restarts", "strength"} - honoured(method))
+    refuse({name: adversary[name] for name in idle}, f"method {method}")
     plan = plan_of(bench, **adversary)
     start = time.perf_counter()
     tensors = [*detector.parameters(), *detector.buffers()]

@@ -16,7 +16,7 @@ from torch import Tensor
 from detectors import Classifier, Fitting, collect
 
 from ..store.features import kept_outputs
-from ..store.identity import content_hash
+from ..store.identity import content_hash, make_of
 
 Split = Literal["ID train", "ID val", "ID test", "OOD val", "OOD test"]
 SHARD = 64
@@ -94,7 +94,7 @@ class ImageSet:
         if part.dtype == np.uint8:
             x = torch.from_numpy(part).permute(0, 3, 1, 2).contiguous().float() / 255
         else:
-            x = torch.from_numpy(part)
+            x = torch.from_numpy(part.copy())  # nobody can write into the set
         bad = ~x.flatten(1).isfinite().all(1)
         if bad.any():
             raise ValueError(f"{self.name}: {self.names[start + int(bad.nonzero()[0])]} has non-finite pixels")
@@ -128,7 +128,7 @@ class ImageSet:
         fingerprint = getattr(net, "fingerprint", None)
         if fingerprint is None:
             return collect(net, iter(self))
-        key = content_hash([self.digest, self.space, fingerprint()])
+        key = content_hash([self.digest, self.space, fingerprint(), *make_of(net)])
         if key not in self._outputs:
             self._outputs[key] = kept_outputs(key, lambda: collect(net, iter(self)), net.head.weight.device)
         return self._outputs[key]

@@ -88,6 +88,9 @@ class RunConfig:
         refuse({name: getattr(self, name) for name in sorted(idle)}, f"method {self.method}")
         for eps in self.eps or ():
             check_eps(eps, self.norm, self.space)
+        written = [f"{eps:.6g}" for eps in self.eps or ()]
+        if len(set(written)) < len(written):
+            raise ValueError(f"epsilon {','.join(written)}: expected radii that differ in six digits")
         self._check_params()
 
     def _check_params(self) -> None:

@@ -69,21 +69,31 @@ def identity(detector: Detector) -> dict[str, Any]:
 
     Attributes that a module's class declares as `incidental` are left out.
     """
-    plain = [repr((name, type(m).__qualname__, plain_attributes(m))) for name, m in detector.named_modules()]
+    attributes, sources = make_of(detector)
     return {
         "detector": detector.label,
         "params": [d.hyperparameters() for d in detector.chain],
         "fitted": detector.fitted(),
-        "state": state_hash(detector, *plain),
-        "sources": source_hash(detector),
+        "state": state_hash(detector, attributes),
+        "sources": sources,
     }
+
+
+def make_of(module: Any) -> tuple[str, str]:
+    """What a module is besides its parameters and buffers: its and its parts' attributes, and their sources."""
+    if not isinstance(module, nn.Module):
+        return type(module).__qualname__, ""
+    plain = [repr((name, type(m).__qualname__, plain_attributes(m))) for name, m in module.named_modules()]
+    return content_hash(plain), source_hash(module)
 
 
 def plain_attributes(module: nn.Module) -> list[tuple[str, str]]:
     """A module's own attributes, but for what its class declares incidental and what `state_dict` or torch holds."""
     incidental: frozenset[str] = getattr(type(module), "incidental", frozenset())
     torchs = vars(nn.Module()).keys() - {"training"}
-    return sorted((k, written(v)) for k, v in vars(module).items() if k not in incidental | torchs)
+    own = {k: v for k, v in vars(module).items() if k not in incidental | torchs}
+    hidden = {k: b for k, b in module._buffers.items() if k in module._non_persistent_buffers_set and b is not None}
+    return sorted((k, written(v)) for k, v in {**own, **hidden}.items())
 
 
 def written(value: Any) -> str:
@@ -91,8 +101,12 @@ def written(value: Any) -> str:
 
     Of any other object only its type counts: no text can say what it may do.
     """
-    if isinstance(value, Tensor | np.ndarray):
-        return tensor_hash(torch.as_tensor(value))
+    if isinstance(value, Tensor):
+        return tensor_hash(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return repr((value.dtype, value.shape, hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()))
+    if inspect.isroutine(value):
+        return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, Mapping):
         return repr(sorted((repr(key), written(part)) for key, part in value.items()))
     if isinstance(value, list | tuple | set | frozenset):
@@ -101,11 +115,11 @@ def written(value: Any) -> str:
     return repr(value) if isinstance(value, int | float | str | None) else type(value).__qualname__
 
 
-def source_hash(detector: Detector) -> str:
-    """A hash of the files of a user's detector, of its modules' classes and functions it keeps; "" for our own."""
+def source_hash(module: nn.Module) -> str:
+    """A hash of the files of a user's module, of its parts' classes and functions that they keep; "" for ours."""
     files = set()
-    classes = {base for module in detector.modules() for base in type(module).__mro__}
-    functions = {v for module in detector.modules() for v in vars(module).values() if inspect.isroutine(v)}
+    classes = {base for part in module.modules() for base in type(part).__mro__}
+    functions = {v for part in module.modules() for v in vars(part).values() if inspect.isroutine(v)}
     for owner in classes | functions:
         try:
             file = Path(inspect.getsourcefile(owner) or "")

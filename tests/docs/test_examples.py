@@ -67,7 +67,7 @@ def test_your_own_detector(tmp_path, monkeypatch, capsys):
     assert len(source.splitlines()) <= 20
     monkeypatch.chdir(tmp_path)
     Path("mydetector.py").write_text(source)
-    command = ["--detector", "mydetector:Margin", "--param", "temperature=2", "--attack", "both", "--limit", "32"]
+    command = ["--detector", "mydetector:Margin", "--param", "temperature=2", "--attack", "both", "--limit", "100"]
     assert cli.main([*command, "--ood", "unseen-digits", "--out", "runs", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {(r["detector"], r["params"]["temperature"]) for r in rows} == {("margin", 2)}

@@ -123,6 +123,9 @@ def test_evaluate_without_an_attack_takes_no_adversary(setting, digits_net):
 def test_a_method_takes_no_setting_that_changes_nothing(method, setting):
     with pytest.raises(ValueError, match=f"method {method} takes no {next(iter(setting))}: leave out"):
         RunConfig(detector=("gen",), method=method, **setting)
+    if "precision" not in setting:
+        with pytest.raises(ValueError, match=f"method {method} takes no {next(iter(setting))}: leave out"):
+            roodbench.evaluate(torch.nn.Identity(), small(4), method=method, **setting)
 
 
 CONFIG = RunConfig(detector=("ross", "pro", "knn"), ood=("noise",), limit=70, steps=3, compile="off")

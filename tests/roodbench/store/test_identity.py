@@ -8,8 +8,10 @@ import pytest
 import torch
 
 import detectors
+import roodbench
 from detectors import Detector
 from roodbench.machine.memory import halve
+from roodbench.setup.config import RunConfig
 from roodbench.store import identity
 
 
@@ -70,6 +72,8 @@ class Remembering(Cropping):
         ([torch.zeros(2000)], [torch.eye(1, 2000)[0]]),
         ({"a": {"b": torch.zeros(1)}}, {"a": {"b": torch.ones(1)}}),
         ({1, 2}, {1, 3}),
+        (np.float32(1), np.float32(2)),
+        (torch.relu, torch.cos),
     ],
 )
 def test_identity_knows_what_a_detector_keeps(value, other, digits_net):
@@ -117,3 +121,39 @@ def test_only_code_that_decides_a_score_is_hashed(file, same, tmp_path, monkeypa
         assert identity.code_version(*identity.PACKAGES) != everything
     finally:
         identity.code_version.cache_clear()
+
+
+class Bent(torch.nn.Module):
+    """The same weights, and another function of them."""
+
+    def __init__(self, act):
+        super().__init__()
+        torch.manual_seed(0)
+        self.act, self.layer, self.head = act, torch.nn.Linear(64, 32), torch.nn.Linear(32, 6)
+
+    def features(self, x):
+        return self.act(self.layer(x.flatten(1)))
+
+
+def test_kept_features_are_those_of_the_network_and_not_of_its_weights_alone():
+    found = []
+    for act in (torch.relu, torch.cos):
+        net = roodbench.Classifier(Bent(act), [0.5], [0.5], name="mine")
+        found.append(roodbench.load_benchmark("digits").id_val.outputs(net).features)
+        assert torch.equal(found[-1], net.outputs(roodbench.load_benchmark("digits").id_val.shard(0, 150)).features)
+    assert not torch.equal(*found)
+
+
+def test_nobody_can_write_into_a_set_of_images():
+    images = roodbench.load_benchmark("digits", limit=4).id_test
+    before = images.shard(0, 4)
+    images.shard(0, 4).sub_(1.0)
+    for _, x in images.shards():
+        x.zero_()
+    assert torch.equal(images.shard(0, 4), before)
+
+
+def test_radii_that_share_a_name_are_refused():
+    for eps in ((0.1, 0.1000001), (8 / 255, 8 / 255)):
+        with pytest.raises(ValueError, match="expected radii that differ in six digits"):
+            RunConfig(detector=("gen",), eps=eps)
