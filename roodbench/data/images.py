@@ -94,7 +94,7 @@ class ImageSet:
         if part.dtype == np.uint8:
             x = torch.from_numpy(part).permute(0, 3, 1, 2).contiguous().float() / 255
         else:
-            x = torch.from_numpy(part.copy())  # nobody can write into the set
+            x = torch.from_numpy(part).clone()  # nobody writes into the set; aligned, so that sums repeat
         bad = ~x.flatten(1).isfinite().all(1)
         if bad.any():
             raise ValueError(f"{self.name}: {self.names[start + int(bad.nonzero()[0])]} has non-finite pixels")
