@@ -72,6 +72,18 @@ class ImageSet:
         self._digests = digests
         return array
 
+    @cached_property
+    def first(self) -> np.ndarray:
+        """int64 (n,): for each image the index of the first image of the set with the same content."""
+        places: dict[bytes, int] = {}
+        digests = self._digests if len(self.array) else []  # reading the images makes their digests
+        return np.array([places.setdefault(digest, i) for i, digest in enumerate(digests)], dtype=np.int64)
+
+    @property
+    def distinct(self) -> int:
+        """The number of distinct images."""
+        return len(np.unique(self.first))
+
     def digest_of(self, start: int, stop: int) -> str:
         """A hash of the images and labels start..stop."""
         if len(self.array) == 0:  # reading the images makes their digests

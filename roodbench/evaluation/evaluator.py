@@ -158,8 +158,12 @@ class Evaluator:
 
         return float(self.worker.once(images, {"condition": "repeated"}, compute)[0]["gap"])
 
-    def accuracy(self, images: ImageSet) -> float | None:
-        """Share of ID images that the network below the detector classifies correctly, None where it shows none."""
+    def agreement(self, images: ImageSet) -> tuple[float, float] | None:
+        """Accuracy of the network below the detector on ID images, and what it would be by chance.
+
+        Chance is sum_k p_k q_k of the shares of class k among labels and predictions, as in Cohen's kappa. None where
+        the detector shows no network.
+        """
         net = self.detector.network
         if net is None:
             return None
@@ -169,7 +173,10 @@ class Evaluator:
             return {"predicted": net(x).argmax(1).cpu()}, {}
 
         found = self.worker.map(images, {"condition": "predicted"}, "", predict)
-        return float((joined(found)["predicted"] == images.labels).double().mean())
+        predicted = joined(found)["predicted"]
+        classes = int(torch.cat([predicted, images.labels]).max()) + 1
+        p, q = (torch.bincount(y, minlength=classes).double() / len(images) for y in (images.labels, predicted))
+        return float((predicted == images.labels).double().mean()), float((p * q).sum())
 
 
 def zero_gradients(found: attacks.Suite) -> Tensor:

@@ -51,8 +51,6 @@ class Evaluated:
     bench: Benchmark
     populations: dict[tuple[str, str], Population]
     plan: AttackPlan | None
-    id_accuracy: float | None
-    shifted_accuracy: dict[str, float] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     """How the parameters were chosen; empty without a search."""
     precision: str = "float32"
@@ -65,6 +63,27 @@ class Evaluated:
     """Numbers and margins of the indicators that need attacks of their own."""
     unrepeatable: float = 0.0
     """Largest relative difference between scorings of the first shard on equal noise."""
+    agreement: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Per ID set, shifted ones too: accuracy, and the accuracy that its labels and the network's predictions would have
+    if they knew nothing of each other."""
+
+    def above_chance(self, name: str) -> float:
+        """How far the accuracy on an ID set lies above what chance explains.
+
+        That is 3 standard errors above chance, or a quarter of the way from chance to 1 where that is less: of ten
+        images, an honest network of two classes would not reach 3 standard errors. 1 where all labels and predictions
+        are one class, which says nothing.
+        """
+        accuracy, chance = self.agreement[name]
+        if chance == 1:
+            return 1.0
+        n = len(self.bench.id_test if name == self.bench.id_test.name else self.bench.shifted[name])
+        return accuracy - chance - min(3 * (chance * (1 - chance) / n) ** 0.5, (1 - chance) / 4)
+
+    @property
+    def id_accuracy(self) -> float | None:
+        """None where the detector shows no network."""
+        return self.agreement.get(self.bench.id_test.name, (None,))[0]
 
     @property
     def eps(self) -> float:

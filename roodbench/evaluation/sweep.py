@@ -28,20 +28,19 @@ def evaluated(
     for direction in directions:
         for images in [bench.id_test] if direction == "min" else bench.ood.values():
             done[images.name, direction] = evaluator.attacked(images, direction, plan, references[direction])
-    shifted = {name: evaluator.accuracy(images) for name, images in bench.shifted.items()}
+    agreement = {images.name: evaluator.agreement(images) for images in (bench.id_test, *bench.shifted.values())}
     probed = probe(evaluator, plan, directions, thorough=thorough) if directions and check else {}
     return Evaluated(
         evaluator.detector,
         bench,
         done,
         plan if directions else None,
-        evaluator.accuracy(bench.id_test),
-        {name: accuracy for name, accuracy in shifted.items() if accuracy is not None},
         precision=evaluator.precision,
         cosines=evaluator.draws(plan) if directions else {},
         checked=bool(probed),
         probe=probed,
         unrepeatable=unrepeatable,
+        agreement={name: found for name, found in agreement.items() if found is not None},
     )
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..evaluation.indicators import indicators_of
+from ..evaluation.indicators import Indicator, indicators_of
 from ..evaluation.populations import Evaluated
 from .environment import environment
 from .record import score_key
 from .result import Result
-from .row import Row, Timing
+from .row import Row, ShiftedSet, Timing
 from .rows import attacks_of, detector_of, rows_of, shifted_of
 
 
@@ -21,9 +21,15 @@ def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.devi
     """The record of some evaluations on one benchmark: detectors, each at one or more radii."""
     rows: list[Row] = []
     averages: list[Row] = []
+    indicators: list[Indicator] = []
+    shifted: list[ShiftedSet] = []
     seen = set()
     for f in found:
-        for kept, new in zip((rows, averages), rows_of(f), strict=True):
+        verdicts = indicators_of(f)
+        # what is said of data and network, and of a detector at a further radius, is there already
+        indicators += [entry for entry in verdicts if entry not in indicators]
+        shifted += [entry for entry in shifted_of(f, verdicts) if entry not in shifted]
+        for kept, new in zip((rows, averages), rows_of(f, verdicts), strict=True):
             # at a further radius of the same detector its clean rows are there already
             kept += [row for row in new if id(f.detector) not in seen or row.condition != "clean"]
         seen.add(id(f.detector))
@@ -33,8 +39,8 @@ def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.devi
         data=found[0].bench.description(),
         rows=rows,
         averages=averages,
-        shifted_id=[entry for f in found for entry in shifted_of(f)],
-        indicators=[entry for f in found for entry in indicators_of(f)],
+        shifted_id=shifted,
+        indicators=indicators,
         attacks=[entry for f in found for entry in attacks_of(f)],
         detectors=[detector_of(f) for f in found],
         timing=Timing(**timing),

@@ -47,6 +47,7 @@ class Row:
     reliable: bool | None
     """Whether its checks passed; None under an attack whose indicators' own attacks did not run (`check=False`)."""
     warnings: list[str]
+    """What its failed checks say."""
     auroc_transfer: float | None = None
     """AUROC when PGD on the base score alone made the images, the published attack; None where there is no other."""
     adaptive_gap: float | None = None
@@ -95,6 +96,8 @@ class ShiftedSet:
     n: int
     id_accuracy: float
     flagged: float
+    reliable: bool | None = None
+    """Whether its checks passed; older records do not say."""
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import metrics
-from ..evaluation.indicators import REPEATABLE, attacked, indicators_of
+from ..evaluation.indicators import Indicator, attacked
 from ..evaluation.populations import Evaluated
 from ..machine.prepare import Prepared
 from ..metrics import Components, Estimate
@@ -18,9 +19,9 @@ CONDITIONS = {"clean": ("clean", "clean"), "min": ("min", "clean"), "max": ("cle
 """What a condition did to the ID and to the OOD population."""
 
 
-def rows_of(found: Evaluated) -> tuple[list[Row], list[Row]]:
+def rows_of(found: Evaluated, verdicts: Sequence[Indicator]) -> tuple[list[Row], list[Row]]:
     """The rows of one detector at one radius, and their averages over the near, far and all OOD sets."""
-    bench, failures = found.bench, [i.message for i in indicators_of(found) if not i.passed]
+    bench = found.bench
     clean_id = found.scores(bench.id_test.name, "clean")
     rows: list[Row] = []
     averages: list[Row] = []
@@ -38,7 +39,8 @@ def rows_of(found: Evaluated) -> tuple[list[Row], list[Row]]:
             transfer = transfer_of(found, condition, name)
             clean.setdefault(name, area)
             row = Row(
-                **common(found, condition, failures),
+                **common(found, condition),
+                **judged(found, condition, verdicts, [name]),
                 ood=name,
                 group=bench.groups[name],
                 n_ood=ood.shape[1],
@@ -50,18 +52,17 @@ def rows_of(found: Evaluated) -> tuple[list[Row], list[Row]]:
                 aupr_in=metrics.over_draws(metrics.aupr_in, attacked_id, ood),
                 aupr_out=metrics.over_draws(metrics.aupr_out, attacked_id, ood),
                 passes=passes(found, id_state, name, ood_state),
-                warnings=warnings(found, name, area) if condition == "clean" else [],
             )
             parts[name] = (row, area, transfer)
         rows += [row for row, _, _ in parts.values()]
-        averages += averages_of(found, condition, failures, parts, clean)
+        averages += averages_of(found, condition, verdicts, parts, clean)
     return rows, averages
 
 
 def averages_of(
     found: Evaluated,
     condition: str,
-    failures: list[str],
+    verdicts: Sequence[Indicator],
     parts: dict[str, tuple[Row, Components, Components | None]],
     clean: dict[str, Components],
 ) -> list[Row]:
@@ -81,7 +82,8 @@ def averages_of(
         }
         rows.append(
             Row(
-                **common(found, condition, failures),
+                **common(found, condition),
+                **judged(found, condition, verdicts, names),
                 ood="average",
                 group=group,
                 n_ood=sum(row.n_ood for row in members),
@@ -92,13 +94,12 @@ def averages_of(
                 fpr95_id_refit_ci=None,
                 fpr95_ood_ci=None,
                 passes=members[0].passes,
-                warnings=[],
             )
         )
     return rows
 
 
-def common(found: Evaluated, condition: str, failures: list[str]) -> dict[str, Any]:
+def common(found: Evaluated, condition: str) -> dict[str, Any]:
     """The fields that all rows of a detector and condition share."""
     base, net = found.detector.wrapped, found.detector.network
     plan = found.plan if condition != "clean" else None
@@ -121,16 +122,14 @@ def common(found: Evaluated, condition: str, failures: list[str]) -> dict[str, A
         "eps_pixel": None if threat is None else threat.eps * found.bench.std,
         "space": found.bench.space,
         "n_id": len(found.bench.id_test),
-        "reliable": verdict(found, condition, failures),
     }
 
 
-def verdict(found: Evaluated, condition: str, failures: list[str]) -> bool | None:
-    """Whether a row passed its checks; None where the attacks that would show it did not run."""
-    if condition == "clean":
-        return found.unrepeatable <= REPEATABLE
-    unchecked = not found.checked and found.eps > 0
-    return None if unchecked and not failures else not failures
+def judged(found: Evaluated, condition: str, verdicts: Sequence[Indicator], names: Collection[str]) -> dict[str, Any]:
+    """Whether rows of some OOD sets passed their checks, and why not; None where the attack's own did not run."""
+    failures = [i.message for i in verdicts if i.marks(condition, names)]
+    unchecked = condition != "clean" and not found.checked and found.eps > 0
+    return {"reliable": None if unchecked and not failures else not failures, "warnings": failures}
 
 
 def areas(area: Components, clean: Components) -> dict[str, Any]:
@@ -177,13 +176,6 @@ def passes(found: Evaluated, id_state: str, ood: str, ood_state: str) -> dict[st
     }
 
 
-def warnings(found: Evaluated, name: str, clean: Components) -> list[str]:
-    if clean.value >= 0.5:
-        return []
-    label = found.detector.label
-    return [f"{label} ranks {name} above ID even without an attack (AUROC {clean.value:.1%}): it points the other way"]
-
-
 def attacks_of(found: Evaluated) -> list[AttackedPopulation]:
     """Per attacked population: the components, the one that won each image, and passes per image."""
     entries = []
@@ -225,12 +217,17 @@ def detector_of(found: Evaluated) -> FittedDetector:
     )
 
 
-def shifted_of(found: Evaluated) -> list[ShiftedSet]:
+def shifted_of(found: Evaluated, verdicts: Sequence[Indicator]) -> list[ShiftedSet]:
     """Covariate-shifted ID sets: accuracy, and how many of their images the clean 95% threshold flags."""
     clean = found.scores(found.bench.id_test.name, "clean")
     entries = []
-    for name, accuracy in found.shifted_accuracy.items():
-        shifted = found.scores(name, "clean")
+    for name in found.bench.shifted:
+        if name not in found.agreement:
+            continue
+        accuracy, shifted = found.agreement[name][0], found.scores(name, "clean")
         flagged = [float(np.mean(s < metrics.threshold95(i))) for i, s in zip(clean, shifted, strict=True)]
-        entries.append(ShiftedSet(found.detector.label, name, shifted.shape[1], accuracy, float(np.mean(flagged))))
+        reliable = not any(i.marks("clean", [name]) for i in verdicts)
+        entries.append(
+            ShiftedSet(found.detector.label, name, shifted.shape[1], accuracy, float(np.mean(flagged)), reliable)
+        )
     return entries

@@ -24,10 +24,17 @@ def table(result: Record) -> str:
 
 
 def checks_table(indicators: Sequence[Indicator]) -> str:
-    """The indicators of attack failure as text, one a line."""
-    columns = ("detector", "eps", "indicator", "number", "threshold", "verdict")
+    """The verdicts of the checks as text, one a line."""
+    columns = ("checked", "eps", "check", "number", "threshold", "verdict")
     lines = [
-        (i.detector, as_fraction(i.eps), i.name, f"{i.number:.3g}", limit_of(i), "passed" if i.passed else "FAILED")
+        (
+            i.detector or i.about,
+            as_fraction(i.eps),
+            i.name,
+            f"{i.number:.3g}",
+            limit_of(i),
+            "passed" if i.passed else "FAILED",
+        )
         for i in indicators
     ]
     return framed(columns, lines, after=[i.message for i in indicators if not i.passed])
@@ -113,7 +120,8 @@ def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
 
 def footnotes(result: Record) -> list[str]:
     lines = [
-        f"shifted ID {entry.name}, {entry.detector}: ID accuracy {entry.id_accuracy:.1%}, "
+        f"{'* ' if entry.reliable is False else ''}shifted ID {entry.name}, {entry.detector}: "
+        f"ID accuracy {entry.id_accuracy:.1%}, "
         f"{entry.flagged:.1%} of {entry.n} images flagged as OOD where 5% of clean ID are"
         for entry in result.shifted_id
     ]
@@ -121,8 +129,9 @@ def footnotes(result: Record) -> list[str]:
     if row is not None:
         rounded = any(row.params.get("published") for row in result.rows)
         lines += faults_of(result.config.get("protocol", ""), row.eps, row.eps_pixel, rounded=rounded)
-    lines += [f"* unreliable: {i.message}" for i in result.indicators if not i.passed]
-    return lines + list(dict.fromkeys(warning for row in result.rows for warning in row.warnings))
+    failed = [i.message for i in result.indicators if not i.passed]
+    older = dict.fromkeys(warning for row in result.rows for warning in row.warnings if warning not in failed)
+    return [*lines, *(f"* unreliable: {message}" for message in failed), *older]
 
 
 def cell(row: Row) -> str:

@@ -16,7 +16,7 @@ import roodbench
 from attacks import METHODS, NOISE, STRENGTHS, AttackPlan, Strength, ThreatModel
 from roodbench.certify import CertifyConfig
 from roodbench.certify.config import DEFAULTS
-from roodbench.evaluation.indicators import CHECKS
+from roodbench.evaluation.checks import CHECKS
 
 FOLDER = Path(__file__).parents[2] / "docs"
 MARKED = re.compile(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", re.DOTALL)

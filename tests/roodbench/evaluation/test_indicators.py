@@ -12,7 +12,8 @@ from attacks import AttackPlan, Strength, ThreatModel
 from detectors import BASES, DETECTORS, Detector
 from detectors.detector import autograd
 from roodbench.cli import main
-from roodbench.evaluation.indicators import CHECKS, indicators_of
+from roodbench.evaluation.checks import CHECKS
+from roodbench.evaluation.indicators import indicators_of
 from roodbench.evaluation.sweep import evaluated, note_rise, strongest
 from tests.roodbench.helpers import evaluator, fitted, small
 
