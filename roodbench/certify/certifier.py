@@ -16,6 +16,7 @@ from detectors import Smoothed
 from ..data import Benchmark, ImageSet
 from ..engine.errors import EvaluationError
 from ..engine.worker import Worker
+from ..evaluation.company import check_scores
 from ..evaluation.evaluator import Evaluator
 from ..metrics.bounds import Bounds
 from ..setup.setting import plan_of
@@ -50,6 +51,7 @@ class Certifier:
 
     def clean(self) -> dict[str, Scored]:
         """Every population as it is, by name."""
+        check_scores(self.evaluator, list(self.sets.values()))
         return {
             name: self.scored(images, self.evaluator.clean(images).scores.double().numpy())
             for name, images in self.sets.items()

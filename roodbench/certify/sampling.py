@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from torch import Tensor
 from detectors import Median, Smoothed
 
 from ..data import SHARD, ImageSet
+from ..engine.copies import on_copy
 from ..engine.errors import EvaluationError
 from ..engine.worker import Worker, joined
 from ..store.cells import Cell
@@ -48,7 +51,8 @@ def block(
         if attacked is not None:
             x = attacked[SHARD * shard : SHARD * shard + len(x)].to(x.device)
         generator = worker.stream(f"{stream}/{number}", images.name, shard)
-        scores = detector.matrix(x, generator=generator, n=count).float().cpu()
+        matrix = partial(detector.matrix, generator=generator, n=count)
+        scores = on_copy(matrix, x, detector.label).float().cpu()
         if not scores.isfinite().all():
             place, index = scores.isfinite().logical_not().nonzero()[0].tolist()
             where = f"{images.name}, index {SHARD * shard + index} ({images.names[SHARD * shard + index]})"

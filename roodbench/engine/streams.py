@@ -14,6 +14,7 @@ STREAMS = {
     "reference": "clean scores by which candidates are ranked",
     "instability": "the deviation D that the record shows of clean images",
     "repeat": "scores that must not differ between repeats",
+    "company": "scores and gradients of images among other images",
     "search": "scores of the validation images in a search of parameters",
     "precision": "the rehearsal that decides on bfloat16",
     "certify": "noisy scores of a certification, by block: certify/3",

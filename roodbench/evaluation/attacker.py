@@ -10,6 +10,7 @@ from torch import Tensor
 import attacks
 from attacks import AttackPlan, Component, Direction
 
+from ..engine.copies import OnCopies
 from ..engine.errors import EvaluationError
 from ..engine.worker import Worker
 from ..machine.prepare import HalfGradients
@@ -25,7 +26,8 @@ class Attacker:
     """
 
     def __init__(self, worker: Worker, *, precision: str = "float32", view: tuple[float, float] = (0.0, 1.0)) -> None:
-        self.worker, self.detector, self.precision, self.view = worker, worker.detector, precision, view
+        self.worker, self.precision, self.view = worker, precision, view
+        self.detector = OnCopies(worker.detector, worker.detector.label)
 
     def find(
         self,
@@ -55,14 +57,15 @@ class Attacker:
 
     def seen(self, plan: AttackPlan, population: str, shard: int) -> attacks.Detector:
         """The detector as the plan's adversary sees it."""
-        target: attacks.Detector = self.detector
+        target = self.detector
         if self.precision == "bfloat16":
-            net = self.detector.network
+            detector = self.worker.detector
+            net = detector.network
             if not isinstance(net, Classifier):
-                raise ValueError(f"{self.detector.label} shows no network: use --precision float32")
-            target = HalfGradients(self.detector, net)
-        if plan.threat.knows_seed and self.detector.randomized:
-            target = attacks.KnownSeed(target, lambda: self.worker.stream("report", population, shard))
+                raise ValueError(f"{detector.label} shows no network: use --precision float32")
+            target = OnCopies(HalfGradients(detector, net), detector.label)
+        if plan.threat.knows_seed and target.randomized:
+            return attacks.KnownSeed(target, lambda: self.worker.stream("report", population, shard))
         return target
 
     def rescored(self, found: Tensor, population: str, shard: int, direction: Direction, plan: AttackPlan) -> Tensor:

@@ -81,7 +81,7 @@ CHECKS = {
         "detector",
         REPEATABLE,
         "{label} scores the same images differently ({number:.2g} relative): set `randomized` in a "
-        "Detector, and draw all noise from the generator it is given",
+        "Detector, draw all noise from the generator it is given, and remember no earlier call",
         "repeated scorings of the same images, also after others, differ by more than 1e-4 (relative): noise that is "
         "not declared or, where it is, not drawn from the given generator, or a score that remembers earlier calls",
         "5 scorings of the first 64 ID images",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import torch
@@ -15,6 +15,7 @@ from attacks import SIGN, AttackPlan, Direction
 from detectors import Smoothed
 
 from ..data import SHARD, Benchmark, ImageSet
+from ..engine.copies import on_copy
 from ..engine.worker import Worker, joined
 from ..store.cells import Cell
 from ..store.identity import tensor_hash
@@ -55,9 +56,11 @@ class Evaluator:
                 "reference": self.plain.scores(x, images.name, shard, "reference", REFERENCE_DRAWS),
             }
             if isinstance(self.detector, Smoothed):
-                generator = self.worker.stream("instability", images.name, shard)
+                instability = partial(
+                    self.detector.instability, generator=self.worker.stream("instability", images.name, shard)
+                )
                 with torch.no_grad():
-                    parts["instability"] = self.detector.instability(x, generator=generator).cpu()
+                    parts["instability"] = on_copy(instability, x, self.detector.label).cpu()
             return parts, {}
 
         if images.name not in self._cleaned:
@@ -170,7 +173,8 @@ class Evaluator:
 
         @torch.no_grad()
         def predict(shard: int, x: Tensor) -> Cell:
-            return {"predicted": net(x).argmax(1).cpu()}, {}
+            name = f"the network of {self.detector.label}"
+            return {"predicted": on_copy(lambda x: net(x).argmax(1), x, name).cpu()}, {}
 
         found = self.worker.map(images, {"condition": "predicted"}, "", predict)
         predicted = joined(found)["predicted"]

@@ -12,6 +12,7 @@ from attacks import DIRECTIONS, AttackPlan
 from detectors import Detector
 
 from ..data import Benchmark
+from ..engine.copies import OnCopies
 from ..engine.streams import stream
 from ..machine.prepare import HalfGradients, Prepared
 from ..models import Classifier
@@ -47,7 +48,8 @@ def loss_of_half(detector: Detector, net: Classifier, bench: Benchmark, plan: At
 
     The worse of both directions; infinite where the attack changes nothing.
     """
-    noisy = detector.randomized
+    label, noisy = detector.label, detector.randomized
+    plain, half = OnCopies(detector, label), OnCopies(HalfGradients(detector, net), label)
     objective = "mean" if "mean" in detector.objectives else "exact"
     losses = []
     for images, sign in ((bench.id_val, -1), (bench.ood_val, 1)):
@@ -58,10 +60,10 @@ def loss_of_half(detector: Detector, net: Classifier, bench: Benchmark, plan: At
 
         @torch.no_grad()
         def score(x: Tensor) -> Tensor:
-            return (detector(x, generator=noise("score")) if noisy else detector(x)).double()
+            return plain(x, generator=noise("score")).double()
 
         changes = []
-        for target in (detector, HalfGradients(detector, net)):
+        for target in (plain, half):
             found = attacks.pgd(
                 target,
                 x,

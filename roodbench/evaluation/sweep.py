@@ -9,6 +9,7 @@ from attacks import DIRECTIONS, AttackPlan
 
 from .. import metrics
 from ..metrics import Components
+from .company import check_gradients, check_scores
 from .evaluator import Evaluator
 from .populations import Evaluated
 from .probe import probe
@@ -24,7 +25,10 @@ def evaluated(
     bench, directions = evaluator.bench, DIRECTIONS[attack]
     everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
     done = {(images.name, "clean"): evaluator.clean(images) for images in everything}
-    unrepeatable, references = evaluator.unrepeatable(bench.id_test), evaluator.references()
+    unrepeatable = max(evaluator.unrepeatable(bench.id_test), check_scores(evaluator, everything))
+    references = evaluator.references()
+    if directions:
+        check_gradients(evaluator, plan)
     for direction in directions:
         for images in [bench.id_test] if direction == "min" else bench.ood.values():
             done[images.name, direction] = evaluator.attacked(images, direction, plan, references[direction])

@@ -1,0 +1,212 @@
+"""A score must be a function of one image: some images are scored again in other company.
+
+Batches hold one population, so a score that looks at its batch can tell ID from OOD by it, and shows an AUROC that no
+single image would get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+import attacks
+from attacks import AttackPlan
+
+from ..data import SHARD, ImageSet
+from ..engine.errors import EvaluationError
+from ..store.cells import Cell
+from .attacker import REPORT_DRAWS
+from .checks import REPEATABLE
+from .evaluator import Evaluator
+
+ROUNDING = 1e-3
+"""Of the scores' spread: what rounding may change. The 22 detectors stay below 2e-5 on digits and CIFAR-10."""
+JUMP = 0.05
+"""Of the spread, from which one image is enough: of smaller steps, rounding may trigger one or another."""
+SIGMAS = 8
+"""Standard errors by which means over draws must differ."""
+TURN = 0.05
+"""Largest distance between unit gradients, median over images; rounding gives 1e-5."""
+PAIRS, GRADIENTS = 4, 16
+"""Batches of two images, and images in a batch of gradients."""
+
+
+class Company(NamedTuple):
+    """A batch, where in it some images lie (set, index in the set, place in the batch), and how to call it."""
+
+    batch: Tensor
+    kept: list[tuple[ImageSet, int, int]]
+    words: str
+
+    @property
+    def places(self) -> list[int]:
+        return [place for _, _, place in self.kept]
+
+
+class Companies:
+    """The first shards of some populations, the first of them ID, and their reported scores."""
+
+    def __init__(self, evaluator: Evaluator, sets: Sequence[ImageSet]) -> None:
+        self.evaluator, self.sets, self.detector = evaluator, sets, evaluator.detector
+        self.images = {s.name: s.shard(0, min(SHARD, len(s))).to(evaluator.worker.device) for s in sets}
+        scores = {s.name: evaluator.clean(s).scores[:, :SHARD] for s in sets}
+        dtype = scores[sets[0].name].dtype
+        self.unit = torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
+        self.reported = {name: s.double() for name, s in scores.items()}
+        self.spread = spread(torch.cat([s[0] for s in self.reported.values()]))
+
+    def gap(self) -> float:
+        """The largest difference between reported and repeated scores; EvaluationError where company changes them.
+
+        A score that differs on repetition cannot be compared: `randomness` says so.
+        """
+        gap = self.repeated(self.sets[:1])
+        if gap > REPEATABLE:
+            return gap
+        for company in (*(self.mixed(s) for s in self.sets), *self.pairs()):
+            fault = self.fault(company)
+            if fault is not None:
+                if (gap := self.repeated(self.sets)) > REPEATABLE:
+                    return gap  # it remembers earlier calls
+                raise EvaluationError(f"{self.detector.label}: {fault}: it must be a function of that image alone")
+        return self.repeated(self.sets[:1])
+
+    def repeated(self, sets: Sequence[ImageSet]) -> float:
+        """The largest difference of first shards, scored again on the same noise, over the scores' size and spread."""
+        gaps = []
+        for s in sets:
+            reported, again = self.reported[s.name][0], self.scores(self.images[s.name], s.name)[0]
+            size = (reported.abs() + self.spread).clamp_min(torch.finfo(torch.double).tiny)
+            gaps.append(float(((again - reported).abs() / size).nan_to_num(torch.inf).max()))
+        return max(gaps)
+
+    def mixed(self, images: ImageSet) -> Company:
+        """Its first shard with most of its images replaced by other populations': some stay, the extremes among them.
+
+        They keep their places and their noise.
+        """
+        own, scores = self.images[images.name], self.reported[images.name][0]
+        kept = sorted({*range(0, len(own), 4 if len(own) > 8 else 2), int(scores.argmax()), int(scores.argmin())})
+        others = torch.cat([x for name, x in self.images.items() if name != images.name])
+        order = torch.randperm(len(others), generator=torch.Generator().manual_seed(0))
+        batch = others[order.repeat(-(-len(own) // len(others)))[: len(own)].to(own.device)]
+        batch[kept] = own[kept]
+        return Company(batch, [(images, i, i) for i in kept], "among other populations' images")
+
+    def pairs(self) -> Iterator[Company]:
+        """Batches of an ID and an OOD image, from other places than they had."""
+        first, *others = self.sets
+        for n in range(PAIRS):
+            pair = [(first, 3 + 5 * n), (others[n % len(others)], 2 + 5 * n)]
+            chosen = [(s, i % len(self.images[s.name])) for s, i in pair]
+            batch = torch.stack([self.images[s.name][i] for s, i in chosen])
+            yield Company(batch, [(s, i, place) for place, (s, i) in enumerate(chosen)], "in a batch of two")
+
+    def fault(self, company: Company) -> str | None:
+        """What company changes, in words; None for nothing beyond rounding, or beyond what noise explains."""
+        reported = torch.stack([self.reported[s.name][:, i] for s, i, _ in company.kept], 1)
+        same = company.kept[0][0].name if len({s.name for s, _, _ in company.kept}) == 1 else ""
+        error = torch.zeros(len(company.kept), dtype=torch.double)
+        if same or not self.detector.randomized:
+            found = self.scores(company.batch, same)[:1, company.places]
+            place = self.differs(reported[:1], found, error)
+            if place is None or not self.detector.randomized:
+                return None if place is None else self.said(company, place, reported[:1], found)
+        # other noise, or a detector whose draws depend on the images: means must differ significantly
+        found = self.scores(company.batch, "", REPORT_DRAWS)[:, company.places]
+        error = ((reported.var(0) + found.var(0)) / REPORT_DRAWS).sqrt()
+        place = self.differs(reported, found, error)
+        return None if place is None else self.said(company, place, reported, found)
+
+    def differs(self, reported: Tensor, found: Tensor, error: Tensor) -> int | None:
+        """The image whose mean score (draws, m) changes most, where too many change, or one by much, or all together.
+
+        `error` (m,) are the standard errors of the changes.
+        """
+        change = found.mean(0) - reported.mean(0)
+        slack = 64 * self.unit * reported.mean(0).abs() + SIGMAS * error
+        beyond = (change.abs() - slack).nan_to_num(torch.inf)
+        many = int((beyond > ROUNDING * self.spread).sum()) >= max(2, len(beyond) / 10)
+        shift = float(change.mean().abs() - slack.mean() / len(slack) ** 0.5)
+        together = bool(error.any()) and shift > ROUNDING * self.spread
+        one = bool((beyond > JUMP * self.spread).any())
+        return int(change.abs().nan_to_num(torch.inf).argmax()) if many or one or together else None
+
+    def said(self, company: Company, place: int, reported: Tensor, found: Tensor) -> str:
+        (images, index, _), before, after = company.kept[place], reported.mean(0)[place], found.mean(0)[place]
+        return (
+            f"the score of {images.name}, index {index} ({images.names[index]}) is {before:.6g} among its own "
+            f"population and {after:.6g} {company.words}"
+        )
+
+    @torch.no_grad()
+    def scores(self, x: Tensor, population: str, draws: int = 1) -> Tensor:
+        """(draws, B) scores on the report noise of a population's first shard, or on noise of their own."""
+        worker = self.evaluator.worker
+        generator = worker.stream("report" if population else "company", population, 0)
+        return torch.stack([self.evaluator.plain.detector(x, generator=generator) for _ in range(draws)]).double().cpu()
+
+
+def spread(scores: Tensor) -> float:
+    """The standard deviation of scores (n,), or the interquartile range / 1.35 where that is less and not 0."""
+    low, high = torch.quantile(scores, scores.new_tensor([0.25, 0.75]))
+    middle, std = float(high - low) / 1.35, float(scores.std())
+    return min(middle, std) if middle > 0 else std
+
+
+def check_scores(evaluator: Evaluator, sets: Sequence[ImageSet]) -> float:
+    """EvaluationError where clean scores depend on the batch; how much they differ on repetition after all that."""
+
+    def compute() -> Cell:
+        return {"none": torch.zeros(1)}, {"gap": Companies(evaluator, sets).gap()}
+
+    what = {"condition": "company", "sets": {s.name: s.digest for s in sets}}
+    return float(evaluator.worker.once(sets[0], what, compute)[1]["gap"])
+
+
+def check_gradients(evaluator: Evaluator, plan: AttackPlan) -> None:
+    """EvaluationError where the gradient of an objective that the plan follows depends on the other images.
+
+    ID images keep their place and their noise, every second one, and the others are replaced by OOD images; without
+    noise, two of them are also looked at in a batch of two.
+    """
+    worker, bench, seen = evaluator.worker, evaluator.bench, evaluator.plain.detector
+    components = attacks.components_of(seen, plan)
+    names = list(dict.fromkeys(c.objective for c in components if c.follows_gradient and not c.is_peer))
+    sized, images = evaluator.sized(plan), bench.id_test
+
+    def unit(x: Tensor, objective: str, places: slice) -> Tensor:
+        generator = worker.stream(f"company/{objective}", images.name, 0)
+        _, grad = seen.value_and_grad(x, objective=objective, draws=sized.get(objective), generator=generator)
+        g = grad.flatten(1)[places].double()
+        return g / g.norm(dim=1, keepdim=True).clamp_min(torch.finfo(torch.double).tiny)
+
+    def compute() -> Cell:
+        own = images.shard(0, min(GRADIENTS, len(images))).to(worker.device)
+        ood = torch.cat([s.shard(0, min(GRADIENTS, len(s))) for s in bench.ood.values()]).to(worker.device)
+        mixed, kept = own.clone(), slice(0, len(own), 2)
+        mixed[1::2] = ood[torch.arange(len(own) // 2, device=ood.device) * 7 % len(ood)]
+        for name in names:
+            grads = unit(own, name, kept)
+            others = [(unit(mixed, name, kept), grads)]
+            if not attacks.is_noisy(seen, name):
+                others.append((unit(own[[2 % len(own), 0]], name, slice(0, 2)), grads[[1 % len(grads), 0]]))
+            for other, alike in others:
+                turned = (other - alike).norm(dim=1)
+                if float(turned.median()) > TURN:
+                    index = 2 * int(turned.argmax()) if len(turned) == len(grads) else 0
+                    raise EvaluationError(
+                        f"{evaluator.detector.label}: the gradient of {name} on {images.name}, index {index} "
+                        f"({images.names[index]}) turns when the other images of its batch change: it must be a "
+                        "function of that image alone"
+                    )
+        return {"none": torch.zeros(1)}, {}
+
+    if names:
+        sets = {s.name: s.digest for s in bench.ood.values()}
+        worker.once(
+            images, {"condition": "company of gradients", "objectives": names, "sets": sets, "draws": sized}, compute
+        )
