@@ -131,7 +131,7 @@ class ImageSet:
         if self.split.endswith("test"):
             raise ValueError(f"{self.name} is a test set ({self.split}): no detector may be fitted on it")
         for number, x in self.shards():
-            yield x, self.labels[number * SHARD : number * SHARD + len(x)]
+            yield x, self.labels[number * SHARD : number * SHARD + len(x)].clone()
 
     def outputs(self, net: Classifier) -> Fitting:
         """What `net` says of the whole set, computed once per network and input space and kept on disk by content."""
@@ -143,7 +143,7 @@ class ImageSet:
         key = content_hash([self.digest, self.space, fingerprint(), *make_of(net)])
         if key not in self._outputs:
             self._outputs[key] = kept_outputs(key, lambda: collect(net, iter(self)), net.head.weight.device)
-        return self._outputs[key]
+        return Fitting(*(None if part is None else part.clone() for part in self._outputs[key]))  # type: ignore[arg-type]
 
     def in_space(self, space: str, transform: Callable[[Tensor], Tensor]) -> ImageSet:
         """The same images, transformed as they are served; `space` names the transformation."""

@@ -228,8 +228,8 @@ REFUSALS = {
         "detector",
         "the score or the gradient of an image depends on the other images of its batch, their number or its place: "
         "batches hold one population, so the batch would tell the label",
-        "one scoring of 64 images per population in other company, of 8 images alone, and 2 gradients of each "
-        "objective",
+        "a scoring of 64 images per population in other company, and of 4 batches of two (with noise 10 times); under "
+        "attack, gradients of 16 images, twice per objective",
     ),
 }
 """Every refusal; tests/roodbench/evaluation/test_refusals.py plants each."""

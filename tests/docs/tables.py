@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attacks
 import detectors
@@ -16,7 +16,7 @@ import roodbench
 from attacks import METHODS, NOISE, STRENGTHS, AttackPlan, Strength, ThreatModel
 from roodbench.certify import CertifyConfig
 from roodbench.certify.config import DEFAULTS
-from roodbench.evaluation.checks import CHECKS
+from roodbench.evaluation.checks import CHECKS, REFUSALS, About
 
 FOLDER = Path(__file__).parents[2] / "docs"
 MARKED = re.compile(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", re.DOTALL)
@@ -56,8 +56,29 @@ def spent(detector: detectors.Detector, strength: Strength) -> str:
 
 
 def indicators() -> str:
-    rows = [(name, f"{'>= ' if c.least else '<= '}{c.threshold:g}", c.fails_when) for name, c in CHECKS.items()]
+    """The checks of the attack."""
+    found = {name: c for name, c in CHECKS.items() if c.about == "attack"}
+    rows = [(name, f"{'>= ' if c.least else '<= '}{c.threshold:g}", c.fails_when) for name, c in found.items()]
     return markdown(["indicator", "passes at", "fails when"], rows)
+
+
+def trust() -> str:
+    """Refusals and checks together, by what they judge."""
+    rows = [(name, r.about, r.catches, r.cost, "the run ends") for name, r in REFUSALS.items()]
+    rows += [
+        (
+            name,
+            c.about,
+            c.fails_when,
+            c.cost,
+            "`*` on attacked rows" if c.about == "attack" else "`*` on clean and attacked rows",
+        )
+        for name, c in CHECKS.items()
+    ]
+    order = get_args(About)
+    return markdown(
+        ["check", "about", "what it catches", "cost", "what happens"], sorted(rows, key=lambda row: order.index(row[1]))
+    )
 
 
 def certify() -> str:
@@ -79,6 +100,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "threats": threats,
     "strengths": strengths,
     "indicators": indicators,
+    "trust": trust,
     "certify": certify,
 }
 

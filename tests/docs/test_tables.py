@@ -10,7 +10,7 @@ from attacks import METHODS, NOISE, STRENGTHS
 from detectors import BASES, WRAPPERS
 from roodbench import cli
 from roodbench.data.load import BENCHMARKS
-from roodbench.evaluation.checks import CHECKS
+from roodbench.evaluation.checks import CHECKS, REFUSALS
 from roodbench.models.load import MODELS
 from roodbench.setup.protocols import PROTOCOLS
 from tests.docs.pages import ROOT
@@ -34,6 +34,10 @@ def test_the_tables_are_those_of_the_code(page):
 def test_a_row_is_what_the_table_of_the_code_says():
     (black_box,) = [line for line in TABLES["indicators"]().splitlines() if line.startswith("| black-box |")]
     assert black_box == f"| black-box | <= 0.002 | {CHECKS['black-box'].fails_when} |"
+    trust = TABLES["trust"]().splitlines()
+    assert "| feasibility | attack |" in trust[-1]
+    assert len(trust) == 2 + len(CHECKS) + len(REFUSALS)
+    assert [line for line in trust if line.startswith("| writes | detector | the detector (or the network) writes")]
     assert "| quick | 20 | 1 | 8 |" in TABLES["strengths"]()
     assert "| `known-seed` | knows the draws too |" in TABLES["threats"]()
 

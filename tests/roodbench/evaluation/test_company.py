@@ -1,0 +1,133 @@
+"""A score that depends on its batch is refused, clean rows too; functions of one image are not, at any scale."""
+
+import pytest
+import torch
+
+import detectors
+import roodbench
+from detectors import DETECTORS
+from roodbench.engine.errors import EvaluationError
+from roodbench.evaluation.company import check_gradients, check_scores
+from roodbench.setup.setting import plan_of
+from roodbench.store.cells import Store
+from tests.roodbench.evaluation.plants import BATCH_EFFECTS, HONEST, NoisyPlanted, NormalizedInTrainingMode, Planted
+from tests.roodbench.helpers import evaluator, fitted, small
+
+SAID = r"the score of [\w-]+, index \d+ \(.*\) is \S+ among its own population and \S+ (among|in a batch of two).*alone"
+
+
+def clean(detector, limit=40):
+    return roodbench.evaluate(detector, small(limit, ("unseen-digits", "noise")), attack="none")
+
+
+@pytest.mark.parametrize("effect", BATCH_EFFECTS)
+def test_a_score_that_looks_at_its_batch_is_refused(effect, digits_net):
+    with pytest.raises(EvaluationError, match=f"^Planted: {SAID}"):
+        clean(Planted(digits_net, BATCH_EFFECTS[effect]))
+
+
+def test_batch_norm_in_training_mode_is_refused(digits_net):
+    with pytest.raises(EvaluationError, match=f"^NormalizedInTrainingMode: {SAID}"):
+        clean(NormalizedInTrainingMode(digits_net))
+
+
+@pytest.mark.parametrize("effect", ["mean", "a little of the mean", "size", "place", "order", "largest"])
+def test_noise_hides_no_batch(effect, digits_net):
+    with pytest.raises(EvaluationError, match=f"^noisy-planted: {SAID}"):
+        clean(NoisyPlanted(digits_net, BATCH_EFFECTS[effect]))
+
+
+@pytest.mark.parametrize("limit", [2, 3, 65])
+def test_a_batch_is_noticed_in_populations_of_any_size(limit, digits_net):
+    with pytest.raises(EvaluationError, match=f"^Planted: {SAID}"):
+        clean(Planted(digits_net, BATCH_EFFECTS["mean"]), limit)
+    clean(Planted(digits_net, HONEST["energy"]), limit)
+
+
+@pytest.mark.parametrize("score", HONEST)
+def test_functions_of_one_image_are_not_refused(score, digits_net):
+    assert len(clean(Planted(digits_net, HONEST[score])).rows) == 2
+
+
+@pytest.mark.parametrize("noise", [0.3, 30.0])
+def test_declared_noise_is_not_refused(noise, digits_net):
+    """Whether it is drawn by shape, or as much of it as the images ask for: then means over draws are compared."""
+
+    class AsTheImagesAsk(NoisyPlanted):
+        def forward(self, x, *, generator=None):
+            torch.rand(1 + int(1000 * x.sum()) % 7, generator=generator)
+            return super().forward(x, generator=generator)
+
+    class AndTheBatch(AsTheImagesAsk):
+        def forward(self, x, *, generator=None):
+            return super().forward(x, generator=generator) + 20 * x.mean()
+
+    clean(NoisyPlanted(digits_net, HONEST["energy"], noise=noise))
+    clean(AsTheImagesAsk(digits_net, HONEST["energy"], noise=noise))
+    if noise < 1:
+        with pytest.raises(EvaluationError, match="it must be a function of that image alone"):
+            clean(AndTheBatch(digits_net, HONEST["energy"], noise=noise))
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_judges_images_alone(name, digits_net):
+    """Also between kept and repeated scores nothing differs."""
+    bench = small(70, ("unseen-digits", "noise"))
+    found = evaluator(fitted(name, digits_net, bench), bench)
+    assert check_scores(found, [bench.id_test, *bench.ood.values()]) < 1e-6
+    check_gradients(found, plan_of(bench))
+
+
+class Remembers(Planted):
+    """The energy less its running mean over all that was scored."""
+
+    running = 0.0
+
+    def forward(self, x):
+        s = self.energy(x)
+        self.running = 0.9 * self.running + 0.1 * float(s.mean())
+        return s - self.running
+
+
+class RemembersOthers(Planted):
+    """The mean of the last other batch is added: at once repeated, the score is the same."""
+
+    seen = (0.0, 0.0)
+
+    def forward(self, x):
+        s = self.energy(x)
+        if abs(float(s.mean()) - self.seen[1]) > 1e-6:
+            self.seen = (self.seen[1], float(s.mean()))
+        return s + self.seen[0]
+
+
+@pytest.mark.parametrize("planted", [Remembers, RemembersOthers])
+def test_a_score_that_remembers_earlier_calls_is_marked(planted, digits_net):
+    result = clean(planted(digits_net, None))
+    assert [i.name for i in result.indicators if not i.passed] == ["randomness"]
+    assert {row.reliable for row in result.rows} == {False}
+
+
+class TurnsInCompany(detectors.EBO):
+    """Its score is the energy; of its gradients, the mean over the batch is taken off."""
+
+    name = "turns"
+
+    def value_and_grad(self, x, **settings):
+        value, grad = super().value_and_grad(x, **settings)
+        return value, grad - grad.mean(0)
+
+
+def test_a_gradient_that_looks_at_its_batch_is_refused(digits_net):
+    said = r"turns: the gradient of exact on digits, index \d+ \(digit \d+\) turns when the other images of its batch"
+    with pytest.raises(EvaluationError, match=said):
+        roodbench.evaluate(TurnsInCompany(digits_net), small(40), check=False)
+    clean(TurnsInCompany(digits_net))  # no attack, no gradient
+
+
+def test_a_refusal_holds_on_a_rerun(digits_net, tmp_path):
+    for _ in range(2):
+        with pytest.raises(EvaluationError, match=SAID):
+            roodbench.evaluate(
+                Planted(digits_net, BATCH_EFFECTS["mean"]), small(20), attack="none", store=Store(tmp_path)
+            )
