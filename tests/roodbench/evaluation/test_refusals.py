@@ -1,0 +1,116 @@
+"""Every row of REFUSALS, planted: the run ends with a message that says what and where."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import detectors
+import roodbench
+from detectors import Plain
+from roodbench.data import ImageSet
+from roodbench.data.images import SplitGuard
+from roodbench.engine.errors import EvaluationError
+from roodbench.evaluation.checks import CHECKS, REFUSALS
+from roodbench.models import Classifier
+from tests.roodbench.evaluation.plants import BATCH_EFFECTS, Planted
+from tests.roodbench.helpers import small
+
+
+def images(array, split="OOD test", guard=None):
+    return ImageSet("made", split, np.zeros(len(array), int), lambda: array, guard=guard)
+
+
+def evaluate(module):
+    return roodbench.evaluate(module, small(10), attack="none")
+
+
+def pixels(net, folder):
+    images(np.full((3, 1, 8, 8), np.nan, np.float32)).shard(0, 3)
+
+
+def splits(net, folder):
+    guard, array = SplitGuard(), np.ones((1, 1, 8, 8), np.float32)
+    for split in ("ID train", "OOD test"):
+        assert len(images(array, split, guard).array) == 1
+
+
+def fitted_on_a_test_set(net, folder):
+    detectors.create("mds", net).fit(small(10).id_test, small(10).id_val)
+
+
+def limit(net, folder):
+    small(1)
+
+
+def channels(net, folder):
+    evaluate(detectors.create("mls", Classifier(net.backbone, [0.0] * 3, [1.0] * 3, name="rgb")))
+
+
+def logits(net, folder):
+    class TooFewClasses(torch.nn.Module):
+        head = torch.nn.Linear(64, 3)
+
+        def features(self, x):
+            return x.flatten(1)
+
+    evaluate(detectors.create("mls", Classifier(TooFewClasses(), [0.0], [1.0], name="small")))
+
+
+def weights(net, folder):
+    save_file({"conv1.weight": torch.zeros(1)}, folder / "w.safetensors")
+    roodbench.load_model("cifar-resnet20", checkpoint=folder / "w.safetensors")
+
+
+def shape(net, folder):
+    evaluate(Planted(net, lambda energy, x: energy(x)[:, None]))
+
+
+def finite(net, folder):
+    evaluate(Planted(net, lambda energy, x: energy(x) / 0))
+
+
+def writes(net, folder):
+    evaluate(Planted(net, lambda energy, x: energy(x.mul_(2))))
+
+
+def company(net, folder):
+    evaluate(Plain(Planted(net, BATCH_EFFECTS["mean"])))
+
+
+PLANTS = {
+    "pixels": (pixels, ValueError, "made: image 0 has non-finite pixels"),
+    "splits": (
+        splits,
+        ValueError,
+        r"the same image is in ID train \(made: image 0\) and in OOD test \(made: image 0\)",
+    ),
+    "test-fit": (fitted_on_a_test_set, ValueError, r"digits is a test set \(ID test\)"),
+    "limit": (limit, ValueError, "limit 1: expected at least 2 images per population"),
+    "channels": (channels, ValueError, "network rgb takes 3 channels: digits has 1"),
+    "logits": (logits, ValueError, r"network small gives outputs of shape \(2, 3\) for 2 images: expected \(2, K\)"),
+    "weights": (weights, ValueError, r"checkpoint '.*' does not fit cifar-resnet20"),
+    "shape": (shape, EvaluationError, r"Planted gave scores of shape \(10, 1\) for 10 images: expected \(10,\)"),
+    "finite": (finite, EvaluationError, r"Planted: score inf is not finite on digits, index 0 \(digit \d+\)"),
+    "writes": (writes, EvaluationError, r"Planted writes into the images it is given: work on a copy: x = x.clone\(\)"),
+    "company": (company, EvaluationError, r"Planted: the score of digits, index \d+ .* it must be a function of that"),
+}
+"""By name: what it does, and the exception and message with which it ends."""
+
+
+def test_every_refusal_is_planted():
+    assert list(PLANTS) == list(REFUSALS)
+    assert not set(REFUSALS) & set(CHECKS)
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_it_is_refused_with_its_message(name, digits_net, tmp_path):
+    plant, error, message = PLANTS[name]
+    with pytest.raises(error, match=message):
+        plant(digits_net, tmp_path)
+
+
+@pytest.mark.parametrize("entry", [*CHECKS.values(), *REFUSALS.values()])
+def test_every_entry_says_what_it_judges_and_what_it_costs(entry):
+    assert entry.about in ("data", "network", "detector", "attack")
+    assert entry.cost
