@@ -22,8 +22,9 @@ from .attacker import REPORT_DRAWS
 from .checks import REPEATABLE
 from .evaluator import Evaluator
 
-ROUNDING = 1e-3
-"""Of the scores' spread: what rounding may change. The 22 detectors stay below 2e-5 on digits and CIFAR-10."""
+ROUNDING, RESIZED = 1e-3, 0.02
+"""Of the scores' spread: what rounding may change in a batch of the same size, and of another one, where half precision
+rounds otherwise. The 22 detectors stay below 2e-5 on digits and CIFAR-10."""
 JUMP = 0.05
 """Of the spread, from which one image is enough: of smaller steps, rounding may trigger one or another."""
 SIGMAS = 8
@@ -40,6 +41,7 @@ class Company(NamedTuple):
     batch: Tensor
     kept: list[tuple[ImageSet, int, int]]
     words: str
+    rounding: float
 
     @property
     def places(self) -> list[int]:
@@ -94,7 +96,7 @@ class Companies:
         order = torch.randperm(len(others), generator=torch.Generator().manual_seed(0))
         batch = others[order.repeat(-(-len(own) // len(others)))[: len(own)].to(own.device)]
         batch[kept] = own[kept]
-        return Company(batch, [(images, i, i) for i in kept], "among other populations' images")
+        return Company(batch, [(images, i, i) for i in kept], "among other populations' images", ROUNDING)
 
     def pairs(self) -> Iterator[Company]:
         """Batches of an ID and an OOD image, from other places than they had."""
@@ -103,7 +105,8 @@ class Companies:
             pair = [(first, 3 + 5 * n), (others[n % len(others)], 2 + 5 * n)]
             chosen = [(s, i % len(self.images[s.name])) for s, i in pair]
             batch = torch.stack([self.images[s.name][i] for s, i in chosen])
-            yield Company(batch, [(s, i, place) for place, (s, i) in enumerate(chosen)], "in a batch of two")
+            kept = [(s, i, place) for place, (s, i) in enumerate(chosen)]
+            yield Company(batch, kept, "in a batch of two", RESIZED)
 
     def fault(self, company: Company) -> str | None:
         """What company changes, in words; None for nothing beyond rounding, or beyond what noise explains."""
@@ -112,26 +115,26 @@ class Companies:
         error = torch.zeros(len(company.kept), dtype=torch.double)
         if same or not self.detector.randomized:
             found = self.scores(company.batch, same)[:1, company.places]
-            place = self.differs(reported[:1], found, error)
+            place = self.differs(reported[:1], found, error, company.rounding)
             if place is None or not self.detector.randomized:
                 return None if place is None else self.said(company, place, reported[:1], found)
         # other noise, or a detector whose draws depend on the images: means must differ significantly
         found = self.scores(company.batch, "", REPORT_DRAWS)[:, company.places]
         error = ((reported.var(0) + found.var(0)) / REPORT_DRAWS).sqrt()
-        place = self.differs(reported, found, error)
+        place = self.differs(reported, found, error, company.rounding)
         return None if place is None else self.said(company, place, reported, found)
 
-    def differs(self, reported: Tensor, found: Tensor, error: Tensor) -> int | None:
+    def differs(self, reported: Tensor, found: Tensor, error: Tensor, rounding: float) -> int | None:
         """The image whose mean score (draws, m) changes most, where too many change, or one by much, or all together.
 
-        `error` (m,) are the standard errors of the changes.
+        `error` (m,) are the standard errors of the changes, `rounding` is granted beside them, in units of the spread.
         """
         change = found.mean(0) - reported.mean(0)
-        slack = 64 * self.unit * reported.mean(0).abs() + SIGMAS * error
+        slack = 8 * self.unit * reported.mean(0).abs() + SIGMAS * error
         beyond = (change.abs() - slack).nan_to_num(torch.inf)
-        many = int((beyond > ROUNDING * self.spread).sum()) >= max(2, len(beyond) / 10)
+        many = int((beyond > rounding * self.spread).sum()) >= max(2, len(beyond) / 10)
         shift = float(change.mean().abs() - slack.mean() / len(slack) ** 0.5)
-        together = bool(error.any()) and shift > ROUNDING * self.spread
+        together = bool(error.any()) and shift > rounding * self.spread
         one = bool((beyond > JUMP * self.spread).any())
         return int(change.abs().nan_to_num(torch.inf).argmax()) if many or one or together else None
 
@@ -151,13 +154,15 @@ class Companies:
 
 
 def spread(scores: Tensor) -> float:
-    """The standard deviation of scores (n,), or the interquartile range / 1.35 where that is less and not 0."""
+    """The range of the middle 90% of scores (n,), as a standard deviation: a few outliers do not widen it.
+
+    The standard deviation itself where that range is 0.
+    """
     size = float(scores.abs().max())
     if size == 0:
         return 0.0
-    low, high = torch.quantile(scores / size, scores.new_tensor([0.25, 0.75]))
-    middle, std = float(high - low) / 1.35, float((scores / size).std())
-    return size * (min(middle, std) if middle > 0 else std)
+    low, high = torch.quantile(scores / size, scores.new_tensor([0.05, 0.95])).tolist()
+    return size * ((high - low) / 3.29 or float((scores / size).std()))
 
 
 def check_scores(evaluator: Evaluator, sets: Sequence[ImageSet]) -> float:

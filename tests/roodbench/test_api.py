@@ -206,7 +206,7 @@ def test_inverted_scores_are_flagged_not_flipped(digits_net):
     inverted = roodbench.evaluate(Inverted(digits_net), bench, attack="none")
     total = rows(inverted)["unseen-digits", "clean"].auroc + rows(right)["unseen-digits", "clean"].auroc
     assert total == pytest.approx(1.0)
-    assert "points the other way" in str(inverted)
+    assert "is the score reversed?" in str(inverted)
 
 
 class Inverted(detectors.Score):
