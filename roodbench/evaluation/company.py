@@ -36,12 +36,16 @@ PAIRS, GRADIENTS = 4, 16
 
 
 class Company(NamedTuple):
-    """A batch, where in it some images lie (set, index in the set, place in the batch), and how to call it."""
+    """A batch, where in it some images lie (set, index in the set, place in the batch), and how to call it.
+
+    `noise` is the population whose report noise meets these images again, empty where none does.
+    """
 
     batch: Tensor
     kept: list[tuple[ImageSet, int, int]]
     words: str
     rounding: float
+    noise: str = ""
 
     @property
     def places(self) -> list[int]:
@@ -96,7 +100,8 @@ class Companies:
         order = torch.randperm(len(others), generator=torch.Generator().manual_seed(0))
         batch = others[order.repeat(-(-len(own) // len(others)))[: len(own)].to(own.device)]
         batch[kept] = own[kept]
-        return Company(batch, [(images, i, i) for i in kept], "among other populations' images", ROUNDING)
+        places = [(images, i, i) for i in kept]
+        return Company(batch, places, "among other populations' images", ROUNDING, noise=images.name)
 
     def pairs(self) -> Iterator[Company]:
         """Batches of an ID and an OOD image, from other places than they had."""
@@ -111,11 +116,9 @@ class Companies:
     def fault(self, company: Company) -> str | None:
         """What company changes, in words; None for nothing beyond rounding, or beyond what noise explains."""
         reported = torch.stack([self.reported[s.name][:, i] for s, i, _ in company.kept], 1)
-        same = company.kept[0][0].name if len({s.name for s, _, _ in company.kept}) == 1 else ""
-        error = torch.zeros(len(company.kept), dtype=torch.double)
-        if same or not self.detector.randomized:
-            found = self.scores(company.batch, same)[:1, company.places]
-            place = self.differs(reported[:1], found, error, company.rounding)
+        if company.noise or not self.detector.randomized:
+            found, none = self.scores(company.batch, company.noise)[:, company.places], torch.zeros(len(company.kept))
+            place = self.differs(reported[:1], found, none, company.rounding)
             if place is None or not self.detector.randomized:
                 return None if place is None else self.said(company, place, reported[:1], found)
         # other noise, or a detector whose draws depend on the images: means must differ significantly
