@@ -6,8 +6,11 @@ import torch
 import detectors
 import roodbench
 from detectors import DETECTORS
+from roodbench.certify.certifier import Certifier
+from roodbench.certify.config import CertifyConfig
 from roodbench.engine.errors import EvaluationError
 from roodbench.evaluation.company import check_gradients, check_scores
+from roodbench.setup.config import RunConfig
 from roodbench.setup.setting import plan_of
 from roodbench.store.cells import Store
 from tests.roodbench.evaluation.plants import BATCH_EFFECTS, HONEST, NoisyPlanted, NormalizedInTrainingMode, Planted
@@ -76,6 +79,21 @@ def test_every_detector_judges_images_alone(name, digits_net):
     found = evaluator(fitted(name, digits_net, bench), bench)
     assert check_scores(found, [bench.id_test, *bench.ood.values()]) < 1e-6
     check_gradients(found, plan_of(bench))
+
+
+class LooksAtItsBatch(detectors.EBO):
+    name = "looks"
+
+    def score(self, z, h):
+        return super().score(z, h) + super().score(z, h).mean()
+
+
+def test_a_base_that_looks_at_its_batch_is_not_certified(digits_net):
+    config = CertifyConfig(run=RunConfig(detector=("median",), norm="l2"), sigma=0.25, radius=(0.1,), samples=300)
+    with pytest.raises(
+        EvaluationError, match=r"median\(looks\): the score of .* it must be a function of that image alone"
+    ):
+        Certifier(detectors.Median(LooksAtItsBatch(digits_net), sigma=0.25), small(8), config, {0.1: 0.1}).clean()
 
 
 class Remembers(Planted):
