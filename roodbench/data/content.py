@@ -117,8 +117,8 @@ def check_range(name: str, names: Sequence[str], pixels: np.ndarray) -> None:
         raise ValueError(f"{name}: {names[int(bad.argmax())]} has non-finite pixels")
     if low < -ROUNDING or high > 1 + ROUNDING:
         bad = ((pixels < -ROUNDING) | (pixels > 1 + ROUNDING)).reshape(len(pixels), -1).any(1)
-        place = f"{names[int(bad.argmax())]} is the first of {bad.sum()} images outside [0, 1]"
-        raise ValueError(f"{name}: pixels from {low:g} to {high:g}, {place}: {cure_of(low, high)}")
+        where = f"outside [0, 1] in {bad.sum()} of {len(pixels)} images, first in {names[int(bad.argmax())]}"
+        raise ValueError(f"{name}: pixels from {low:g} to {high:g}, {where}: {cure_of(low, high)}")
     if high <= 1 / 255 + ROUNDING:
         cure = "[0, 1] cast to uint8? multiply by 255 first" if scale == 255 else "divided by 255 twice?"
         raise ValueError(f"{name}: all pixels are black, the brightest is {high:.2g} of 1: {cure}")

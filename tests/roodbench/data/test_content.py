@@ -63,10 +63,16 @@ def test_the_cures_cure():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: a * 255, r"pixels from 0 to 255, image 2 is the first of 2 images outside \[0, 1\]: divide by 255"),
+        (
+            lambda a: a * 255,
+            r"pixels from 0 to 255, outside \[0, 1\] in 2 of 4 images, first in image 2: divide by 255",
+        ),
         (lambda a: a * 65535, r"from 0 to 65535, .*: divide by 65535"),
         (lambda a: a * 1e6, "divide by the largest value of a pixel"),
-        (lambda a: 2 * a - 1, r"from -1 to 1, image 1 is the first of 3 .*\[-1, 1\]\? give \(x \+ 1\) / 2"),
+        (
+            lambda a: 2 * a - 1,
+            r"from -1 to 1, .* in 1 of 4 images, first in image 1: .*\[-1, 1\]\? give \(x \+ 1\) / 2",
+        ),
         (lambda a: (a - 0.45) / 0.2, r"from -2.25 to 2.75, .*already normalised\?"),
         (lambda a: a + 1e-5 * (a == 1), "from 0 to 1.00001"),
         (lambda a: a / 255, r"all pixels are black, the brightest is 0.0039 of 1: divided by 255 twice\?"),
@@ -77,7 +83,7 @@ def test_the_cures_cure():
 def test_pixels_outside_0_to_1_are_refused(change, message):
     images = np.full((4, 1, 2, 2), 0.5, np.float32)
     images[1, 0, 0, 0], images[2, 0, 1, 1], images[3, 0, 0, 1] = 0.0, 1.0, 1.0
-    if "first of 2" in message:
+    if "2 of 4" in message:
         images[0], images[1] = 0, 1 / 255 / 255
     with pytest.raises(ValueError, match=message):
         set_of(change(images).astype(np.float32)).shard(0, 4)
@@ -111,10 +117,10 @@ def test_first_and_distinct_by_hand(caplog):
 
 def test_the_same_image_under_two_labels_is_a_notice(caplog):
     a, b, c = random(3, 1, 2, 2)
-    ImageSet("x", "ID val", [0, 1, 2, 1, 0], lambda: np.stack([a, b, a, b, c])).digest
+    _ = ImageSet("x", "ID val", [0, 1, 2, 1, 0], lambda: np.stack([a, b, a, b, c])).array
     assert "x (ID val): 1 of 5 images repeat another one under another label" in caplog.text
     caplog.clear()
-    ImageSet("x", "OOD test", [-1, 3, 2], lambda: np.stack([a, a, b])).digest
+    _ = ImageSet("x", "OOD test", [-1, 3, 2], lambda: np.stack([a, a, b])).array
     assert "label" not in caplog.text
 
 

@@ -65,15 +65,19 @@ def test_12_bits_are_scaled_by_4095(read, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [("float.tiff", "F"), ("long.tiff", "I"), ("lab.tiff", "LAB"), ("signed.tiff", "I"), ("a.im", "I;16")],
+    [("float.tiff", "F"), ("long.tiff", "I"), ("lab.tiff", "LAB"), ("signed.tiff", "I"), ("sky.fits", "I;16")],
 )
 def test_modes_of_unknown_range_are_refused(name, mode, read, tmp_path):
     if name == "signed.tiff":
         tiff(tmp_path / name, GREY.astype("<i2"), signed=True)
+    elif name == "sky.fits":
+        cards = ("SIMPLE  = T", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 3", "NAXIS2  = 3", "END")
+        header = "".join(card.ljust(80) for card in cards).ljust(2880).encode()
+        (tmp_path / name).write_bytes(header + GREY.astype(">i2").tobytes().ljust(2880, b"\0"))
     elif mode == "LAB":
         Image.frombytes("LAB", (3, 3), COLOURS.tobytes()).save(tmp_path / name)
     else:
-        kind = {"F": np.float32, "I": np.int32, "I;16": np.uint16}[mode]
+        kind = {"F": np.float32, "I": np.int32}[mode]
         Image.fromarray(GREY.astype(kind)).save(tmp_path / name)
     with pytest.raises(ValueError, match=rf"list '.*list.txt', line 7: image '.*{name}' is a \w+ file of mode {mode},"):
         read(name)
