@@ -39,6 +39,7 @@ def apgd(
     """
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")
+    threat.check(x)
     look = Recorder(detector, objective=objective, draws=draws, generator=generator)
     best = (x, look(x)[0]) if clean else unbeaten(x, sign)
     look.begin()

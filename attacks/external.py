@@ -49,6 +49,7 @@ def external(
     library, naming the install command, for an attack that it does not have or that is of another norm, and outside
     [0, 1], to which torchattacks and AutoAttack clip.
     """
+    threat.check(x)
     cls = attack_class(method, threat)
     library = method.partition(":")[0]
     y = torch.full((len(x),), ID if sign < 0 else OOD, device=x.device, dtype=torch.long)

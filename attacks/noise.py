@@ -48,6 +48,7 @@ def noise(
     """
     if queries < 1:
         raise ValueError(f"queries {queries}: expected at least 1")
+    threat.check(x)
     score = same_noise(detector, generator)
     best, visited = (x, score(x)), []
     for _ in range(queries):

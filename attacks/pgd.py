@@ -42,6 +42,7 @@ def pgd(
     """
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")
+    threat.check(x)
     if sign not in (-1, 1):
         raise ValueError(f"sign {sign}: expected -1 (lower the score) or 1 (raise it)")
     if start is not None and start.shape != x.shape:

@@ -123,6 +123,9 @@ def select(
     """Per image the best of the candidates (B, C, H, W) and its index (B,), compared as `Best` does."""
     best = Best(detector, candidates[0], sign=sign, stream=stream, reference=reference, tries=tries)
     for number, candidate in enumerate(candidates[1:], 1):
+        if candidate.shape != candidates[0].shape:
+            shapes = tuple(candidate.shape), tuple(candidates[0].shape)
+            raise ValueError(f"candidate {number} is {shapes[0]}: expected the shape of the first, {shapes[1]}")
         best.component = number
         best.offer(candidate)
     return best.images, best.winner

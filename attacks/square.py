@@ -43,6 +43,7 @@ def square(
     """
     if queries < 1:
         raise ValueError(f"queries {queries}: expected at least 1")
+    threat.check(x)
     low, high = threat.bounds
     score = same_noise(detector, generator)
 

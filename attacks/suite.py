@@ -98,6 +98,7 @@ def suite(
     components leave it alone. Candidates are compared as the threat model submits them: rounded to 8 bits, or by the
     best of several tries.
     """
+    plan.threat.check(x)
     sign, threat, spent = SIGN[direction], plan.threat, torch.zeros(2, dtype=torch.double)
     attacks = tuple(components_of(detector, plan) if components is None else components)
     names = tuple(attack.name for attack in attacks)

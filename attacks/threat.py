@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,8 @@ NOISE = {
     "resubmit:q": "submits an image q times, the best draw counts",
 }
 """What an adversary may know of the noise of a randomised detector."""
+ROUNDING = 1e-6
+"""How far a clean pixel may lie outside the bounds."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class ThreatModel:
         if not 0 <= self.eps < float("inf"):
             raise ValueError(f"epsilon {self.eps}: expected a finite number of at least 0")
         name, _, q = self.noise.partition(":")
-        if self.noise not in ("fresh", "known-seed") and not (name == "resubmit" and q.isdecimal() and int(q) > 0):
+        resubmits = name == "resubmit" and q.isascii() and q.isdecimal() and int(q) > 0
+        if self.noise not in ("fresh", "known-seed") and not resubmits:
             raise ValueError(
                 f"threat {self.noise!r}: expected fresh, known-seed or resubmit:q with q at least 1, as resubmit:10"
             )
@@ -55,6 +59,23 @@ class ThreatModel:
     def tries(self) -> int:
         """How often the adversary may submit an image: q of resubmit:q, else 1."""
         return int(self.noise.partition(":")[2]) if self.noise.startswith("resubmit:") else 1
+
+    def check(self, x: Tensor) -> None:
+        """ValueError where x is no batch of finite float images (B, ...) within the bounds, up to rounding."""
+        shape = tuple(x.shape)
+        if x.ndim < 2 or not x.is_floating_point():
+            raise ValueError(f"images are {x.dtype} {shape}: expected a batch (B, C, H, W) of floats")
+        if x.ndim == 4 and min(shape[1:3]) > 4 and shape[3] in (1, 3):
+            raise ValueError(f"images are {shape}: expected (B, C, H, W), x.permute(0, 3, 1, 2) gives that")
+        if not x.numel():
+            return
+        low, high = torch.stack(x.detach().aminmax()).tolist()
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError("images have pixels that are not finite")
+        least, most = self.bounds
+        if low < least - ROUNDING or high > most + ROUNDING:
+            hint = ": divide by 255?" if 1 < high <= 255 and low >= 0 else ""
+            raise ValueError(f"images have pixels from {low:g} to {high:g}, outside [{least:g}, {most:g}]{hint}")
 
     def submitted(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """The images as they are submitted: rounded to 8 bits where `quantize` asks for it and eps allows it."""
@@ -92,6 +113,8 @@ class ThreatModel:
 
     def violation(self, x_adv: Tensor, x: Tensor) -> float:
         """How far x_adv is outside the ball or the bounds at its worst; NaN counts as infinitely far."""
+        if x_adv.shape != x.shape:
+            raise ValueError(f"attacked images are {tuple(x_adv.shape)}: expected the shape of x, {tuple(x.shape)}")
         d, (low, high) = (x_adv - x).flatten(1), self.bounds
         norm = d.abs().amax(1) if self.norm == "linf" else torch.linalg.vector_norm(d, dim=1)
         outside = torch.stack([norm.max() - self.eps, low - x_adv.min(), x_adv.max() - high])

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .seam import Detector
+from .seam import Detector, check_finite
 
 FARTHEST = 5.0
 """Of a clean score from the threshold, in the view's logits: further below, cross-entropy loses its gradient."""
@@ -102,6 +102,10 @@ def view_of(id_scores: Tensor, ood_scores: Tensor) -> tuple[float, float]:
     t = sorted_id[floor(0.05 n)], which 95% of ID reach; the scale is 1 over the interquartile range of ID, or over a
     fifth of the largest distance of any score from t where that is more.
     """
+    if not len(id_scores):
+        raise ValueError("no ID images: the threshold is that which 95% of their scores reach")
+    check_finite(id_scores)
+    check_finite(ood_scores)
     s = id_scores.double().sort().values
     threshold, (low, high) = s[int(0.05 * len(s))], torch.quantile(s, s.new_tensor([0.25, 0.75]))
     farthest = (torch.cat([s, ood_scores.to(s)]) - threshold).abs().max()

@@ -81,6 +81,7 @@ def evaluate(
     check_method(method, objective)
     idle = sorted({"steps", "restarts", "strength"} - honoured(method))
     refuse({name: adversary[name] for name in idle}, f"method {method}")
+    bench.check()
     plan = plan_of(bench, **adversary)
     start = time.perf_counter()
     tensors = [*detector.parameters(), *detector.buffers()]

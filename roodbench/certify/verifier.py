@@ -153,10 +153,7 @@ def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
 def some(images: ImageSet, seed: int) -> tuple[ImageSet, np.ndarray]:
     """A few random images of a set, and their places in it."""
     index = np.sort(np.random.default_rng(seed).permutation(len(images))[:IMAGES])
-    labels, names = images.labels[index].numpy(), [images.names[i] for i in index]
-    part = ImageSet(images.name, images.split, labels, lambda: images.array[index], names=names)
-    part.transform, part.space = images.transform, images.space
-    return part, index
+    return images.at(index), index
 
 
 def constants(detector: Smoothed, entry: Mapping[str, Any]) -> list[str]:

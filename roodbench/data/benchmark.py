@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from torch import Tensor
 
 from detectors import unknown
 
-from .images import ImageSet
+from .images import ImageSet, SplitGuard
+
+log = logging.getLogger("roodbench")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,19 @@ class Benchmark:
     space: Literal["pixel", "normalized"] = "pixel"
     std: float = 1.0
     """Mean standard deviation of the network's normalisation: what one unit of this space is in pixels."""
+
+    def __post_init__(self) -> None:
+        if not self.ood:
+            raise ValueError(f"benchmark {self.name} has no OOD set")
+        names = [self.id_test.name]
+        for key, images in [*self.ood.items(), *self.shifted.items()]:
+            if images.name != key:
+                raise ValueError(f"benchmark {self.name}: the set named {images.name!r} is given as {key!r}")
+            if key in names:
+                raise ValueError(f"benchmark {self.name}: two test sets are named {key!r}")
+            if key in self.ood and self.groups.get(key) not in ("near", "far"):
+                raise ValueError(f"benchmark {self.name}: group {self.groups.get(key)!r} of {key}: near or far?")
+            names.append(key)
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -67,7 +84,45 @@ class Benchmark:
             std=float(std.mean()),
         )
 
+    def check(self) -> None:
+        """Read every set; ValueError for an image in two places, or sets with images of different shapes.
+
+        The places are the splits and, each a place of its own, ID test, OOD test and covariate-shifted ID. Images with
+        the same pixels are the same: another encoding of a picture is not found. OOD test sets may share images, which
+        is a notice (`overlaps`).
+        """
+        _ = self.overlaps
+
+    @cached_property
+    def overlaps(self) -> dict[tuple[str, str], int]:
+        """How many images two OOD test sets share, by their names; `check` says what reading them may raise."""
+        guard = SplitGuard()
+        for place, images in self._places():
+            if images.shape != self.id_test.shape:
+                raise ValueError(
+                    f"{images.name} ({place}) has images (C, H, W) = {images.shape}, "
+                    f"{self.id_test.name} (ID test) {self.id_test.shape}: one network takes one shape"
+                )
+            guard.admit(place, images.looks, [f"{images.name}: {name}" for name in images.names])
+        found, sets = {}, [(name, set(images.looks)) for name, images in self.ood.items()]
+        for i, (name, looks) in enumerate(sets):
+            for other, others in sets[:i]:
+                if shared := len(looks & others):
+                    found[other, name] = shared
+                    log.warning("OOD sets %s and %s share %d images: their mean counts them twice", other, name, shared)
+        return found
+
+    def _places(self) -> list[tuple[str, ImageSet]]:
+        """Every set with the place in which it stands."""
+        return [
+            *((images.split, images) for images in (self.id_train, self.id_val)),
+            ("ID test", self.id_test),
+            (self.ood_val.split, self.ood_val),
+            *(("OOD test", images) for images in self.ood.values()),
+            *(("shifted ID", images) for images in self.shifted.values()),
+        ]
+
     def description(self) -> dict[str, dict[str, Any]]:
         """Counts and content hashes of all splits, for the record; reads (and so checks) every one of them."""
-        sets = [self.id_train, self.id_val, self.id_test, self.ood_val, *self.ood.values(), *self.shifted.values()]
-        return {f"{s.split}: {s.name}": {"images": len(s), "sha256": s.digest} for s in sets}
+        self.check()
+        return {f"{s.split}: {s.name}": {"images": len(s), "sha256": s.digest} for _, s in self._places()}

@@ -4,43 +4,51 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from typing import Literal
+from functools import cache
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from detectors import Classifier, Fitting, collect
+from detectors import Classifier, Fitting, collect, unknown
 
 from ..store.features import kept_outputs
 from ..store.identity import content_hash, make_of
+from .content import Content, read_content
 
+log = logging.getLogger("roodbench")
 Split = Literal["ID train", "ID val", "ID test", "OOD val", "OOD test"]
 SHARD = 64
 """Images per shard: the unit of batching and of noise streams."""
 
 
 class SplitGuard:
-    """Remembers the content of every image read and refuses one that is in two splits."""
+    """Remembers the content of every image admitted and refuses one that is in two splits."""
 
     def __init__(self) -> None:
         self._seen: dict[bytes, tuple[str, str]] = {}
 
-    def admit(self, split: str, digests: Sequence[bytes], names: Sequence[str]) -> None:
-        for digest, name in zip(digests, names, strict=True):
-            other, other_name = self._seen.setdefault(digest, (split, name))
-            if other != split:
-                raise ValueError(f"the same image is in {other} ({other_name}) and in {split} ({name})")
+    def admit(self, split: str, looks: Sequence[bytes], names: Sequence[str]) -> None:
+        """ValueError where another split has an image with one of these hashes; `names` are the images'."""
+        found = [(self._seen.setdefault(look, (split, name)), name) for look, name in zip(looks, names, strict=True)]
+        clashes = [(other, name) for other, name in found if other[0] != split]
+        if clashes:
+            (other, other_name), name = clashes[0]
+            more = f", and so are {len(clashes) - 1} more" if len(clashes) > 1 else ""
+            raise ValueError(f"the same image is in {other} ({other_name}) and in {split} ({name}){more}")
 
 
 class ImageSet:
     """One population of images: read on first use, checked against the other splits, served in shards of 64.
 
-    `images` reads the uint8 (n, H, W, C) or float32 (n, C, H, W) array; `labels` are (n,), -1 for OOD. Iterating
-    gives (x, y) batches for `fit`; a test set refuses that, so nothing can be fitted on it.
+    `images` reads the uint8 (n, H, W, C) or float32 (n, C, H, W) array, C 1 or 3, pixels in [0, 1] (uint8: of 255);
+    `labels` are (n,), -1 for OOD. Iterating gives (x, y) batches for `fit`; a test set refuses that, so nothing can be
+    fitted on it. Raises ValueError for labels that are no classes and, at the first use, for images of another layout,
+    type or range, or fewer than 2 different ones. Images that repeat are a notice.
     """
 
     def __init__(
@@ -53,24 +61,64 @@ class ImageSet:
         names: Sequence[str] | None = None,
         guard: SplitGuard | None = None,
     ) -> None:
+        if split not in get_args(Split):
+            raise ValueError(unknown("split", split, get_args(Split)))
         self.name, self.split = name, split
-        self.labels = torch.as_tensor(np.asarray(labels), dtype=torch.long)
+        self.labels = labels_of(f"{name} ({split})", labels, least=0 if split.startswith("ID") else None)
         self.names = list(names) if names is not None else [f"image {i}" for i in range(len(self.labels))]
-        self._read, self._guard = images, guard or SplitGuard()
+        if len(self.names) != len(self.labels):
+            raise ValueError(f"{name}: {len(self.labels)} labels for {len(self.names)} names")
         self.transform: Callable[[Tensor], Tensor] | None = None
         self.space = "pixel"
         self._outputs: dict[str, Fitting] = {}
 
+        @cache
+        def content() -> Content:
+            found = read_content(name, self.names, images)
+            if guard is not None:
+                guard.admit(split, found.looks, [f"{name}: {image}" for image in self.names])
+            self._note_repeats(found)
+            return found
+
+        self._content = content
+
     def __len__(self) -> int:
         return len(self.labels)
 
-    @cached_property
+    @property
     def array(self) -> np.ndarray:
-        array = np.ascontiguousarray(self._read())
-        digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in array]
-        self._guard.admit(self.split, digests, [f"{self.name}: {name}" for name in self.names])
-        self._digests = digests
-        return array
+        """The images as they were read; nobody can write into them."""
+        view = self._content().pixels.view()
+        view.flags.writeable = False
+        return view
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        return self._content().shape
+
+    @property
+    def looks(self) -> Sequence[bytes]:
+        """A hash of each image, equal where a network sees the same."""
+        return self._content().looks
+
+    @property
+    def first(self) -> np.ndarray:
+        """int64 (n,): for each image the index of the first image of the set with the same pixels."""
+        return self._content().first
+
+    @property
+    def distinct(self) -> int:
+        """The number of images with different pixels."""
+        return self._content().distinct
+
+    def _note_repeats(self, content: Content) -> None:
+        where, n = f"{self.name} ({self.split})", len(self)
+        if content.distinct < n:
+            log.warning("%s: %d images, %d distinct: a repeated image says nothing new", where, n, content.distinct)
+        other = int((self.labels.numpy() != self.labels.numpy()[content.first]).sum())
+        if other and self.split.startswith("ID"):
+            log.warning("%s: %d of %d images repeat another one under another label", where, other, n)
 
     @cached_property
     def first(self) -> np.ndarray:
@@ -86,30 +134,25 @@ class ImageSet:
 
     def digest_of(self, start: int, stop: int) -> str:
         """A hash of the images and labels start..stop."""
-        if len(self.array) == 0:  # reading the images makes their digests
-            return ""
         labels = self.labels[start:stop].numpy().tobytes()
-        return hashlib.sha256(b"".join(self._digests[start:stop]) + labels).hexdigest()
+        return hashlib.sha256(b"".join(self._content().digests[start:stop]) + labels).hexdigest()
 
     @property
     def digest(self) -> str:
         """A hash of all images and labels."""
-        return self.digest_of(0, len(self.array))
+        return self.digest_of(0, len(self))
 
     def shard_digest(self, number: int) -> str:
         """A hash of one shard: the same where another limit cuts the set elsewhere."""
-        return self.digest_of(SHARD * number, min(SHARD * (number + 1), len(self.array)))
+        return self.digest_of(SHARD * number, min(SHARD * (number + 1), len(self)))
 
     def shard(self, start: int, stop: int) -> Tensor:
         """Images start..stop as float32 (B, C, H, W) in the benchmark's input space."""
-        part = self.array[start:stop]
+        part = self._content().pixels[start:stop]
         if part.dtype == np.uint8:
             x = torch.from_numpy(part).permute(0, 3, 1, 2).contiguous().float() / 255
         else:
             x = torch.from_numpy(part).clone()  # nobody writes into the set; aligned, so that sums repeat
-        bad = ~x.flatten(1).isfinite().all(1)
-        if bad.any():
-            raise ValueError(f"{self.name}: {self.names[start + int(bad.nonzero()[0])]} has non-finite pixels")
         return x if self.transform is None else self.transform(x)
 
     @property
@@ -151,7 +194,26 @@ class ImageSet:
         view.transform, view.space = transform, space
         return view
 
+    def at(self, index: np.ndarray) -> ImageSet:
+        """The images at some places (k,) alone; they may be equal."""
+        part, content = copy.copy(self), self._content().at(index)
+        part.labels, part.names = self.labels[index], [self.names[i] for i in index]
+        part._content = cache(lambda: content)
+        return part
+
 
 def subset(n: int, limit: int | None) -> np.ndarray:
     """The indices that `limit` keeps of n: the start of one fixed permutation, so that limits are nested."""
     return np.random.default_rng(0).permutation(n)[:limit]
+
+
+def labels_of(where: str, labels: Any, least: int | None) -> Tensor:
+    """Labels (n,) as int64; ValueError for what is not one whole number per image, or less than `least`."""
+    found = np.asarray(labels)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise ValueError(
+            f"{where}: labels are {found.dtype} {found.shape}: expected whole numbers (n,), one per image, -1 for OOD"
+        )
+    if least is not None and len(found) and found.min() < least:
+        raise ValueError(f"{where}: label {found.min()}: expected classes of at least {least} in an ID set")
+    return torch.tensor(found.astype(np.int64))

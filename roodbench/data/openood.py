@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +15,24 @@ from PIL import Image
 
 from .benchmark import Benchmark
 from .images import ImageSet, Split, SplitGuard, subset
+from .picture import Picture, read_picture
 
+log = logging.getLogger("roodbench")
 NEAR = {"cifar10": ("cifar100", "tin")}
 """OpenOOD's near-OOD sets; every other set is far."""
+BLANK = " \t\r\ufeff"
+"""Around a line: blanks, and a mark of byte order where lists were joined."""
+LINE = re.compile(r"(.*[^ \t])[ \t]+(-?[0-9]{1,9})", re.DOTALL)
+DIM = 1 / 15
+"""A brightest pixel of 16-bit files below this (12 bits reach 0.0625) leaves bits unused."""
 
 
 def cifar10(root: Path, limit: int | None = None) -> Benchmark:
     """CIFAR-10 with every OOD set that `root` has a list for; (3, 32, 32) in [0, 1].
 
     A `test_*.txt` whose labels are all -1 is an OOD set; one with class labels is ID, and a second such list (a JPEG
-    copy, say) is covariate-shifted ID. Images: RGB, short side resized to 32 (bilinear), centre crop, as OpenOOD does.
+    copy, say) is covariate-shifted ID. Images: RGB, short side resized to 32 (bilinear), centre crop, as OpenOOD does;
+    docs/data.md says what becomes of other modes, transparency and orientation.
     """
     name, size, guard = "cifar10", 32, SplitGuard()
     if not root.is_dir():
@@ -82,51 +94,56 @@ def cifar10(root: Path, limit: int | None = None) -> Benchmark:
 
 
 def entries_of(file: Path) -> list[tuple[str, int, int]]:
-    """(path, label, line number) of every line of an image list."""
+    """(path, label, line number) of every line of an image list: UTF-8, `path label`, apart by spaces or tabs."""
     entries = []
     try:
-        lines = file.read_text().splitlines()
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"list '{file}' cannot be read: {error}") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        path, _, label = line.strip().rpartition(" ")
-        try:
-            entries.append((path, int(label), number))
-        except ValueError:
-            raise ValueError(f"list '{file}', line {number}: {line!r} is not 'path label'") from None
-        if not path:
-            raise ValueError(f"list '{file}', line {number}: {line!r} is not 'path label'")
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would also cut at U+2028, part of a name
+        found = LINE.fullmatch(line.strip(BLANK))
+        if found:
+            entries.append((found[1], int(found[2]), number))
+        elif line.strip(BLANK):
+            raise ValueError(f"list '{file}', line {number}: {line[:120]!r} is not 'path label'")
     if len(entries) < 2:
         raise ValueError(f"list '{file}' has {len(entries)} images: expected at least 2")
     return entries
 
 
 def load_images(folder: Path, file: Path, entries: Sequence[tuple[str, int]], size: int) -> np.ndarray:
-    """The listed images as uint8 (n, size, size, 3)."""
+    """The listed images as uint8 (n, size, size, 3), locked; what was done to some of them is a notice."""
     out = np.empty((len(entries), size, size, 3), np.uint8)
 
-    def load(place: tuple[int, tuple[str, int]]) -> None:
+    def load(place: tuple[int, tuple[str, int]]) -> Picture:
         i, (path, line) = place
+        source = folder / path
+        if "\\" in path and not source.exists():  # a list that was written on Windows
+            source = folder / path.replace("\\", "/")
         try:
-            with Image.open(folder / path) as image:
-                out[i] = np.asarray(resize_and_crop(image.convert("RGB"), size))
-        except OSError as error:
-            reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-            raise ValueError(f"list '{file}', line {line}: image '{folder / path}' {reason}") from None
+            picture = read_picture(source, size)
+        except ValueError as error:
+            raise ValueError(f"list '{file}', line {line}: {error}") from None
+        out[i] = picture.pixels
+        return replace(picture, pixels=out[i])
 
-    with ThreadPoolExecutor() as readers:  # Pillow decodes outside the interpreter's lock
-        for _ in readers.map(load, enumerate(entries)):
-            pass
+    with warnings.catch_warnings(), ThreadPoolExecutor() as readers:  # Pillow decodes outside the interpreter's lock
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        pictures = list(readers.map(load, enumerate(entries)))
+    note(file, pictures)
+    out.flags.writeable = False
     return out
 
 
-def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
-    """Short side to `size` (bilinear, antialiased as Pillow does), then the central square, as torchvision rounds."""
-    w, h = image.size
-    if min(w, h) != size:
-        w, h = (size, int(size * h / w)) if w <= h else (int(size * w / h), size)
-        image = image.resize((w, h), Image.Resampling.BILINEAR)
-    left, top = round((w - size) / 2), round((h - size) / 2)
-    return image.crop((left, top, left + size, top + size))
+def note(file: Path, pictures: Sequence[Picture]) -> None:
+    """Say once of a list how many of its images are transparent, animated, or 16-bit files that hold less."""
+    clear, several = sum(p.transparent for p in pictures), sum(p.frames for p in pictures)
+    deep = [p.brightest for p in pictures if p.brightest is not None]
+    if clear:
+        log.warning("list '%s': %d of %d images have transparent pixels, laid on white", file, clear, len(pictures))
+    if several:
+        log.warning("list '%s': %d of %d files hold several images, the first is read", file, several, len(pictures))
+    if deep and max(deep) < DIM:
+        dark = "list '%s': the brightest pixel of its %d images of 16 bits is %.2g of 1: do they hold fewer bits?"
+        log.warning(dark, file, len(deep), max(deep))

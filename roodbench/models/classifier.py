@@ -43,7 +43,10 @@ class Classifier(nn.Module):
         return cast(Backbone, self.backbone).head
 
     def outputs(self, x: Tensor) -> Outputs:
-        """Logits (B, K) and penultimate features (B, D)."""
+        """Logits (B, K) and penultimate features (B, D); ValueError for what is no batch of floats (B, C, H, W)."""
+        if not x.is_floating_point() or x.ndim != 4 or x.shape[1] != self.mean.numel():
+            wanted = f"expected floats (B, {self.mean.numel()}, H, W)"
+            raise ValueError(f"network {self.name} is given {x.dtype} {tuple(x.shape)}: {wanted}")
         h = cast(Backbone, self.backbone).features((x - self.mean) / self.std)
         return Outputs(self.head(h), h)
 

@@ -48,6 +48,7 @@ class Setting:
         self.bench: Benchmark = bench if pixels else bench.normalized(net.mean, net.std)
         self.plain: Classifier = net if pixels else net.normalized()
         check_network(self.plain, self.bench, device)
+        self.bench.check()
         self.net = prepare(self.plain, self.sample, compile="off")
         if config.batch_size is not None and isinstance(self.net.backbone, Prepared):
             self.net.backbone.batch = config.batch_size

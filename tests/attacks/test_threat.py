@@ -1,4 +1,4 @@
-"""Projection, random starts and steepest directions."""
+"""Projection, random starts and steepest directions; images that no attack takes."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+import attacks
 from attacks import ThreatModel
+from attacks.external import external
 from attacks.seam import NonFiniteError, check_finite
+from tests.attacks.analytic import Linear
 
 
 @settings(max_examples=40, deadline=None)
@@ -80,3 +83,77 @@ def test_non_finite_values_name_the_image():
     assert error.value.index == 1
     with pytest.raises(NonFiniteError, match="gradient"):
         check_finite(torch.zeros(2), torch.tensor([[0.0], [torch.inf]]))
+
+
+RUNS = {
+    "pgd": lambda detector, x, threat: attacks.pgd(detector, x, threat, sign=-1, steps=1),
+    "apgd": lambda detector, x, threat: attacks.apgd(detector, x, threat, sign=-1, steps=1),
+    "square": lambda detector, x, threat: attacks.square(detector, x, threat, sign=-1, queries=1),
+    "noise": lambda detector, x, threat: attacks.noise(detector, x, threat, sign=-1, queries=1),
+    "suite": lambda detector, x, threat: attacks.suite(
+        detector, x, attacks.AttackPlan(threat), "min", streams=lambda name: torch.Generator()
+    ),
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: 255 * x, r"pixels from 0 to 255, outside \[0, 1\]: divide by 255\?"),
+        (lambda x: x - 0.5, r"pixels from -0.5 to 0.5, outside \[0, 1\]$"),
+        (lambda x: torch.where(x == 1, torch.nan, x), "pixels that are not finite"),
+        (lambda x: torch.where(x == 1, -torch.inf, x), "pixels that are not finite"),
+        (lambda x: x.permute(0, 2, 3, 1), r"images are \(4, 8, 8, 3\): expected \(B, C, H, W\), x.permute"),
+        (lambda x: (255 * x).to(torch.uint8), r"images are torch.uint8 \(4, 3, 8, 8\): expected a batch .* of floats"),
+        (lambda x: x[0, 0, 0], r"images are torch.float32 \(8,\): expected a batch"),
+    ],
+)
+def test_every_attack_refuses_images_that_are_none(run, change, message):
+    x = torch.linspace(0, 1, 4 * 3 * 64).view(4, 3, 8, 8)
+    detector, threat = Linear(torch.ones(3, 8, 8)), ThreatModel(0.1)
+    RUNS[run](detector, x, threat)
+    with pytest.raises(ValueError, match=message):
+        RUNS[run](detector, change(x), threat)
+
+
+def test_other_libraries_attacks_refuse_them_too():
+    view = attacks.TwoLogits(Linear(torch.ones(3, 8, 8)), 0.0)
+    with pytest.raises(ValueError, match="outside"):
+        external(
+            view, torch.full((2, 3, 8, 8), 9.0), ThreatModel(0.1), sign=-1, method="foolbox:LinfPGD", steps=1, seed=0
+        )
+
+
+def test_normalised_images_have_no_bounds_and_rounding_is_no_mistake():
+    ThreatModel(0.1, bounds=(-torch.inf, torch.inf)).check(torch.full((2, 3, 8, 8), -9.0))
+    ThreatModel(0.1).check(torch.tensor([[-2e-7, 1 + 2e-7]]))
+    ThreatModel(0.1).check(torch.zeros(0, 3, 8, 8))
+    with pytest.raises(ValueError, match="not finite"):
+        ThreatModel(0.1, bounds=(-torch.inf, torch.inf)).check(torch.full((2, 3), torch.nan))
+
+
+def test_attacked_images_of_another_layout_are_refused():
+    x = torch.full((2, 1, 4, 4), 0.5)
+    assert ThreatModel(0.1).violation(x + 0.3, x) == pytest.approx(0.2)
+    with pytest.raises(
+        ValueError, match=r"attacked images are \(2, 4, 4, 1\): expected the shape of x, \(2, 1, 4, 4\)"
+    ):
+        ThreatModel(0.1).violation((x + 0.3).permute(0, 2, 3, 1), x)
+    with pytest.raises(ValueError, match=r"candidate 1 is \(2, 4, 4, 1\): expected"):
+        attacks.select(Linear(torch.ones(1, 4, 4)), [x, x.permute(0, 2, 3, 1)], sign=-1, stream=torch.Generator)
+
+
+def test_a_view_needs_finite_scores_of_some_images():
+    with pytest.raises(NonFiniteError) as error:
+        attacks.view_of(torch.tensor([0.0, torch.nan]), torch.zeros(1))
+    assert error.value.index == 1
+    with pytest.raises(NonFiniteError):
+        attacks.view_of(torch.zeros(2), torch.tensor([torch.inf]))
+    with pytest.raises(ValueError, match="no ID images"):
+        attacks.view_of(torch.zeros(0), torch.zeros(1))
+
+
+def test_only_ascii_digits_count_submissions():
+    with pytest.raises(ValueError, match="threat 'resubmit:\u0663'"):
+        ThreatModel(0.1, noise="resubmit:\u0663")

@@ -13,7 +13,8 @@ from PIL import Image
 import roodbench
 from roodbench.data import SHARD, ImageSet, SplitGuard
 from roodbench.data.digits import scikit_learn_images
-from roodbench.data.openood import resize_and_crop
+from roodbench.data.openood import entries_of
+from roodbench.data.picture import resize_and_crop
 
 
 def test_digits_counts_and_range(digits):
@@ -91,17 +92,10 @@ def test_fit_cannot_read_test_images(digits, digits_net):
 def test_an_image_in_two_splits_is_refused():
     guard, a = SplitGuard(), np.random.default_rng(0).random((3, 1, 2, 2), dtype=np.float32)
     train = ImageSet("a", "ID train", [0, 1, 2], lambda: a, guard=guard)
-    test = ImageSet("b", "ID test", [0, 1, 2], lambda: np.concatenate([a[2:], a[:2] + 1]), guard=guard)
+    test = ImageSet("b", "ID test", [0, 1, 2], lambda: np.concatenate([a[2:], a[:2] / 2]), guard=guard)
     assert train.digest
     with pytest.raises(ValueError, match=r"same image is in ID train \(a: image 2\) and in ID test \(b: image 0\)"):
         _ = test.digest
-
-
-def test_non_finite_pixels_are_refused():
-    a = np.zeros((3, 1, 2, 2), np.float32)
-    a[1, 0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="x: image 1 has non-finite pixels"):
-        ImageSet("x", "ID test", [0, 0, 0], lambda: a).shard(0, 3)
 
 
 @pytest.fixture
@@ -158,6 +152,51 @@ def test_openood_errors_name_list_line_and_file(folder):
         roodbench.load_benchmark("cifar10", root=folder / "nowhere")
     with pytest.raises(ValueError, match="give --data-root"):
         roodbench.load_benchmark("cifar10")
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ("\ufeffa.png 0\nb.png 1\n", [("a.png", 0, 1), ("b.png", 1, 2)]),
+        ("a.png 0\r\n\r\nb.png 1", [("a.png", 0, 1), ("b.png", 1, 3)]),
+        ("a.png\t0\n  b c.png   -1  \n", [("a.png", 0, 1), ("b c.png", -1, 2)]),
+        ("a\u2028b.png 0\nc\x0b\x85\u2029d.png 1\n", [("a\u2028b.png", 0, 1), ("c\x0b\x85\u2029d.png", 1, 2)]),
+        ("a.png 0\n\ufeffb.png 1\n", [("a.png", 0, 1), ("b.png", 1, 2)]),
+        ("d\u00e9j\u00e0 1.png 12\nx\\y.png 3", [("d\u00e9j\u00e0 1.png", 12, 1), ("x\\y.png", 3, 2)]),
+    ],
+)
+def test_lines_of_a_list(text, entries, tmp_path):
+    (tmp_path / "list.txt").write_bytes(text.encode())
+    assert entries_of(tmp_path / "list.txt") == entries
+
+
+@pytest.mark.parametrize(
+    "line", ["b.png", "b.png ", "7", " 7", "b.png \u0663", "b.png 1_0", "b.png +1", "b.png 1.0", "b.png,1", "b.png --1"]
+)
+def test_lines_that_are_no_path_and_label(line, tmp_path):
+    (tmp_path / "list.txt").write_bytes(f"a.png 0\n{line}\nc.png 1\n".encode())
+    with pytest.raises(ValueError, match=r"list '.*list.txt', line 2: '.*' is not 'path label'"):
+        entries_of(tmp_path / "list.txt")
+
+
+def test_a_list_that_is_no_text(tmp_path):
+    (tmp_path / "list.txt").write_bytes("a.png 0\nb.png 1\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"list '.*list.txt' cannot be read: .*utf-8"):
+        entries_of(tmp_path / "list.txt")
+
+
+def test_paths_written_on_windows(folder):
+    file = folder / "benchmark_imglist" / "cifar10" / "test_texture.txt"
+    plain = roodbench.load_benchmark("cifar10", root=folder).ood["texture"]
+    file.write_text("\r\n".join(file.read_text().replace("/", "\\").splitlines()))
+    listed = roodbench.load_benchmark("cifar10", root=folder).ood["texture"]
+    assert listed.digest == plain.digest
+    odd = folder / "images_classic" / "odd\\name.png"
+    Image.new("RGB", (32, 32), "red").save(odd)
+    file.write_text("odd\\name.png -1\n" + file.read_text())
+    found = roodbench.load_benchmark("cifar10", root=folder).ood["texture"]
+    place = found.names.index("odd\\name.png")
+    assert found.array[place, 0, 0].tolist() == [255, 0, 0]
 
 
 @pytest.mark.parametrize(("size", "box"), [((32, 32), None), ((64, 64), None), ((40, 32), (4, 0)), ((32, 47), (0, 8))])

@@ -187,3 +187,15 @@ def test_openood_resnet18_has_openoods_weights_and_folds(tmp_path):
     fast = roodbench.prepare(loaded, x, compile="off")
     assert fast.backbone.folds == 20
     torch.testing.assert_close(fast(x), loaded(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda x: (255 * x).to(torch.uint8), lambda x: x.permute(0, 2, 3, 1), lambda x: x[0], lambda x: x.double() > 0],
+)
+def test_a_network_refuses_what_is_no_batch_of_floats(change, digits, digits_net):
+    x = digits.id_test.shard(0, 5)
+    with pytest.raises(
+        ValueError, match=r"network digits-cnn is given torch\.\w+ \(.*\): expected floats \(B, 1, H, W\)"
+    ):
+        digits_net(change(x))

@@ -1,0 +1,128 @@
+"""One image file as 8-bit RGB: what Pillow's modes mean here, 16 bits, transparency, orientation, frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+CONVERTED = "converted to RGB by Pillow, as OpenOOD does"
+ON_WHITE = "laid on white"
+SCALED = "grey of 16 bits, scaled to 8: round(255 v / 65535)"
+REFUSED = "refused: its range is unknown"
+MODES = {
+    **dict.fromkeys(("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"), CONVERTED),
+    **dict.fromkeys(("LA", "La", "PA", "RGBA", "RGBa"), ON_WHITE),
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), SCALED),
+    **dict.fromkeys(("I", "F", "LAB"), REFUSED),
+}
+"""By Pillow's mode of a file, what becomes of it; other modes are refused too."""
+SIXTEEN = ("PNG", "PPM", "TIFF", "JPEG2000")
+"""Formats whose 16-bit images use the whole range, black 0; older Pillows give those of the first two as mode I."""
+BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
+"""TIFF's tags, and the value that turns grey round."""
+TRANSPOSE, ORIENTATION = Image.Transpose, 274
+UPRIGHT = {
+    2: TRANSPOSE.FLIP_LEFT_RIGHT,
+    3: TRANSPOSE.ROTATE_180,
+    4: TRANSPOSE.FLIP_TOP_BOTTOM,
+    5: TRANSPOSE.TRANSPOSE,
+    6: TRANSPOSE.ROTATE_270,
+    7: TRANSPOSE.TRANSVERSE,
+    8: TRANSPOSE.ROTATE_90,
+}
+"""What undoes an orientation of EXIF."""
+TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of a file and what was done to it."""
+
+    pixels: np.ndarray
+    """uint8 (H, W, 3)."""
+    transparent: bool
+    """Whether some of its pixels are."""
+    frames: bool
+    """Whether it is the first of several."""
+    brightest: float | None
+    """The largest value, of 1, in a 16-bit file."""
+
+
+def read_picture(file: Path, size: int) -> Picture:
+    """The image of a file, upright, resized and cropped to a square; of an animation the first frame.
+
+    ValueError, in one line that names the file, for one that is missing, too large, broken, or of a mode whose range
+    is unknown. Callers turn Pillow's warnings off, but for DecompressionBombWarning into an error.
+    """
+    try:
+        with Image.open(file) as image:
+            frames, how = bool(getattr(image, "is_animated", False)), how_of(image)
+            if how != REFUSED:
+                image.load()
+                rgb, transparent = (grey_of if how == SCALED else on_white)(image)
+                brightest = int(np.asarray(rgb).max()) / 255 if how == SCALED else None
+                turned = UPRIGHT.get(orientation_of(image))
+                square = resize_and_crop(rgb if turned is None else rgb.transpose(turned), size)
+                return Picture(np.asarray(square), transparent, frames, brightest)
+            reason = f"is a {image.format} file of mode {image.mode}, whose range is unknown: save it with 8 bits"
+    except FileNotFoundError:
+        reason = "is missing"
+    except TOO_LARGE as error:
+        reason = f"is too large ({str(error).partition(',')[0]})"
+    except UnidentifiedImageError:
+        reason = "cannot be read (it is of no format that Pillow knows)"
+    except Exception as error:  # a decoder may raise anything over broken bytes
+        said = " ".join(str(getattr(error, "strerror", None) or error).split())
+        reason = f"cannot be read ({said or type(error).__name__})"
+    raise ValueError(f"image '{file}' {reason}")
+
+
+def how_of(image: Image.Image) -> str:
+    """What becomes of an image by its mode: one of the values of `MODES`."""
+    how = SCALED if image.mode == "I" and image.format in ("PNG", "PPM") else MODES.get(image.mode, REFUSED)
+    return REFUSED if how == SCALED and image.format not in SIXTEEN else how
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The orientation that EXIF gives a loaded image, 1 where there is none or it cannot be read."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # a broken EXIF block of a good image
+        return 1
+
+
+def grey_of(image: Image.Image) -> tuple[Image.Image, bool]:
+    """A grey image of 16 bits (12 in some TIFF files) in RGB, and whether it has a transparent level."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(BITS, (16,))[0]
+    raw = np.asarray(image).astype(np.float64)
+    grey = raw / (2**bits - 1)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        grey = 1 - grey
+    clear = raw == image.info.get("transparency", -1)
+    grey[clear] = 1
+    return Image.fromarray(np.rint(255 * grey).astype(np.uint8)).convert("RGB"), bool(clear.any())
+
+
+def on_white(image: Image.Image) -> tuple[Image.Image, bool]:
+    """An image of 8 bits in RGB, laid on white where it is transparent, and whether it is."""
+    palette = image.palette.mode if image.mode == "P" and image.palette else ""
+    if MODES[image.mode] != ON_WHITE and "transparency" not in image.info and not palette.endswith("A"):
+        return image.convert("RGB"), False
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    transparent = bool(np.asarray(rgba)[..., 3].min() < 255)
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("RGB"), transparent
+
+
+def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
+    """Short side to `size` (bilinear, antialiased as Pillow does), then the central square, as torchvision rounds."""
+    w, h = image.size
+    if min(w, h) != size:
+        w, h = (size, int(size * h / w)) if w <= h else (int(size * w / h), size)
+        image = image.resize((w, h), Image.Resampling.BILINEAR)
+    left, top = round((w - size) / 2), round((h - size) / 2)
+    return image.crop((left, top, left + size, top + size))
