@@ -47,11 +47,12 @@ def row_of(
     single = certifier.config.alpha  # of one image, for the counted form
     loose_id, loose_ood = certifier.bounds(own, near, single), certifier.bounds(other, far, single)
     reasons = reasons_of(certifier, given, radius, bound_id, bound_ood, condition)
-    clean = metrics.components(own.clean, other.clean)
+    groups = own.images.first, other.images.first
+    clean = metrics.components(own.clean, other.clean, groups)
     attacked = None
     if own.attacked and other.attacked:
         moved = own.attacked[radius] if near else own, other.attacked[radius] if far else other
-        attacked = metrics.components(moved[0].clean, moved[1].clean)
+        attacked = metrics.components(moved[0].clean, moved[1].clean, groups)
     deployed: dict[str, float | None] = {
         "clean": metrics.auroc(own.deployed, other.deployed),
         "attacked": None if attacked is None else metrics.auroc(moved[0].deployed, moved[1].deployed),

@@ -132,6 +132,14 @@ class ImageSet:
         """The number of distinct images."""
         return len(np.unique(self.first))
 
+    @cached_property
+    def first(self) -> np.ndarray:
+        """(n,) int64: for each image the index of the first image of the set with the same content."""
+        if len(self.array) == 0:  # reading the images makes their digests
+            return np.zeros(0, dtype=np.int64)
+        seen: dict[bytes, int] = {}
+        return np.array([seen.setdefault(digest, i) for i, digest in enumerate(self._digests)], dtype=np.int64)
+
     def digest_of(self, start: int, stop: int) -> str:
         """A hash of the images and labels start..stop."""
         labels = self.labels[start:stop].numpy().tobytes()

@@ -12,6 +12,7 @@ from attacks import AttackPlan
 from detectors import Detector
 
 from ..data import Benchmark
+from ..metrics import Groups
 
 
 @dataclass(frozen=True)
@@ -95,3 +96,7 @@ class Evaluated:
         known = self.plan is not None and self.plan.threat.knows_seed
         drawn = self.populations[population, state].scores.double().numpy()
         return drawn[:1] if known else drawn
+
+    def groups(self, ood: str) -> Groups:
+        """Which images of ID and of an OOD set are the same: intervals count them once."""
+        return self.bench.id_test.first, self.bench.ood[ood].first

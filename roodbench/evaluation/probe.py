@@ -84,10 +84,16 @@ class Probe:
             "min": self.first([bench.id_test]),
             "max": self.first(list(bench.ood.values())),
         }
+        self.groups = self.same([bench.id_test]), self.same(list(bench.ood.values()))
         self.images: Images = {direction: self.clean[direction][0] for direction in directions}
         self.wins: Counter[str] = Counter()
         self.found: dict[str, float] = {}
         self.margins: dict[str, float] = {}
+
+    def same(self, sets: Sequence[ImageSet]) -> np.ndarray:
+        """Of the images of `first`, (n,), the groups of equal ones within a set."""
+        share = -(-self.size // len(sets))
+        return np.concatenate([s.first[:share] + share * place for place, s in enumerate(sets)])[: self.size]
 
     def first(self, sets: Sequence[ImageSet]) -> tuple[Tensor, list[str]]:
         """The first images of some sets, as many of each, and what to call them."""
@@ -187,7 +193,7 @@ class Probe:
     def area(self, images: Images) -> Components:
         """AUROC of ID under `min` against OOD under `max`, as far as they are attacked."""
         scores = self.scored(images)
-        return metrics.components(scores["min"].double().numpy(), scores["max"].double().numpy())
+        return metrics.components(scores["min"].double().numpy(), scores["max"].double().numpy(), self.groups)
 
     def beaten(self, strongest: Images, other: Images) -> float:
         """The share of images that `other` moves past more of the opposing population; with noise, significantly so."""

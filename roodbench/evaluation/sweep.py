@@ -62,7 +62,8 @@ def strongest(found: Evaluated) -> Components:
     states = {state for _, state in found.populations}
     id_state, ood_state = ("min" if "min" in states else "clean"), ("max" if "max" in states else "clean")
     attacked_id = found.scores(found.bench.id_test.name, id_state)
-    return metrics.average([metrics.components(attacked_id, found.scores(n, ood_state)) for n in found.bench.ood])
+    scores = {name: found.scores(name, ood_state) for name in found.bench.ood}
+    return metrics.average([metrics.components(attacked_id, ood, found.groups(name)) for name, ood in scores.items()])
 
 
 def note_rise(found: Sequence[tuple[Evaluated, Components]]) -> None:

@@ -4,9 +4,8 @@ What certification adds lies in `bounds`, `gauroc` and `deployed`, imported by t
 """
 
 from .auroc import (
-    LEVEL,
     Components,
-    Estimate,
+    Groups,
     auroc,
     average,
     components,
@@ -15,26 +14,39 @@ from .auroc import (
     placement_values,
     same_draws,
 )
+from .intervals import EXTREME, FEW, LEVEL, Estimate
 from .rates import (
     BOOTSTRAPS,
+    Resampled,
     aupr_in,
+    aupr_in_values,
     aupr_out,
+    aupr_out_values,
+    average_rate,
     bootstrap,
     fpr95_id,
     fpr95_ood,
     over_draws,
+    resample,
     threshold95,
 )
 
 __all__ = [
     "BOOTSTRAPS",
+    "EXTREME",
+    "FEW",
     "LEVEL",
     "Components",
     "Estimate",
+    "Groups",
+    "Resampled",
     "aupr_in",
+    "aupr_in_values",
     "aupr_out",
+    "aupr_out_values",
     "auroc",
     "average",
+    "average_rate",
     "bootstrap",
     "components",
     "draws",
@@ -43,6 +55,7 @@ __all__ = [
     "over_draws",
     "paired_gap",
     "placement_values",
+    "resample",
     "same_draws",
     "threshold95",
 ]

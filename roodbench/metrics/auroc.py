@@ -1,38 +1,22 @@
-"""How well scores separate ID from OOD: the AUROC of raw scores in float64, its interval, averages and differences.
+"""How well scores separate ID from OOD: the AUROC of raw scores in float64, its averages and differences.
 
 Scores are (n,) per draw or (R, n) for R draws of a randomised detector; higher = more in-distribution. A randomised
-detector's metric is the mean over its draws, never the metric of mean scores.
+detector's metric is the mean over its draws, never the metric of mean scores. Intervals lie in `intervals`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL = 0.95
-"""Of every interval."""
+from .intervals import ONE_SIDED, TWO_SIDED, Estimate, student, unseen, within
 
-TWO_SIDED, ONE_SIDED = 1.959963984540054, 1.6448536269514722
-"""Standard normal quantiles at 1/2 + LEVEL / 2 and LEVEL: written out, since importing scipy.special takes 0.2 s."""
+Groups = tuple[np.ndarray | None, np.ndarray | None]
+"""Of ID (n,) and OOD (m,), for each image the index of the first of its group; None where each image is its own."""
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its interval at level 95%.
-
-    >>> Estimate(0.9, 0.85, 0.94).ci
-    [0.85, 0.94]
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def ci(self) -> list[float]:
-        return [self.low, self.high]
+EACH_ALONE: Groups = (None, None)
 
 
 def finite(scores: np.ndarray) -> np.ndarray:
@@ -92,12 +76,42 @@ def placement_values(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.
     return share_below(id_scores, ood_scores), 1 - share_below(ood_scores, id_scores)
 
 
+Values = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Of the scores of one draw, (n,) and (m,): each image's value, whose mean over either population is the metric."""
+
+
+def by_cluster(values: np.ndarray, first: np.ndarray | None) -> np.ndarray:
+    """(R, k) of the values (R, n) of k groups: the mean is the same, the variance that of groups, not of images.
+
+    mean + k / n sum_{i in group} (v_i - mean) (docs/theorems.md, T20)
+
+    >>> by_cluster(np.array([[1.0, 1.0, 0.0, 0.0]]), np.array([0, 0, 2, 2])).tolist()
+    [[1.0, 0.0]]
+    """
+    if first is None:
+        return values
+    if np.shape(first) != values.shape[1:]:
+        raise ValueError(f"groups of shape {np.shape(first)}: expected {values.shape[1:]}, one entry for each image")
+    heads, group = np.unique(first, return_inverse=True)
+    if len(heads) == len(group):
+        return values
+    mean = values.mean(axis=1, keepdims=True)
+    sums = np.stack([np.bincount(group, row) for row in values - mean])
+    return mean + len(heads) / len(group) * sums
+
+
+def variance_of_mean(values: np.ndarray) -> float:
+    """The estimated variance of the mean of independent values (k,); 0 of a single one, which shows none."""
+    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
+
+
 @dataclass(frozen=True)
 class Components:
-    """An AUROC as a two-sample U-statistic: components of each image, averaged over draws (docs/theorems.md, T17).
+    """An AUROC or an AUPR as a mean of values of each image, averaged over draws (docs/theorems.md, T17).
 
-    Draws are independent per image, so their noise is part of the components' variance between images; `shared` is the
-    variance of the mean over draws beyond that, of randomness that all images of a draw have in common.
+    Draws are independent per image, so their noise is part of the values' variance between images; `shared` is the
+    variance of the mean over draws beyond that, of randomness that all images of a draw have in common. Images of one
+    group have one value together (`by_cluster`).
     """
 
     value: float
@@ -105,55 +119,75 @@ class Components:
     v_ood: Sequence[np.ndarray]
     """One array per OOD set: several when AUROCs over sets are averaged."""
     shared: float = 0.0
-    floor: float = 0.0
-    """Of a mean over OOD sets: what the sets at exactly 0 or 1, whose variance is 0, add to its interval."""
+    doubt: float = 0.0
+    """Half the variance of the estimate `shared`."""
     difference: bool = False
-    """Whether it is one of two AUROCs on the same images, in [-1, 1]."""
+    """Whether it is one of two metrics on the same images, in [-1, 1]."""
 
     def minus(self, other: Components) -> Components:
         """The paired difference of two AUROCs on the same images (DeLong et al. 1988)."""
         v_ood = [a - b for a, b in zip(self.v_ood, other.v_ood, strict=True)]
-        floor = float(np.hypot(self.floor, other.floor))
         value, v_id, shared = self.value - other.value, self.v_id - other.v_id, self.shared + other.shared
-        return Components(value, v_id, v_ood, shared, floor, difference=True)
+        return Components(value, v_id, v_ood, shared, self.doubt + other.doubt, difference=True)
+
+    def variances(self) -> list[tuple[float, int]]:
+        """What each population adds to the variance, with its degrees of freedom."""
+        sets = len(self.v_ood)
+        weighted = [(self.v_id, 1), *((v, sets) for v in self.v_ood)]
+        return [(variance_of_mean(v) / weight**2, max(1, len(v) - 1)) for v, weight in weighted]
 
     def standard_error(self) -> float:
         """Over images (DeLong) and over draws."""
-        variance = self.shared + self.v_id.var(ddof=1) / len(self.v_id)
-        variance += sum(v.var(ddof=1) / len(v) for v in self.v_ood) / len(self.v_ood) ** 2
-        return float(np.sqrt(variance))
+        return float(np.sqrt(self.shared + sum(variance for variance, _ in self.variances())))
+
+    def degrees(self) -> float:
+        """The degrees of freedom of the standard error (Satterthwaite; docs/theorems.md, T19)."""
+        doubt = self.doubt + sum(variance**2 / freedom for variance, freedom in self.variances())
+        return self.standard_error() ** 4 / doubt if doubt > 0 else float("inf")
+
+    def unseen(self) -> float:
+        """The probability of what the images may fail to show, of OOD sets the mean (docs/theorems.md, T18)."""
+        return float(np.mean([unseen(min(len(self.v_id), len(v))) for v in self.v_ood]))
+
+    def fewest(self) -> int:
+        """The images, or groups of them, of the smallest population."""
+        return min(len(self.v_id), *(len(v) for v in self.v_ood))
 
     def interval(self) -> Estimate:
-        """The normal interval, cut to [0, 1], or [-1, 1] of a difference; `miss` where the variance is 0 at an end."""
-        half = float(np.hypot(TWO_SIDED * self.standard_error(), self.floor or self.miss()))
-        lowest = -1.0 if self.difference else 0.0
-        return Estimate(self.value, max(lowest, self.value - half), min(1.0, self.value + half))
-
-    def miss(self) -> float:
-        """The one-sided binomial bound on the smaller population where the variance is 0 at an end, else 0.
-
-        Twice that for a difference of exactly 1 or -1 (docs/theorems.md, T18).
-        """
-        if self.value not in (-1.0, 0.0, 1.0) or self.standard_error() > 0:
-            return 0.0
-        one = 1 - (1 - LEVEL) ** (1 / min(len(self.v_id), *(len(v) for v in self.v_ood)))
-        return float(2 * one if self.difference and self.value else one)
+        """Student's on the logit scale, of a difference on its own, and never inside what `unseen` leaves open."""
+        half = student(TWO_SIDED, self.degrees()) * self.standard_error()
+        return within(self.value, half, self.unseen(), lowest=-1.0 if self.difference else 0.0)
 
 
-def components(id_scores: np.ndarray, ood_scores: np.ndarray) -> Components:
+def components(
+    id_scores: np.ndarray, ood_scores: np.ndarray, groups: Groups = EACH_ALONE, *, values: Values = placement_values
+) -> Components:
     """The AUROC of one ID (R, n) and one OOD population (R, m), ready for intervals, averages and differences.
+
+    `values` of another metric, as `rates.aupr_in_values`, give that metric.
 
     >>> found = components(np.array([3.0, 2.0, 1.0]), np.array([1.0, 0.0, 0.5]))
     >>> round(found.value, 4), round(found.standard_error(), 4)
     (0.9444, 0.0786)
     """
-    pairs = [placement_values(i, o) for i, o in zip(*same_draws(id_scores, ood_scores), strict=True)]
-    v_id, v_ood = (np.stack(part) for part in zip(*pairs, strict=True))  # (R, n), (R, m)
-    R, shared = len(v_id), 0.0
-    if R > 1:
-        own = sum(v.var(axis=0, ddof=1).mean() / v.shape[1] for v in (v_id, v_ood))
-        shared = max(0.0, float(v_id.mean(1).var(ddof=1) - own) / R)
-    return Components(float(v_id.mean()), v_id.mean(0), [v_ood.mean(0)], shared)
+    pairs = [values(i, o) for i, o in zip(*same_draws(id_scores, ood_scores), strict=True)]
+    both = (np.stack(part) for part in zip(*pairs, strict=True))  # (R, n), (R, m)
+    v_id, v_ood = (by_cluster(part, first) for part, first in zip(both, groups, strict=True))
+    own = sum(v.var(axis=0, ddof=1).mean() / v.shape[1] for v in (v_id, v_ood)) if len(v_id) > 1 else 0.0
+    shared, doubt = shared_by_draws(v_id.mean(axis=1), float(own))
+    return Components(float(v_id.mean()), v_id.mean(0), [v_ood.mean(0)], shared, doubt)
+
+
+def shared_by_draws(metric: np.ndarray, own: float) -> tuple[float, float]:
+    """What the draws' randomness adds to the variance of a metric's mean over draws (R,), and half that one's variance.
+
+    `own` is the part of the variance of one draw's metric that is each image's own (docs/theorems.md, T17, T19).
+    """
+    R = len(metric)
+    if R == 1:
+        return 0.0, 0.0
+    variance = float(metric.var(ddof=1))
+    return max(0.0, variance - own) / R, (variance / R) ** 2 / (R - 1)
 
 
 def average(parts: Sequence[Components]) -> Components:
@@ -164,18 +198,18 @@ def average(parts: Sequence[Components]) -> Components:
     0.875
     """
     v_ood = [v for part in parts for v in part.v_ood]
-    value, shared = (float(np.mean([getattr(p, name) for p in parts])) for name in ("value", "shared"))
-    floor = float(np.mean([p.miss() for p in parts]))  # the sets share their ID images: no independence
-    return Components(value, np.mean([p.v_id for p in parts], axis=0), v_ood, shared, floor)
+    value, shared, doubt = (float(np.mean([getattr(p, name) for p in parts])) for name in ("value", "shared", "doubt"))
+    return Components(value, np.mean([p.v_id for p in parts], axis=0), v_ood, shared, doubt)
 
 
 def paired_gap(first: Components, second: Components) -> tuple[float, float, float]:
     """first - second with its standard error and the lower end of its one-sided 95% interval.
 
     >>> a = components(np.array([3.0, 1.0]), np.array([2.0, 0.0]))
-    >>> paired_gap(a, a)
-    (0.0, 0.0, 0.0)
+    >>> [round(number, 4) for number in paired_gap(a, a)]  # two images may hide anything of 78% probability
+    [0.0, 0.0, -0.7764]
     """
     gap = first.minus(second)
     error = gap.standard_error()
-    return gap.value, error, gap.value - ONE_SIDED * error
+    low = within(gap.value, student(ONE_SIDED, gap.degrees()) * error, gap.unseen(), lowest=-1.0).low
+    return gap.value, error, low

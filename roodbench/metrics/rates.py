@@ -6,12 +6,14 @@ A rate takes the scores of one ID (n,) and one OOD population (m,), higher = mor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .auroc import LEVEL, Estimate, finite, same_draws
+from .auroc import EACH_ALONE, Groups, finite, same_draws, shared_by_draws
+from .intervals import TWO_SIDED, Estimate, student, unseen, within
 
 BOOTSTRAPS = 200
 """Resamples of an interval."""
@@ -110,6 +112,40 @@ def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
     return aupr_in(-np.asarray(ood_scores), -np.asarray(id_scores))
 
 
+def aupr_in_values(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUPR with ID positive, plus how each image moves it: (n,) and (m,), the mean of either is the AUPR.
+
+    With P and N the numbers of ID and OOD down to each distinct score, precision h = P / (P + N) and area
+    sum (P_k - P_{k-1}) (h_k + h_{k-1}) / 2n, an ID image moves the area by its derivatives by P_k at all k from the
+    image's own on, an OOD image by those by N_k (docs/theorems.md, T22).
+
+    >>> v_id, v_ood = aupr_in_values(np.array([3.0, 1.0]), np.array([2.0, 0.0]))
+    >>> round(float(v_id.mean()), 4), round(float(v_ood.mean()), 4)
+    (0.7917, 0.7917)
+    """
+    n, m = len(id_scores), len(ood_scores)
+    levels, level = np.unique(-np.concatenate([id_scores, ood_scores]), return_inverse=True)
+    P, N = (np.cumsum(np.bincount(part, minlength=len(levels))) for part in (level[:n], level[n:]))
+    steps = np.diff(P, prepend=0)
+    precision = P / (P + N)
+    before, after = np.append(1.0, precision[:-1]), np.append(precision[1:], 0.0)
+    after[-1] = -precision[-1]  # no step follows the last point
+    slope = (steps + np.append(steps[1:], 0)) / (P + N) ** 2
+    by_id, by_ood = (before - after + slope * N) / (2 * n), -slope * P / (2 * n)
+    area = float(steps @ (precision + before)) / (2 * n)
+    moved = [
+        np.cumsum(derivative[::-1])[::-1][part] * size
+        for derivative, part, size in ((by_id, level[:n], n), (by_ood, level[n:], m))
+    ]
+    return area + moved[0] - moved[0].mean(), area + moved[1] - moved[1].mean()
+
+
+def aupr_out_values(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUPR with OOD positive, plus how each image moves it: (n,) and (m,), the mean of either is the AUPR."""
+    v_ood, v_id = aupr_in_values(-ood_scores, -id_scores)
+    return v_id, v_ood
+
+
 def of_rows(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray) -> np.ndarray:
     """The rates (...) of (..., n) and (..., m); ValueError for a metric that gives something else."""
     rates, expected = np.asarray(metric(id_scores, ood_scores)), id_scores.shape[:-1]
@@ -128,28 +164,81 @@ def over_draws(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray) -> f
     return float(of_rows(metric, *same_draws(id_scores, ood_scores)).mean())
 
 
-def bootstrap(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray) -> Estimate:
-    """`metric`, averaged over draws, with a percentile interval from resampling each population's images.
+@dataclass(frozen=True)
+class Resampled:
+    """A rate of R draws, and what it is on resamples of the images (docs/theorems.md, T21)."""
 
-    An image keeps its R draws together. At a share of 0 or 1 resampling shows no spread: there the one-sided binomial
-    bound on the smaller population.
+    draws: np.ndarray
+    """(R,), of the images themselves."""
+    again: np.ndarray
+    """(resamples, R)."""
+    images: int
+    """Of the smallest population, or its groups."""
+    unseen: float
 
-    >>> bootstrap(fpr95_id, np.arange(200.0), np.arange(100.0) - 50)
-    Estimate(value=0.4, low=0.28, high=0.5)
+    def interval(self) -> Estimate:
+        """Student's on the logit scale with the resamples' variance, and never inside what `unseen` leaves open."""
+        R, variance = len(self.draws), float(self.again.mean(axis=1).var(ddof=1))
+        own = (float(self.again.var(axis=0, ddof=1).mean()) - variance) * R / max(1, R - 1)
+        shared, doubt = shared_by_draws(self.draws, own)
+        doubt += variance**2 / max(1, self.images - 1)
+        degrees = (variance + shared) ** 2 / doubt if doubt > 0 else float("inf")
+        half = student(TWO_SIDED, degrees) * float(np.sqrt(variance + shared))
+        return within(float(self.draws.mean()), half, self.unseen)
+
+
+def average_rate(parts: Sequence[Resampled]) -> Resampled:
+    """The mean rate over OOD sets that share the ID population, and its resamples."""
+    draws, again = np.mean([p.draws for p in parts], axis=0), np.mean([p.again for p in parts], axis=0)
+    return Resampled(draws, again, min(p.images for p in parts), float(np.mean([p.unseen for p in parts])))
+
+
+def members(first: np.ndarray | None, n: int) -> list[np.ndarray] | None:
+    """The images of each group, groups by their first image; None where each image is its own."""
+    heads, group = (np.arange(0), None) if first is None else np.unique(first, return_inverse=True)
+    if group is None or len(heads) == n:
+        return None
+    return np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+
+
+def resample(
+    metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray, groups: Groups = EACH_ALONE, *, stream: int = 0
+) -> Resampled:
+    """`metric` of each draw on resamples of each population's groups of images; an image keeps its R draws together.
+
+    OOD sets that share the ID population have the same resamples of it; `stream` gives each set its own of OOD.
+
+    >>> resample(fpr95_id, np.arange(200.0), np.arange(100.0) - 50).again.shape
+    (200, 1)
     """
-    populations, rng = same_draws(id_scores, ood_scores), np.random.default_rng(0)
-    value = over_draws(metric, *populations)
-    if value in (0.0, 1.0):
-        miss = 1 - (1 - LEVEL) ** (1 / min(scores.shape[1] for scores in populations))
-        return Estimate(value, max(0.0, value - miss), min(1.0, value + miss))
-    values: list[float] = []
-    at_once = max(1, BLOCK // sum(scores.size for scores in populations))
-    while len(values) < BOOTSTRAPS:
-        again = [
-            [s.take(rng.integers(0, s.shape[1], s.shape[1]), axis=1) for s in populations]
-            for _ in range(min(at_once, BOOTSTRAPS - len(values)))
-        ]
-        resampled = [np.stack(scores) for scores in zip(*again, strict=True)]  # (resamples, R, images)
-        values += of_rows(metric, *resampled).mean(axis=1).tolist()
-    low, high = np.quantile(values, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    return Estimate(value, float(low), float(high))
+    populations = same_draws(id_scores, ood_scores)
+    draws = of_rows(metric, *populations)
+    grouped = [members(first, s.shape[1]) for first, s in zip(groups, populations, strict=True)]
+    counts = [s.shape[1] if g is None else len(g) for s, g in zip(populations, grouped, strict=True)]
+    rngs = [np.random.default_rng(0), np.random.default_rng([1, stream])]
+    again: list[np.ndarray] = []
+    ragged = any(g is not None and len({len(one) for one in g}) > 1 for g in grouped)  # resamples differ in size
+    at_once = 1 if ragged else max(1, BLOCK // sum(scores.size for scores in populations))
+    for start in range(0, BOOTSTRAPS, at_once):
+        chosen = []
+        for _ in range(min(at_once, BOOTSTRAPS - start)):
+            picks = [rng.integers(0, k, k) for rng, k in zip(rngs, counts, strict=True)]
+            chosen.append(
+                [
+                    s.take(pick if g is None else np.concatenate([g[i] for i in pick]), axis=1)
+                    for s, g, pick in zip(populations, grouped, picks, strict=True)
+                ]
+            )
+        again.append(of_rows(metric, *(np.stack(scores) for scores in zip(*chosen, strict=True))))
+    k = min(counts)
+    return Resampled(draws, np.concatenate(again), k, unseen(k))
+
+
+def bootstrap(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray, groups: Groups = EACH_ALONE) -> Estimate:
+    """`metric`, averaged over draws, with its interval from resampled images.
+
+    >>> found = bootstrap(fpr95_id, np.arange(200.0), np.arange(100.0) - 50)
+    >>> found.value, round(found.low, 2), round(found.high, 2)
+    (0.4, 0.29, 0.52)
+    """
+    return resample(metric, id_scores, ood_scores, groups).interval()

@@ -41,7 +41,9 @@ class Row:
     """ID flagged where 95% of OOD are (OpenOOD)."""
     fpr95_ood_ci: list[float] | None
     aupr_in: float
+    """Area under precision-recall with ID positive."""
     aupr_out: float
+    """The same with OOD positive."""
     passes: dict[str, list[float]]
     """Mean network passes [forward, backward] per attacked image: id, ood."""
     reliable: bool | None
@@ -53,6 +55,9 @@ class Row:
     adaptive_gap: float | None = None
     """auroc_transfer minus auroc, at equal steps and restarts: what the published attack misses."""
     adaptive_gap_ci: list[float] | None = None
+    aupr_in_ci: list[float] | None = None
+    """None, like `aupr_out_ci`, in records of before it was there."""
+    aupr_out_ci: list[float] | None = None
 
 
 @dataclass(frozen=True)

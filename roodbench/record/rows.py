@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from .. import metrics
 from ..evaluation.indicators import Indicator, attacked
 from ..evaluation.populations import Evaluated
 from ..machine.prepare import Prepared
-from ..metrics import Components, Estimate
+from ..metrics import Components, Resampled
 from ..models import Classifier
 from .row import AttackedPopulation, FittedDetector, Row, ShiftedSet
 
@@ -19,10 +21,20 @@ CONDITIONS = {"clean": ("clean", "clean"), "min": ("min", "clean"), "max": ("cle
 """What a condition did to the ID and to the OOD population."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The metrics of a row, with all that their intervals, averages and differences need."""
+
+    area: Components
+    transfer: Components | None
+    """AUROC with the images of the published attack in the place of the attacked ones; None where it did not run."""
+    rates: dict[str, Resampled]
+    precisions: dict[str, Components]
+
+
 def rows_of(found: Evaluated, verdicts: Sequence[Indicator]) -> tuple[list[Row], list[Row]]:
     """The rows of one detector at one radius, and their averages over the near, far and all OOD sets."""
     bench = found.bench
-    clean_id = found.scores(bench.id_test.name, "clean")
     rows: list[Row] = []
     averages: list[Row] = []
     clean: dict[str, Components] = {}
@@ -31,72 +43,79 @@ def rows_of(found: Evaluated, verdicts: Sequence[Indicator]) -> tuple[list[Row],
             continue
         if any((name, ood_state) not in found.populations for name in bench.ood):
             continue
-        attacked_id = found.scores(bench.id_test.name, id_state)
-        parts: dict[str, tuple[Row, Components, Components | None]] = {}
-        for name in bench.ood:
-            ood = found.scores(name, ood_state)
-            area = metrics.components(attacked_id, ood)
-            transfer = transfer_of(found, condition, name)
-            clean.setdefault(name, area)
-            row = Row(
-                **common(found, condition),
-                **judged(found, condition, verdicts, [name]),
+        measured = {name: measure(found, condition, name) for name in bench.ood}
+        before = {} if condition == "clean" else clean
+        clean = clean or {name: parts.area for name, parts in measured.items()}
+        shared = common(found, condition)
+        rows += [
+            Row(
+                **shared,
+                **judged(found, condition, verdicts, [name], warnings(name, parts.area)),
                 ood=name,
                 group=bench.groups[name],
-                n_ood=ood.shape[1],
-                **areas(area, clean[name]),
-                **gaps(transfer, area),
-                **fpr("fpr95_id", metrics.bootstrap(metrics.fpr95_id, clean_id, ood)),
-                **fpr("fpr95_id_refit", metrics.bootstrap(metrics.fpr95_id, attacked_id, ood)),
-                **fpr("fpr95_ood", metrics.bootstrap(metrics.fpr95_ood, attacked_id, ood)),
-                aupr_in=metrics.over_draws(metrics.aupr_in, attacked_id, ood),
-                aupr_out=metrics.over_draws(metrics.aupr_out, attacked_id, ood),
+                n_ood=len(bench.ood[name]),
+                **numbers(parts, before.get(name)),
                 passes=passes(found, id_state, name, ood_state),
             )
-            parts[name] = (row, area, transfer)
-        rows += [row for row, _, _ in parts.values()]
-        averages += averages_of(found, condition, verdicts, parts, clean)
+            for name, parts in measured.items()
+        ]
+        for group in ("near", "far", "all"):
+            names = [name for name in bench.ood if group in ("all", bench.groups[name])]
+            if names:
+                mean = average([measured[name] for name in names])
+                row = Row(
+                    **shared,
+                    **judged(found, condition, verdicts, names),
+                    ood="average",
+                    group=group,
+                    n_ood=sum(len(bench.ood[name]) for name in names),
+                    **numbers(mean, metrics.average([before[name] for name in names]) if before else None),
+                    passes=passes(found, id_state, names[0], ood_state),
+                )
+                averages.append(row)
     return rows, averages
 
 
-def averages_of(
-    found: Evaluated,
-    condition: str,
-    verdicts: Sequence[Indicator],
-    parts: dict[str, tuple[Row, Components, Components | None]],
-    clean: dict[str, Components],
-) -> list[Row]:
-    """Means over the OOD sets of each group, every set with equal weight (OpenOOD's averages)."""
-    rows = []
-    for group in ("near", "far", "all"):
-        names = [name for name, (row, _, _) in parts.items() if group in ("all", row.group)]
-        if not names:
-            continue
-        members = [parts[name][0] for name in names]
-        area = metrics.average([parts[name][1] for name in names])
-        transfers = [parts[name][2] for name in names if parts[name][2] is not None]
-        transfer = metrics.average(transfers) if len(transfers) == len(names) else None  # type: ignore[arg-type]
-        mean: dict[str, Any] = {
-            key: float(np.mean([getattr(row, key) for row in members]))
-            for key in ("fpr95_id", "fpr95_id_refit", "fpr95_ood", "aupr_in", "aupr_out")
-        }
-        rows.append(
-            Row(
-                **common(found, condition),
-                **judged(found, condition, verdicts, names),
-                ood="average",
-                group=group,
-                n_ood=sum(row.n_ood for row in members),
-                **areas(area, area if condition == "clean" else metrics.average([clean[name] for name in names])),
-                **gaps(transfer, area),
-                **mean,
-                fpr95_id_ci=None,
-                fpr95_id_refit_ci=None,
-                fpr95_ood_ci=None,
-                passes=members[0].passes,
-            )
-        )
-    return rows
+def measure(found: Evaluated, condition: str, ood: str) -> Measured:
+    """What a detector reaches against one OOD set; equal images count once in every interval."""
+    id_test, (id_state, ood_state) = found.bench.id_test.name, CONDITIONS[condition]
+    pair, groups = (found.scores(id_test, id_state), found.scores(ood, ood_state)), found.groups(ood)
+    kept = (found.scores(id_test, "clean"), pair[1])
+    stream = crc32(ood.encode())
+    return Measured(
+        metrics.components(*pair, groups),
+        transfer_of(found, condition, ood),
+        {
+            "fpr95_id": metrics.resample(metrics.fpr95_id, *kept, groups, stream=stream),
+            "fpr95_id_refit": metrics.resample(metrics.fpr95_id, *pair, groups, stream=stream),
+            "fpr95_ood": metrics.resample(metrics.fpr95_ood, *pair, groups, stream=stream),
+        },
+        {
+            "aupr_in": metrics.components(*pair, groups, values=metrics.aupr_in_values),
+            "aupr_out": metrics.components(*pair, groups, values=metrics.aupr_out_values),
+        },
+    )
+
+
+def average(parts: Sequence[Measured]) -> Measured:
+    """Means over OOD sets, every set with equal weight (OpenOOD's averages)."""
+    transfers = [p.transfer for p in parts if p.transfer is not None]
+    return Measured(
+        metrics.average([p.area for p in parts]),
+        metrics.average(transfers) if len(transfers) == len(parts) else None,
+        {name: metrics.average_rate([p.rates[name] for p in parts]) for name in parts[0].rates},
+        {name: metrics.average([p.precisions[name] for p in parts]) for name in parts[0].precisions},
+    )
+
+
+def numbers(parts: Measured, clean: Components | None) -> dict[str, Any]:
+    """Every metric of a row with its interval; `clean` is the AUROC that a drop starts from, None in a clean row."""
+    found = {**areas(parts.area, clean), **gaps(parts.transfer, parts.area)}
+    of_name: dict[str, Resampled | Components] = {**parts.rates, **parts.precisions}
+    for name, metric in of_name.items():
+        estimate = metric.interval()
+        found |= {name: estimate.value, f"{name}_ci": estimate.ci}
+    return found
 
 
 def common(found: Evaluated, condition: str) -> dict[str, Any]:
@@ -125,15 +144,17 @@ def common(found: Evaluated, condition: str) -> dict[str, Any]:
     }
 
 
-def judged(found: Evaluated, condition: str, verdicts: Sequence[Indicator], names: Collection[str]) -> dict[str, Any]:
+def judged(
+    found: Evaluated, condition: str, verdicts: Sequence[Indicator], names: Collection[str], notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Whether rows of some OOD sets passed their checks, and why not; None where the attack's own did not run."""
     failures = [i.message for i in verdicts if i.marks(condition, names)]
     unchecked = condition != "clean" and not found.checked and found.eps > 0
-    return {"reliable": None if unchecked and not failures else not failures, "warnings": failures}
+    return {"reliable": None if unchecked and not failures else not failures, "warnings": [*failures, *notes]}
 
 
-def areas(area: Components, clean: Components) -> dict[str, Any]:
-    drop = clean.minus(area) if area is not clean else None
+def areas(area: Components, clean: Components | None) -> dict[str, Any]:
+    drop = None if clean is None else clean.minus(area)
     return {
         "auroc": area.value,
         "auroc_ci": area.interval().ci,
@@ -154,7 +175,7 @@ def transfer_of(found: Evaluated, condition: str, ood: str) -> Components | None
             return None
         else:
             parts.append(population.transfer.double().numpy())
-    return None if condition == "clean" else metrics.components(*parts)
+    return None if condition == "clean" else metrics.components(parts[0], parts[1], found.groups(ood))
 
 
 def gaps(transfer: Components | None, area: Components) -> dict[str, Any]:
@@ -165,15 +186,23 @@ def gaps(transfer: Components | None, area: Components) -> dict[str, Any]:
     return {"auroc_transfer": transfer.value, "adaptive_gap": gap.value, "adaptive_gap_ci": ci}
 
 
-def fpr(name: str, estimate: Estimate) -> dict[str, Any]:
-    return {name: estimate.value, f"{name}_ci": estimate.ci}
-
-
 def passes(found: Evaluated, id_state: str, ood: str, ood_state: str) -> dict[str, list[float]]:
     return {
         "id": list(found.populations[found.bench.id_test.name, id_state].passes),
         "ood": list(found.populations[ood, ood_state].passes),
     }
+
+
+def warnings(name: str, area: Components) -> list[str]:
+    """What to beware of in a row that passed its checks."""
+    few = area.fewest()
+    if few >= metrics.FEW or 1 - metrics.EXTREME <= area.value <= metrics.EXTREME:
+        return []
+    where = f"above {metrics.EXTREME:.0%} or below {1 - metrics.EXTREME:.0%}"
+    return [
+        f"{name}: the smaller population has {few} distinct images, too few to tell an AUROC {where} more closely "
+        f"than to {100 * area.unseen():.1f} points"
+    ]
 
 
 def attacks_of(found: Evaluated) -> list[AttackedPopulation]:
@@ -217,17 +246,12 @@ def detector_of(found: Evaluated) -> FittedDetector:
     )
 
 
-def shifted_of(found: Evaluated, verdicts: Sequence[Indicator]) -> list[ShiftedSet]:
+def shifted_of(found: Evaluated) -> list[ShiftedSet]:
     """Covariate-shifted ID sets: accuracy, and how many of their images the clean 95% threshold flags."""
     clean = found.scores(found.bench.id_test.name, "clean")
     entries = []
-    for name in found.bench.shifted:
-        if name not in found.agreement:
-            continue
-        accuracy, shifted = found.agreement[name][0], found.scores(name, "clean")
+    for name, accuracy in found.shifted_accuracy.items():
+        shifted = found.scores(name, "clean")
         flagged = [float(np.mean(s < metrics.threshold95(i))) for i, s in zip(clean, shifted, strict=True)]
-        reliable = not any(i.marks("clean", [name]) for i in verdicts)
-        entries.append(
-            ShiftedSet(found.detector.label, name, shifted.shape[1], accuracy, float(np.mean(flagged)), reliable)
-        )
+        entries.append(ShiftedSet(found.detector.label, name, shifted.shape[1], accuracy, float(np.mean(flagged))))
     return entries

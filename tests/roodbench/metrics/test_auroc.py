@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm, rankdata
+from scipy.stats import norm, rankdata, t
 from sklearn.metrics import roc_auc_score
 
 from roodbench import metrics
-from roodbench.metrics.auroc import LEVEL, ONE_SIDED, TWO_SIDED
+from roodbench.metrics.intervals import LEVEL, ONE_SIDED, TWO_SIDED, student, within
 from tests.roodbench.metrics.samples import population
 
 
@@ -75,8 +75,15 @@ def test_paired_difference_is_tighter_than_unpaired():
     gap, error, low = metrics.paired_gap(a, b)
     assert gap == pytest.approx(a.value - b.value)
     assert error < np.hypot(a.standard_error(), b.standard_error()) / 2
-    assert low == pytest.approx(gap - norm.ppf(0.95) * error)
-    assert metrics.paired_gap(a, a)[:2] == (0.0, 0.0)
+    assert gap - t.ppf(0.95, 300) * error > low == pytest.approx(gap - (1 - 0.05**0.01) * (gap + 1))  # what may hide
+    assert metrics.paired_gap(a, a) == (0.0, 0.0, pytest.approx(-(1 - 0.05**0.01)))
+
+
+def test_a_large_gap_has_a_normal_lower_end():
+    rng = np.random.default_rng(2)
+    i, o = rng.normal(2, 1, 1000), rng.normal(0, 1, 1000)
+    gap, error, low = metrics.paired_gap(metrics.components(i, o), metrics.components(i - 1.5, o))
+    assert low == pytest.approx(gap - norm.ppf(0.95) * error, abs=2e-3 * error)
 
 
 @pytest.mark.parametrize("shared", [0.0, 1.0])
@@ -114,13 +121,13 @@ def test_average_over_sets():
     assert mean.standard_error() == pytest.approx(np.std([resampled() for _ in range(1500)]), rel=0.1)
 
 
-def test_average_over_a_perfect_set_is_no_narrower_than_without_its_certainty():
+def test_average_over_a_perfect_set_holds_what_its_images_may_hide():
     rng = np.random.default_rng(0)
     id_scores, near, far = rng.normal(2, 1, 50), rng.normal(0, 1, 50), np.full(50, -9.0)
     parts = [metrics.components(id_scores, near), metrics.components(id_scores, far)]
-    low_near, low_far = (p.value - p.interval().low for p in parts)
-    mean = metrics.average(parts)
-    assert mean.value - mean.interval().low == pytest.approx(np.hypot(low_near, low_far) / 2, rel=1e-9)
+    mean, near_alone = metrics.average(parts), parts[0].interval()
+    assert mean.interval().low == pytest.approx(0.05 ** (1 / 50) * mean.value, abs=1e-12)
+    assert mean.interval().high - mean.value > (near_alone.high - near_alone.value) / 2 - 1e-3
     perfect = metrics.average([parts[1], parts[1]])
     assert perfect.interval().low == pytest.approx(0.05 ** (1 / 50), abs=1e-12)
 
@@ -128,6 +135,113 @@ def test_average_over_a_perfect_set_is_no_narrower_than_without_its_certainty():
 def test_a_total_collapse_has_an_interval_too():
     clean, fallen = (metrics.components(np.arange(20) + shift, np.arange(20.0)) for shift in (100.0, -100.0))
     assert clean.minus(fallen).interval().ci == [pytest.approx(1 - 2 * (1 - 0.05 ** (1 / 20))), 1.0]  # two misses
+
+
+def logit_interval(value, error, quantile):
+    odds = np.log(value / (1 - value)) + np.array([-1, 1]) * quantile * error / (value * (1 - value))
+    return (1 / (1 + np.exp(-odds))).tolist()
+
+
+def test_an_interval_is_symmetric_in_the_log_odds():
+    """900 pairs by hand: v of 29 ID images is 1, of one 1/2; w of 15 OOD images is 1, of 15 is 29/30."""
+    i, o = np.append(np.full(29, 9.0), 2.0), np.repeat([1.0, 3.0], 15)
+    found = metrics.components(i, o)
+    variance = [(29 / 30) * 0.5**2 / 29 / 30, (1 / 30) ** 2 / 4 * 30 / 29 / 30]
+    degrees = sum(variance) ** 2 * 29 / (variance[0] ** 2 + variance[1] ** 2)
+    assert (found.value, found.degrees()) == (pytest.approx(885 / 900), pytest.approx(degrees))
+    low, high = logit_interval(885 / 900, sum(variance) ** 0.5, t.ppf(0.975, degrees))
+    assert found.interval().ci == pytest.approx([low, high], abs=1e-6)
+    assert low < 885 / 900 * 0.05 ** (1 / 30)  # where a tenth of the images is unseen
+
+
+@pytest.mark.parametrize("value", [0.5, 0.93])
+def test_many_images_have_the_plain_logit_interval(value):
+    rng = np.random.default_rng(0)
+    found = metrics.components(rng.normal(norm.ppf(value) * 2**0.5, 1, 2000), rng.normal(0, 1, 2000))
+    expected = logit_interval(found.value, found.standard_error(), t.ppf(0.975, found.degrees()))
+    assert found.interval().ci == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_constant_score_has_the_interval_of_what_may_hide():
+    """All pairs tied: more than 1 - 0.05^(1/20) of untied ones would have shown, and each moves AUROC by a half."""
+    found = metrics.components(np.zeros(20), np.zeros(50)).interval()
+    half = (1 - 0.05 ** (1 / 20)) / 2
+    assert (found.value, *found.ci) == (0.5, pytest.approx(0.5 - half), pytest.approx(0.5 + half))
+
+
+@pytest.mark.parametrize("degrees", [1, 2.5, 5, 9.99, 10, 12.3, 29, 198, 1e6])
+def test_students_quantile_is_that_of_scipy(degrees):
+    assert student(TWO_SIDED, degrees) == pytest.approx(t.ppf(0.975, degrees), abs=2e-5)
+    assert student(ONE_SIDED, degrees) == pytest.approx(t.ppf(0.95, degrees), abs=2e-5)
+    assert student(TWO_SIDED, np.inf) == TWO_SIDED
+
+
+def test_an_interval_never_leaves_its_range():
+    assert within(0.5, 1e9, 0.1).ci == [pytest.approx(0.0), pytest.approx(1.0)]
+    assert within(0.2, 3.0, 0.1, lowest=-1.0).ci == [-1.0, 1.0]
+    assert within(1.0, 0.0, 0.1).ci == [0.9, 1.0]
+
+
+def test_shared_noise_of_few_draws_has_students_quantile():
+    """All variance is what draws share, so it has R - 1 = 3 degrees of freedom, less than any of 1000 images'."""
+    rng = np.random.default_rng(5)
+    i, o = rng.normal(0, 1, (1, 1000)), rng.normal(0, 1, (1, 1000))
+    found = metrics.components(i + np.array([[-2.0], [0.0], [1.0], [3.0]]), o + np.zeros((4, 1)))
+    assert found.shared > 100 * (found.standard_error() ** 2 - found.shared)
+    assert found.degrees() == pytest.approx(3, rel=0.05)
+    assert metrics.components(i, o).degrees() > 1000
+
+
+def clustered_error(i, o, first_id, first_ood):
+    """Obuchowski (1997): sums of DeLong's components over each cluster, the populations independent."""
+    value = np.mean([(a > b) + (a == b) / 2 for a in i for b in o])
+    v = [np.mean([(a > b) + (a == b) / 2 for b in o]) - value for a in i]
+    w = [np.mean([(a > b) + (a == b) / 2 for a in i]) - value for b in o]
+    variance = 0.0
+    for parts, first in ((v, first_id), (w, first_ood)):
+        clusters = {head: sum(x for x, f in zip(parts, first, strict=True) if f == head) for head in first}
+        k = len(clusters)
+        variance += k / (k - 1) * sum(total**2 for total in clusters.values()) / len(parts) ** 2
+    return variance**0.5
+
+
+def test_images_of_a_group_are_one_cluster():
+    rng = np.random.default_rng(6)
+    first_id, first_ood = np.array([0, 0, 2, 2, 2, 5, 6]), np.array([0, 1, 0, 3, 3, 1])
+    i, o = rng.normal(1, 1, 7), np.round(rng.normal(0, 1, 6), 1)
+    found = metrics.components(i, o, (first_id, first_ood))
+    assert found.value == pytest.approx(metrics.auroc(i, o), abs=1e-12)
+    assert found.standard_error() == pytest.approx(clustered_error(i, o, first_id, first_ood), rel=1e-12)
+    assert (found.fewest(), found.unseen()) == (3, pytest.approx(1 - 0.05 ** (1 / 3)))
+
+
+@pytest.mark.parametrize("often", [np.tile, np.repeat], ids=["the list eight times", "each line eight times"])
+@pytest.mark.parametrize("draws", [1, 3])
+def test_a_list_with_every_line_eight_times_has_the_interval_of_the_list(often, draws):
+    rng = np.random.default_rng(7)
+    i, o = rng.normal(1, 1, (draws, 40)), rng.normal(0, 1, (draws, 25))
+    again = [np.stack([often(row, 8) for row in scores]) for scores in (i, o)]
+    groups = tuple(
+        np.unique(scores[0], return_index=True)[1][np.unique(scores[0], return_inverse=True)[1]] for scores in again
+    )
+    once, eight = metrics.components(i, o), metrics.components(*again, groups)
+    assert eight.interval().ci == pytest.approx(once.interval().ci, abs=1e-12)
+    assert metrics.average([eight, eight]).interval().ci == pytest.approx(
+        metrics.average([once, once]).interval().ci, abs=1e-12
+    )
+    assert eight.minus(eight).interval().ci == pytest.approx(once.minus(once).interval().ci, abs=1e-12)
+    if draws == 1:
+        assert metrics.components(*again).interval().low > once.interval().low + 0.02
+
+
+def test_images_that_are_all_the_same_say_next_to_nothing():
+    found = metrics.components(np.ones(9), np.zeros(30), (np.zeros(9, dtype=int), None))
+    assert found.interval().ci == [pytest.approx(0.05), 1.0]
+
+
+def test_groups_of_another_length_are_an_error():
+    with pytest.raises(ValueError, match=r"groups of shape \(3,\): expected \(2,\), one entry for each image"):
+        metrics.components(np.ones(2), np.ones(2), (np.arange(3), None))
 
 
 def test_bad_scores_are_errors():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 from roodbench import metrics
@@ -68,17 +69,109 @@ def test_each_row_has_its_own_rate(metric):
 
 
 @pytest.mark.parametrize(("n", "m"), [(40, 25), (700, 900)], ids=["one block", "many blocks"])
-def test_bootstrap_is_a_loop_over_seeded_resamples(n, m):
-    rng, draw = np.random.default_rng(7), np.random.default_rng(0)
+def test_resamples_are_a_loop_over_two_seeded_streams(n, m):
+    rng, of_id, of_ood = np.random.default_rng(7), np.random.default_rng(0), np.random.default_rng([1, 4])
     i, o = np.round(rng.normal(1, 1, (3, n)), 2), np.round(rng.normal(0, 1, (3, m)), 2)
     is_ood, values = np.repeat([0, 1], [n, m]), []
     for _ in range(200):
-        own, other = draw.integers(0, n, n), draw.integers(0, m, m)
+        own, other = of_id.integers(0, n, n), of_ood.integers(0, m, m)
         scores = [np.concatenate([i[r, own], o[r, other]]) for r in range(3)]
-        values.append(np.mean([fpr_of_curve(is_ood, -s, drop_intermediate=False) for s in scores]))
-    found = metrics.bootstrap(metrics.fpr95_ood, i, o)
-    assert found.ci == pytest.approx(np.quantile(values, [0.025, 0.975]).tolist(), abs=1e-12)
-    assert found.low < found.value < found.high
+        values.append([fpr_of_curve(is_ood, -s, drop_intermediate=False) for s in scores])
+    found = metrics.resample(metrics.fpr95_ood, i, o, stream=4)
+    assert found.again == pytest.approx(np.array(values), abs=1e-12)
+    low, high = found.interval().ci
+    assert low < found.draws.mean() < high
+
+
+def test_the_interval_of_a_rate_is_symmetric_in_the_log_odds():
+    rng = np.random.default_rng(8)
+    found = metrics.resample(metrics.fpr95_id, rng.normal(1, 1, 900), rng.normal(0, 1, 1000))
+    value, error = found.draws[0], np.std(found.again, ddof=1)
+    odds = np.log(value / (1 - value)) + np.array([-1, 1]) * t.ppf(0.975, 899) * error / (value * (1 - value))
+    assert found.interval().ci == pytest.approx((1 / (1 + np.exp(-odds))).tolist(), abs=1e-6)
+
+
+def test_noise_that_all_images_of_a_draw_share_widens_the_interval_of_a_rate():
+    """The mean over draws varies with the shift of each draw, which resampled images alone do not show."""
+    rng = np.random.default_rng(10)
+
+    def once():
+        shift = rng.normal(0, 0.5, (4, 1))
+        return rng.normal(1, 1, (1, 200)) + rng.normal(0, 0.3, (4, 200)), rng.normal(0, 1, (1, 200)) + shift
+
+    found = [metrics.resample(metrics.fpr95_id, *once()) for _ in range(60)]
+    spread = np.std([metrics.over_draws(metrics.fpr95_id, *once()) for _ in range(400)])
+    of_images = np.mean([f.again.mean(axis=1).std() for f in found])
+    assert of_images < 0.8 * spread
+    assert np.mean([np.ptp(f.interval().ci) for f in found]) > 2 * 1.96 * spread
+
+
+@pytest.mark.parametrize("often", [np.tile, np.repeat], ids=["the list eight times", "each line eight times"])
+@pytest.mark.parametrize("metric", [metrics.fpr95_id, metrics.fpr95_ood, metrics.aupr_in])
+def test_a_list_with_every_line_eight_times_has_the_interval_of_the_list(often, metric):
+    rng = np.random.default_rng(11)
+    i, o = rng.normal(1, 1, 40), rng.normal(0, 1, 60)
+    groups = tuple(often(np.arange(len(scores)), 8) for scores in (i, o))
+    eight = metrics.bootstrap(metric, often(i, 8), often(o, 8), groups)
+    assert eight.ci == pytest.approx(metrics.bootstrap(metric, i, o).ci, abs=1e-12)
+    assert np.ptp(metrics.bootstrap(metric, often(i, 8), often(o, 8)).ci) < 0.7 * np.ptp(eight.ci)
+
+
+def test_groups_of_unequal_size_are_resampled_whole():
+    i, o = np.repeat([0.0, 1.0, 2.0], [1, 2, 5]), np.array([0.0, 1.0, 2.0])
+    share_of_twos = np.vectorize(lambda i, o: np.mean(i == 2), signature="(n),(m)->()")
+    found = metrics.resample(share_of_twos, i, o, (np.repeat([0, 1, 3], [1, 2, 5]), None)).again.ravel()
+    possible = {5 * c / (a + 2 * b + 5 * c) for a in range(4) for b in range(4 - a) for c in [3 - a - b]}
+    assert {round(share, 12) for share in found} == {round(share, 12) for share in possible}
+
+
+def test_sets_that_share_their_id_images_share_their_resamples():
+    """A rate of the ID images alone is the same on every resample, so that its mean over two sets varies as much."""
+    rng = np.random.default_rng(12)
+    i, near, far = rng.normal(1, 1, 50), rng.normal(0, 1, 50), rng.normal(-1, 1, 30)
+    of_id, of_ood = (lambda i, o: np.mean(i > 1, axis=-1)), (lambda i, o: np.mean(o > 0, axis=-1))
+    first, second = (metrics.resample(of_id, i, o, stream=s) for s, o in enumerate((near, far)))
+    assert first.again.tolist() == second.again.tolist()
+    first, second = (metrics.resample(of_ood, i, o, stream=s) for s, o in enumerate((near, near)))
+    assert abs(np.corrcoef(first.again.ravel(), second.again.ravel())[0, 1]) < 0.2
+    mean = metrics.average_rate([first, second])
+    assert mean.again.ravel() == pytest.approx((first.again + second.again).ravel() / 2)
+    assert mean.draws == (first.draws + second.draws) / 2
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("name", ["aupr_in", "aupr_out"])
+def test_the_values_of_an_aupr_have_its_mean_and_the_bootstraps_variance(name, ties):
+    rng = np.random.default_rng(13)
+    i, o = rng.normal(1, 1, 80), rng.normal(0, 1, 120)
+    i, o = (np.round(i, 1 - ties), np.round(o, 1 - ties)) if ties else (i, o)
+    metric, values = getattr(metrics, name), getattr(metrics, f"{name}_values")
+    assert [v.mean() for v in values(i, o)] == pytest.approx([metric(i, o)] * 2, abs=1e-12)
+    again = [metric(rng.choice(i, 80), rng.choice(o, 120)) for _ in range(2000)]
+    assert metrics.components(i, o, values=values).standard_error() == pytest.approx(np.std(again), rel=0.1)
+
+
+def test_an_image_moves_an_aupr_by_its_derivative():
+    """Weights of 1 + h and 1 - h / 3 on the scores, by the definition of the area: central differences."""
+    i, o = np.array([3.0, 2.0, 2.0, 0.5]), np.array([2.0, 1.0, 0.0])
+
+    def area(weights_id, weights_ood):
+        recall, precision, total = [0.0], [1.0], weights_id.sum()
+        for level in (3.0, 2.0, 1.0, 0.5, 0.0):
+            p, f = weights_id[i >= level].sum(), weights_ood[o >= level].sum()
+            recall.append(p / total)
+            precision.append(p / (p + f))
+        return auc(recall, precision)
+
+    v_id, v_ood = metrics.aupr_in_values(i, o)
+    for values, n, at in ((v_id, 4, 0), (v_ood, 3, 1)):
+        for image in range(n):
+            moved = []
+            for h in (1e-5, -1e-5):
+                weights = [np.ones(4), np.ones(3)]
+                weights[at] = (1 - h) * np.ones(n) + h * n * np.eye(n)[image]
+                moved.append(area(*weights))
+            assert values[image] - values.mean() == pytest.approx((moved[0] - moved[1]) / 2e-5, abs=1e-8)
 
 
 def test_blocks_do_not_change_the_interval(monkeypatch):
