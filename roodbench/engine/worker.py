@@ -20,8 +20,9 @@ from detectors import Detector, GivenError
 from ..data import SHARD, ImageSet
 from ..machine.memory import within_memory
 from ..store.cells import Cell, Store
-from .errors import EvaluationError, users_code
+from .errors import EvaluationError
 from .streams import stream
+from .users import users_code
 
 log = logging.getLogger("roodbench")
 T = TypeVar("T")

@@ -33,8 +33,8 @@ def check_model(name: str) -> None:
         return
     if ":" in name or name.endswith(".py") or Path(name).suffix in (".pt", ".pth", ".th", ".safetensors", ".ckpt"):
         raise ValueError(
-            f"model {name!r}: --model takes a name, one of {', '.join(MODELS)}; a file of weights goes to --checkpoint, "
-            "and a network of yours into a detector that loads it, --detector FILE.py:NAME (docs/custom-detector.md)"
+            f"model {name!r}: expected one of {', '.join(MODELS)}; weights go to --checkpoint, and a network of your "
+            "own into a detector that loads it, --detector FILE.py:NAME (docs/custom-detector.md)"
         )
     raise ValueError(unknown("model", name, MODELS))
 

@@ -16,7 +16,8 @@ from torch import nn
 import detectors
 from detectors import BASES, WRAPPERS, Classifier, Detector, Plain, shown
 
-from ..engine.errors import described
+from ..engine.users import described
+from ..lazy import search_here
 from .seam import check_seam, signature_of, takes
 
 
@@ -61,7 +62,7 @@ def import_attribute(name: str) -> Any:
 def import_module(name: str) -> ModuleType:
     """A module by its name."""
     if "" not in sys.path:
-        sys.path.insert(0, "")
+        search_here()
     return importlib.import_module(name)
 
 
@@ -73,8 +74,8 @@ def import_file(file: Path) -> ModuleType:
         raise FileNotFoundError(f"no file {str(file)!r}{hint}")
     path, name = file.resolve(), re.sub(r"\W", "_", file.stem)
     while (known := sys.modules.get(name)) is not None or is_taken(name, path):
-        if getattr(known, "__file__", None) == str(path):
-            return known  # type: ignore[return-value]
+        if known is not None and getattr(known, "__file__", None) == str(path):
+            return known
         name = f"user_{name}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from detectors import Detector, Plain, Score, shown
 
-from ..engine.errors import described
+from ..engine.users import described
 
 CALLS: dict[str, tuple[int, dict[str, Any], str]] = {
     "forward": (1, {}, "forward(x, *, generator=None)"),
@@ -68,8 +68,8 @@ def faults_of(detector: Detector, uncalled: Sequence[str]) -> Iterator[str]:
             continue
         if not all(is_pair(count) for count in counts):
             yield (
-                f"passes({objective!r}) and score_passes() gave {counts[0]!r} and {counts[1]!r}: expected pairs of whole "
-                "numbers, network passes (forward, backward) per image"
+                f"passes({objective!r}) and score_passes() gave {counts[0]!r} and {counts[1]!r}: expected two pairs of "
+                "whole numbers, network passes (forward, backward) per image"
             )
 
 

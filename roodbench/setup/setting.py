@@ -16,7 +16,7 @@ from attacks import STRENGTHS, AttackPlan, ThreatModel, attack_class, check_meth
 from detectors import WRAPPERS, Detector, Smoothed
 
 from ..data import SHARD, Benchmark, load_benchmark
-from ..engine.errors import described, users_code
+from ..engine.users import described, users_code
 from ..machine.memory import LARGEST
 from ..machine.prepare import Prepared, compile_network, prepare
 from ..models import Classifier, load_model
