@@ -20,7 +20,7 @@ from .methods import METHODS, check_method, components_of, cost, honoured, rests
 from .noise import noise
 from .pgd import pgd, step_sizes
 from .plan import DIRECTIONS, SIGN, STRENGTHS, AttackPlan, Direction, Strength
-from .seam import Detector, NonFiniteError, check_finite, is_noisy
+from .seam import Detector, GradientError, NonFiniteError, check_finite, gradient_of, is_noisy
 from .selection import Best, rank, select, selection_draws
 from .square import square
 from .suite import Suite, suite
@@ -42,6 +42,7 @@ __all__ = [
     "Component",
     "Detector",
     "Direction",
+    "GradientError",
     "KnownSeed",
     "NonFiniteError",
     "Strength",
@@ -58,6 +59,7 @@ __all__ = [
     "cosine",
     "cost",
     "draws_needed",
+    "gradient_of",
     "honoured",
     "is_external",
     "is_noisy",

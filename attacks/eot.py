@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .seam import Detector
+from .seam import Detector, gradient_of
 from .threat import ThreatModel
 
 LEAST, MOST = 25, 200
@@ -33,7 +33,7 @@ def cosine(detector: Detector, x: Tensor, *, objective: str, draws: int, generat
     """
     half = max(1, draws // 2)
     a, b = (
-        detector.value_and_grad(x, objective=objective, draws=half, generator=generator)[1].flatten(1) for _ in range(2)
+        gradient_of(detector, x, objective=objective, draws=half, generator=generator)[1].flatten(1) for _ in range(2)
     )
     tiny = torch.finfo(a.dtype).tiny
     a, b = (g / g.abs().amax(1, keepdim=True).clamp_min(tiny) for g in (a, b))

@@ -17,8 +17,13 @@ from .two_logits import ID, OOD, TwoLogits
 
 LIBRARIES = {"torchattacks": "torchattacks", "foolbox": "foolbox", "autoattack": "pyautoattack"}
 """Method prefix and the package it needs."""
-DECISIONS = ("FAB", "APGDT", "AutoAttack", "MultiAttack")
-"""Attacks of torchattacks that need more than two classes, or stop at the first image that crosses the threshold."""
+DECISIONS = ("FAB", "APGDT", "AutoAttack", "MultiAttack", "Jitter", "TPGD", "GenAttack", "VirtualAdversarialAttack")
+"""Attacks that need more than two classes, stop once an image crosses the threshold (as do foolbox's repeated draws of
+noise), or follow another loss than cross-entropy: the distance from clean outputs."""
+PARTS = {"APGD": ("autopgd_base", "APGDAttack"), "Square": ("square", "SquareAttack")}
+"""Of AutoAttack, the parts that move a score: module and class."""
+WHOLE = ("standard", "plus", "rand", "custom", "AutoAttack")
+"""Names of all of AutoAttack."""
 
 
 def is_external(method: str) -> bool:
@@ -117,29 +122,50 @@ def library_version(method: str) -> str:
 def attack_class(method: str, threat: ThreatModel) -> Any:
     """The class of `LIBRARY:NAME`; ValueError where it does not exist or cannot attack a score within `threat`."""
     library, _, name = method.partition(":")
-    module = import_library(library)
-    if library == "foolbox":
-        module = module.attacks
-    elif threat.bounds != (0.0, 1.0):
+    known = classes_of(library)
+    if library != "foolbox" and threat.bounds != (0.0, 1.0):
         raise ValueError(f"{method} clips images to [0, 1]: leave out --space normalized, or use foolbox:NAME")
-    if library == "autoattack":
-        module = importlib.import_module("pyautoattack.square" if name == "Square" else "pyautoattack.autopgd_base")
-        name = {"APGD": "APGDAttack", "Square": "SquareAttack"}.get(name, name)
-    cls = getattr(module, name, None)
-    if not inspect.isclass(cls):
-        names = {known.lower(): known for known in dir(module) if known[0].isupper()}
-        near = difflib.get_close_matches(name.lower(), names, 1)
-        hint = f", did you mean {names[near[0]]!r}?" if near else ""
-        raise ValueError(f"unknown attack {method!r}: {module.__name__} has no {name}{hint}")
-    fixed = issubclass(cls, module.base.FixedEpsilonAttack) if library == "foolbox" else takes(cls, "eps")
-    if not fixed or name in DECISIONS:
-        raise ValueError(f"{method} looks for a change of decision, not of a score in a ball: try PGD, APGD or Square")
-    norm = "l2" if "L2" in name else "linf"
-    if not takes(cls, "norm") and norm != threat.norm:
+    if library == "autoattack" and name in WHOLE:
         raise ValueError(
-            f"{method} is an {norm} attack and the norm is {threat.norm}: choose another, or --norm {norm}"
+            f"{method} is all of AutoAttack, which leaves an image alone once it crosses the threshold: take a part, "
+            "autoattack:APGD or autoattack:Square, or suite, which keeps the worst of many"
         )
-    return cls
+    if name not in known:
+        lower = {other.lower(): other for other in known}
+        near = difflib.get_close_matches(name.lower(), lower, 1)
+        hint = f", did you mean {lower[near[0]]!r}?" if near else ";"
+        taken = ", ".join(other for other, cls in known.items() if not misfit(library, other, cls, threat.norm))
+        raise ValueError(
+            f"unknown attack {method!r}: {library} has no {name or 'attack without a name'}{hint} for {threat.norm} "
+            f"it has {taken}"
+        )
+    if reason := misfit(library, name, known[name], threat.norm):
+        raise ValueError(f"{method} {reason}")
+    return known[name]
+
+
+def classes_of(library: str) -> dict[str, Any]:
+    """The classes of attacks that a library has, by the names under which it has them."""
+    module = import_library(library)
+    if library == "autoattack":
+        modules = {name: importlib.import_module(f"{LIBRARIES[library]}.{place}") for name, (place, _) in PARTS.items()}
+        return {name: getattr(modules[name], cls) for name, (_, cls) in PARTS.items()}
+    module = module.attacks if library == "foolbox" else module
+    return {name: cls for name in dir(module) if name[0].isupper() and inspect.isclass(cls := getattr(module, name))}
+
+
+def misfit(library: str, name: str, cls: Any, norm: str) -> str:
+    """Why an attack cannot move a score within a ball of a norm; "" where it can."""
+    fixed = takes(cls, "eps")
+    if library == "foolbox":
+        fixed = issubclass(cls, import_library(library).attacks.base.FixedEpsilonAttack)
+    if not fixed or cls.__name__ in DECISIONS or "Repeated" in cls.__name__:
+        return "looks for a change of decision, not of a score in a ball: try PGD, APGD or Square"
+    own = next((n for n in ("L1", "L2", "L0") if n in cls.__name__), "Linf").lower()
+    if not takes(cls, "norm") and own != norm:
+        choices = f"choose another, or --norm {own}" if own in ("linf", "l2") else "choose another"
+        return f"is an {own} attack and the norm is {norm}: {choices}"
+    return ""
 
 
 def takes(cls: Any, name: str) -> bool:

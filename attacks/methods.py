@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 
 from .components import ALGORITHMS, MOMENTUM, Component, Passes, component, times
-from .external import is_external, is_search
+from .external import LIBRARIES, is_external, is_search
 from .plan import AttackPlan
 from .seam import Detector, is_base, is_noisy
 from .selection import selection_draws
@@ -25,7 +25,10 @@ METHODS = {
 def check_method(method: str, objective: str | None = None) -> None:
     """ValueError for a method that does not exist, or that takes no objective and is given one."""
     if method not in METHODS and not is_external(method):
-        near = difflib.get_close_matches(method, METHODS, 1)
+        library, colon, name = method.partition(":")
+        near = difflib.get_close_matches(method.lower(), METHODS, 1)
+        if colon:  # an attack of another library, whose own name is nearest
+            near = [f"{other}:{name}" for other in difflib.get_close_matches(library.lower(), LIBRARIES, 1)]
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"unknown method {method!r}: {hint}expected one of {', '.join(METHODS)}")
     if objective is not None and "objective" not in honoured(method):

@@ -1,8 +1,8 @@
-"""All that an attack knows of a detector, and its one demand: finite scores and gradients."""
+"""All that an attack knows of a detector, and its demand: finite scores and gradients, one of each per image."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -41,6 +41,47 @@ def is_base(objective: str) -> bool:
 def is_noisy(detector: Detector, objective: str) -> bool:
     """Whether an objective's gradient comes from noisy copies."""
     return detector.randomized and not is_base(objective)
+
+
+class GradientError(ValueError):
+    """A detector's `value_and_grad` gives something else than the values and gradients of the images."""
+
+
+def gradient_of(detector: Detector, x: Tensor, **settings: Any) -> tuple[Tensor, Tensor]:
+    """Objective (B,) and gradient (like x) of `detector.value_and_grad(x, **settings)`, detached.
+
+    GradientError, in words that follow the detector's name, where it gives no such pair.
+    """
+    given = detector.value_and_grad(x, **settings)
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise GradientError(f"value_and_grad gave {kind_of(given)}: expected the pair (value, gradient)")
+    value, grad = given
+    if not isinstance(value, Tensor) or value.shape != (len(x),) or not value.is_floating_point():
+        raise GradientError(
+            f"value_and_grad gave {kind_of(value)} as its value for {len(x)} images: expected a float32 tensor "
+            f"({len(x)},), one number per image"
+        )
+    if not isinstance(grad, Tensor) or grad.shape != x.shape or not grad.is_floating_point():
+        cure = "; torch.autograd.grad gives a tuple: take its first" if isinstance(grad, tuple | list) else ""
+        cure = "; where the value does not depend on the images, return torch.zeros_like(x)" if grad is None else cure
+        raise GradientError(
+            f"value_and_grad gave {kind_of(grad)} as its gradient for images {tuple(x.shape)}: expected a float32 "
+            f"tensor of the images' shape{cure}"
+        )
+    if value.device != x.device or grad.device != x.device:
+        raise GradientError(
+            f"value_and_grad gave a value on {value.device}, a gradient on {grad.device}: expected both on {x.device}"
+        )
+    return value.detach(), grad.detach().to(x.dtype)
+
+
+def kind_of(value: Any) -> str:
+    """A value by its kind and size."""
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"something of type {type(value).__name__}"
 
 
 class NonFiniteError(ValueError):

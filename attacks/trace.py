@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .seam import Detector, check_visited, finite
+from .seam import Detector, check_visited, finite, gradient_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Recorder:
         self.zero_gradient: Tensor | None = None
 
     def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        value, grad = self.detector.value_and_grad(z, **self.settings)  # type: ignore[arg-type]
+        value, grad = gradient_of(self.detector, z, **self.settings)
         if self.zero_gradient is None:
             self.zero_gradient = (grad.flatten(1) == 0).all(1)
         self.values.append(value)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .seam import Detector, check_finite
+from .seam import Detector, check_finite, gradient_of
 
 FARTHEST = 5.0
 """Of a clean score from the threshold, in the view's logits: further below, cross-entropy loses its gradient."""
@@ -78,8 +78,8 @@ class Score(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, view: TwoLogits) -> Tensor:
-        value, grad = view.detector.value_and_grad(
-            x, objective=view.objective, draws=view.draws, generator=view.generator
+        value, grad = gradient_of(
+            view.detector, x, objective=view.objective, draws=view.draws, generator=view.generator
         )
         view.spend(len(x), view.detector.passes(view.objective, view.draws))
         ctx.save_for_backward(grad)

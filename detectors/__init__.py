@@ -14,6 +14,7 @@ True
 from .activations import ASH, SCALE, ReAct
 from .detector import Batches, Classifier, Detector, Images, Outputs, Over, Plain, Scoring, autograd, keywords
 from .features import FDBD, KNN, MDS, RMDS, VIM
+from .given import GivenError, fault_of_logits, shown
 from .gradients import ODIN, GradNorm
 from .logits import EBO, ENT, GEN, MLS, MSP, MSPT
 from .pro import PRO
@@ -50,6 +51,7 @@ __all__ = [
     "Classifier",
     "Detector",
     "Fitting",
+    "GivenError",
     "GradNorm",
     "Images",
     "Median",
@@ -68,7 +70,9 @@ __all__ = [
     "class_of",
     "collect",
     "create",
+    "fault_of_logits",
     "keywords",
     "pair",
+    "shown",
     "unknown",
 ]

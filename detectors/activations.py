@@ -29,7 +29,7 @@ class Shaped(Score):
         raise NotImplementedError
 
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
-        return self.net.head(self.shape(features(self, h))).logsumexp(1)
+        return self._last_layer(self.shape(features(self, h))).logsumexp(1)
 
     def kept(self, D: int) -> int:
         """k = D - round(D p / 100) features stay, at least one."""
@@ -89,7 +89,7 @@ class ASH(Shaped):
 
     def straight_through(self, z: Tensor, h: Tensor | None) -> Tensor:
         h = features(self, h)
-        return self.net.head(h + (self.shape(h) - h).detach()).logsumexp(1)
+        return self._last_layer(h + (self.shape(h) - h).detach()).logsumexp(1)
 
     surrogates = {"straight-through": straight_through, **Shaped.surrogates}
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, 
 import torch
 from torch import Tensor, nn
 
+from .given import GivenError, fault_of_scores, shown
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -76,6 +78,13 @@ class Detector(nn.Module):
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         raise NotImplementedError
+
+    def __call__(self, x: Tensor, *rest: Any, **settings: Any) -> Tensor:
+        """The scores (B,) that `forward` gives; GivenError where it gives anything else."""
+        given = super().__call__(x, *rest, **settings)
+        if fault := fault_of_scores(given, x):
+            raise GivenError(f"{self.label} {fault}")
+        return given
 
     def value_and_grad(
         self,
@@ -169,6 +178,8 @@ class Detector(nn.Module):
         return getattr(innermost, "net", None) if innermost is self else innermost.network
 
     def __setattr__(self, name: str, value: Tensor | nn.Module) -> None:
+        if name == "network" and not isinstance(value, nn.Module):
+            raise AttributeError(f"{type(self).__name__}.network is {shown(value)}: only an nn.Module has this name")
         if name in ("chain", "label", "wrapped"):  # nn.Module would keep a module that the property then hides
             raise AttributeError(f"{type(self).__name__}.{name} is read-only: give your attribute another name")
         super().__setattr__(name, value)

@@ -61,7 +61,7 @@ class FDBD(FeatureScore):
         self.register_buffer("between", None)
 
     def fit_features(self, h: Tensor, train: Fitting) -> None:
-        W = self.net.head.weight.double()
+        W = self._last_layer.weight.double()
         self.mean = h.double().mean(0).to(h)
         between = torch.cdist(W, W, compute_mode="donot_use_mm_for_euclid_dist")
         self.between = torch.where(between > 0, between, torch.inf).to(h)
@@ -247,7 +247,7 @@ class VIM(FeatureScore):
         self.register_buffer("null", None)
 
     def fit_features(self, h: Tensor, train: Fitting) -> None:
-        D, head = h.shape[1], self.net.head
+        D, head = h.shape[1], self._last_layer
         self.dim = (256 if D >= 512 else D // 2) if self.dim is None else self.dim
         if not 1 <= self.dim < D:
             raise ValueError(f"vim with dim {self.dim}: {D} features leave no null space, expected 1 to {D - 1}")

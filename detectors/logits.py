@@ -55,7 +55,7 @@ class MSP(Score):
         return z.softmax(1).amax(1)
 
     def extremes(self) -> tuple[float, float]:
-        return 1 / self.net.head.out_features, 1.0
+        return 1 / self._classes, 1.0
 
 
 class MSPT(Score):
@@ -89,7 +89,7 @@ class MSPT(Score):
         return (z / self._fitted_temperature()).softmax(1).amax(1)
 
     def extremes(self) -> tuple[float, float]:
-        return 1 / self.net.head.out_features, 1.0
+        return 1 / self._classes, 1.0
 
     def _fitted_temperature(self) -> float:
         if self.temperature is None:
@@ -131,7 +131,7 @@ class ENT(Score):
         return (log_p.exp() * log_p).sum(1)
 
     def extremes(self) -> tuple[float, float]:
-        return -math.log(self.net.head.out_features), 0.0
+        return -math.log(self._classes), 0.0
 
 
 class GEN(Score):
@@ -181,7 +181,7 @@ class GEN(Score):
         return z.softmax(1).sort(1, descending=True).values[:, : self.top]
 
     def extremes(self) -> tuple[float, float]:
-        return -min(self.top, self.net.head.out_features) * 4**-self.gamma, 0.0
+        return -min(self.top, self._classes) * 4**-self.gamma, 0.0
 
 
 class EBO(Score):

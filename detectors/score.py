@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .detector import Batches, Classifier, Detector, Images, Over, autograd
+from .detector import Batches, Classifier, Detector, Images, Outputs, Over, autograd
+from .given import GivenError, fault_of_logits, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,12 +29,58 @@ def collect(net: Classifier, batches: Batches) -> Fitting:
     """One pass of `net` over `batches`; a data set with an `outputs(net)` method answers from its own cache."""
     if hasattr(batches, "outputs"):
         return cast(Fitting, batches.outputs(net))
-    device = net.head.weight.device
+    device = device_of(net)
     parts = [(net.outputs(x.to(device)), y.to(device)) for x, y in batches]
     if not parts:
         raise ValueError("cannot fit on an empty split: expected at least one batch of (images, labels)")
     features = None if parts[0][0].features is None else torch.cat([cast(Tensor, o.features) for o, _ in parts])
     return Fitting(torch.cat([o.logits for o, _ in parts]), features, torch.cat([y for _, y in parts]))
+
+
+def device_of(net: Any) -> torch.device:
+    """Where a network's parameters and buffers lie; the CPU for one without any."""
+    tensors = [*net.parameters(), *net.buffers()] if isinstance(net, nn.Module) else []
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+class LogitsOnly(nn.Module):
+    """A network of which no more is known than that it maps images to logits (B, K): it shows no features and no head.
+
+    GivenError where it gives something else, ValueError while it is in training mode.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.name = net, type(net).__name__
+
+    def outputs(self, x: Tensor) -> Outputs:
+        if self.net.training:
+            raise ValueError(f"network {self.name} is in training mode: call its eval() first")
+        logits = self.net(x)
+        if fault := fault_of_logits(logits, x):
+            raise GivenError(f"network {self.name} {fault}")
+        return Outputs(logits, None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outputs(x).logits
+
+
+def as_classifier(net: Any, score: type[Score]) -> Classifier:
+    """The network as a score needs it: one without `outputs` shows its logits alone.
+
+    ValueError for one that shows no features where the score needs them, and for what is no network.
+    """
+    if hasattr(net, "outputs"):
+        return cast(Classifier, net)
+    name = score.name or score.__name__
+    if not isinstance(net, nn.Module):
+        raise ValueError(f"{name} was given {shown(net)}: expected a network, an nn.Module")
+    if "features" in score.needs:
+        raise ValueError(
+            f"{name} needs penultimate features, and {type(net).__name__} shows its logits alone: give it `outputs(x)` "
+            "(logits, features) and `head`, or take gen, ebo, msp or another score of logits (docs/custom-detector.md)"
+        )
+    return cast(Classifier, LogitsOnly(net))
 
 
 Surrogate = Callable[[Any, Tensor, Tensor | None], Tensor]
@@ -70,8 +118,24 @@ class Score(Detector):
 
     def __init__(self, net: Classifier) -> None:
         super().__init__()
-        self.net = net
+        self.net = as_classifier(net, type(self))
         self.objectives = ("exact", *self.surrogates)
+
+    @property
+    def _last_layer(self) -> nn.Linear:
+        """The network's `head`; ValueError for a network that shows none."""
+        head = getattr(self.net, "head", None)
+        if head is None or getattr(head, "weight", None) is None:
+            raise ValueError(
+                f"{self.name} needs the last linear layer of {type(self.net).__name__} as its attribute `head`, and "
+                f"that is {shown(head)} (docs/custom-detector.md)"
+            )
+        return cast(nn.Linear, head)
+
+    @property
+    def _classes(self) -> float:
+        """The number of logits; infinite where the network shows no last layer."""
+        return getattr(getattr(self.net, "head", None), "out_features", math.inf)
 
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         raise NotImplementedError

@@ -26,4 +26,7 @@ def script() -> None:
 
 
 if __name__ == "__main__":
+    from .lazy import search_here
+
+    search_here()
     script()

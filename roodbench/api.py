@@ -25,6 +25,7 @@ from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
 from .setup.config import RunConfig, refuse, refuse_idle
+from .setup.seam import check_seam
 from .setup.setting import Setting, check_network, plan_of
 from .store.cells import Store
 from .store.folder import run_folder, runs_folder
@@ -61,6 +62,7 @@ def evaluate(
     """
     if not isinstance(detector, Detector):
         detector = Plain(detector)
+    check_seam(detector, fitted=True)
     if objective is not None:
         detector.check_objective(objective)
     if attack not in DIRECTIONS:

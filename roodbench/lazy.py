@@ -1,8 +1,9 @@
-"""Public names that are imported when they are asked for."""
+"""Public names that are imported when they are asked for, and where a user's modules are looked for."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,3 +29,10 @@ def exporter(package: str, public: Mapping[str, str]) -> tuple[Callable[[str], A
         return sorted({*vars(sys.modules[package]), *public})
 
     return find, names
+
+
+def search_here() -> None:
+    """Look for modules in the current folder too, before installed ones and after Python's own, which none hides."""
+    sys.path[:] = [place for place in sys.path if place not in ("", os.getcwd())]
+    installed = (n for n, place in enumerate(sys.path) if "site-packages" in place or "dist-packages" in place)
+    sys.path.insert(next(installed, len(sys.path)), "")

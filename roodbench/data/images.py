@@ -120,26 +120,6 @@ class ImageSet:
         if other and self.split.startswith("ID"):
             log.warning("%s: %d of %d images repeat another one under another label", where, other, n)
 
-    @cached_property
-    def first(self) -> np.ndarray:
-        """int64 (n,): for each image the index of the first image of the set with the same content."""
-        places: dict[bytes, int] = {}
-        digests = self._digests if len(self.array) else []  # reading the images makes their digests
-        return np.array([places.setdefault(digest, i) for i, digest in enumerate(digests)], dtype=np.int64)
-
-    @property
-    def distinct(self) -> int:
-        """The number of distinct images."""
-        return len(np.unique(self.first))
-
-    @cached_property
-    def first(self) -> np.ndarray:
-        """(n,) int64: for each image the index of the first image of the set with the same content."""
-        if len(self.array) == 0:  # reading the images makes their digests
-            return np.zeros(0, dtype=np.int64)
-        seen: dict[bytes, int] = {}
-        return np.array([seen.setdefault(digest, i) for i, digest in enumerate(self._digests)], dtype=np.int64)
-
     def digest_of(self, start: int, stop: int) -> str:
         """A hash of the images and labels start..stop."""
         labels = self.labels[start:stop].numpy().tobytes()

@@ -14,14 +14,15 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from attacks import NonFiniteError
-from detectors import Detector
+from attacks import GradientError, NonFiniteError
+from detectors import Detector, GivenError
 
 from ..data import SHARD, ImageSet
 from ..machine.memory import within_memory
 from ..store.cells import Cell, Store
 from .errors import EvaluationError
 from .streams import stream
+from .users import users_code
 
 log = logging.getLogger("roodbench")
 T = TypeVar("T")
@@ -91,18 +92,24 @@ class Worker:
         return found
 
     def guard(self, images: ImageSet, shard: int, compute: Callable[[], T]) -> T:
-        """compute() in smaller passes where memory runs out; a non-finite score or gradient names its image.
+        """compute() in smaller passes where memory runs out; a non-finite score or gradient names its image, what a
+        user's code raises its file and line.
 
         Noise comes from the shard's own streams and does not depend on the passes.
         """
         try:
-            return within_memory(compute, self.detector, self.detector.label)
+            with users_code(f"{self.detector.label}, {images.name}"):
+                return within_memory(compute, self.detector, self.detector.label)
         except MemoryError as error:
             raise EvaluationError(str(error)) from None
         except NonFiniteError as error:
             index = SHARD * shard + error.index
             where = f"{images.name}, index {index} ({images.names[index]})"
             raise EvaluationError(f"{self.detector.label}: {error} on {where}") from None
+        except GradientError as error:
+            raise EvaluationError(f"{self.detector.label}: {error}") from None
+        except GivenError as error:
+            raise EvaluationError(str(error)) from None
 
     def _key(self, images: ImageSet, content: str, what: Mapping[str, Any], **place: int) -> dict[str, Any] | None:
         if self.store is None:

@@ -11,7 +11,6 @@ import attacks
 from attacks import AttackPlan, Component, Direction
 
 from ..engine.copies import OnCopies
-from ..engine.errors import EvaluationError
 from ..engine.worker import Worker
 from ..machine.prepare import HalfGradients
 from ..models import Classifier
@@ -109,10 +108,5 @@ class Attacker:
         else:
             rows = [self.detector(x)]
         for row in rows:
-            if row.shape != (len(x),):
-                raise EvaluationError(
-                    f"{self.detector.label} gave scores of shape {tuple(row.shape)} for {len(x)} images: "
-                    f"expected ({len(x)},)"
-                )
             attacks.check_finite(row)
         return torch.stack(rows).cpu()

@@ -27,14 +27,25 @@ OPENOOD = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 """Mean and standard deviation per channel that the published weights were trained with."""
 
 
+def check_model(name: str) -> None:
+    """ValueError for a network that is not among `MODELS`, with the nearest of them."""
+    if name in MODELS:
+        return
+    if ":" in name or name.endswith(".py") or Path(name).suffix in (".pt", ".pth", ".th", ".safetensors", ".ckpt"):
+        raise ValueError(
+            f"model {name!r}: expected one of {', '.join(MODELS)}; weights go to --checkpoint, and a network of your "
+            "own into a detector that loads it, --detector FILE.py:NAME (docs/custom-detector.md)"
+        )
+    raise ValueError(unknown("model", name, MODELS))
+
+
 def load_model(name: str, *, checkpoint: str | Path | None = None, device: str | torch.device = "cpu") -> Classifier:
     """The network `name` with the weights in `checkpoint` (safetensors, or a .th / .pt state dict), frozen.
 
     `digits-cnn` and `digits-cnn-at` need no checkpoint: their weights are part of the package. Raises ValueError for an
     unknown name, a missing checkpoint, and one that does not fit (naming the keys and shapes that differ).
     """
-    if name not in MODELS:
-        raise ValueError(unknown("model", name, MODELS))
+    check_model(name)
     if name in DIGITS_CNNS:
         if checkpoint is not None:
             raise ValueError(f"model {name} comes with its weights: leave out --checkpoint")

@@ -1,22 +1,29 @@
-"""Weights from disk, and onto it."""
+"""Weights into a network."""
 
 from __future__ import annotations
 
-import pickle
-import warnings
-from collections.abc import Mapping
+import logging
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from .checkpoint import read_state, stripped
+
+log = logging.getLogger("roodbench")
+CAST = (torch.float16, torch.bfloat16, torch.float64)
+"""Types of weights that are converted to float32, with a notice."""
 
 
 def load_weights(net: nn.Module, file: Path, name: str) -> None:
-    """Put the state dict in `file` into `net`; ValueError, naming keys and shapes, where it does not fit."""
-    state = read_state(file)
-    wanted = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    """Put the state dict in `file` into `net`; ValueError, naming keys and shapes, where it does not fit.
+
+    Prefixes such as `module.`, where all its names have them, are taken off. Weights of another floating point type
+    become the network's; integers (quantised), complex, sparse and non-finite ones are refused.
+    """
+    own = net.state_dict()
+    state = stripped(read_state(file), own)
+    wanted = {key: tuple(value.shape) for key, value in own.items()}
     given = {key: tuple(value.shape) for key, value in state.items()}
     optional = {key for key in wanted if key.endswith("num_batches_tracked")}
     faults = [f"missing {key} {wanted[key]}" for key in wanted if key not in given and key not in optional]
@@ -26,32 +33,27 @@ def load_weights(net: nn.Module, file: Path, name: str) -> None:
         more = f"; and {len(faults) - 4} more" if len(faults) > 4 else ""
         raise ValueError(f"checkpoint '{file}' does not fit {name}: {'; '.join(faults[:4])}{more}")
     for key, value in state.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise ValueError(f"checkpoint '{file}': {key} has non-finite values")
+        if fault := fault_of_weights(value, own[key]):
+            raise ValueError(f"checkpoint '{file}': {key} {fault}")
+    cast = sorted({named(v) for v in state.values() if v.dtype in CAST and v.dtype != torch.float32})
+    if cast:
+        log.info("checkpoint '%s': weights in %s become float32", file, ", ".join(cast))
     net.load_state_dict(state, strict=False)
 
 
-def read_state(file: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or of a torch state dict (`weights_only=True`), `module.` prefixes off."""
-    if not file.is_file():
-        raise ValueError(f"checkpoint '{file}' not found: expected a .safetensors, .th or .pt file")
-    try:
-        if file.suffix == ".safetensors":
-            state: object = load_file(file)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about pickles that it then refuses
-                state = torch.load(file, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise ValueError(f"checkpoint '{file}' is not a safetensors file: {error}") from None
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error):
-            raise ValueError(f"checkpoint '{file}' holds more than tensors: save net.state_dict() alone") from None
-        raise ValueError(f"checkpoint '{file}' is not a state dict that torch can read") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError):
-        raise ValueError(f"checkpoint '{file}' is not a state dict that torch can read") from None
-    while isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"checkpoint '{file}' is not a state dict: expected names with tensors")
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
+def fault_of_weights(value: Tensor, own: Tensor) -> str:
+    """What keeps a tensor from being the network's; "" where nothing does."""
+    if value.is_quantized or value.layout != torch.strided or value.is_meta:
+        kind = "quantised" if value.is_quantized else "sparse" if value.layout != torch.strided else "without values"
+        return f"is {kind}: expected a plain {named(own)} tensor"
+    if not own.is_floating_point():
+        return ""
+    if value.dtype not in (*CAST, torch.float32):
+        quantised = "" if value.is_complex() else ", quantised perhaps: save the weights before quantisation"
+        return f"is {named(value)}, expected {named(own)}{quantised}"
+    return "" if value.isfinite().all() else "has non-finite values"
+
+
+def named(tensor: Tensor) -> str:
+    """The name of a tensor's type, such as float32."""
+    return str(tensor.dtype).removeprefix("torch.")

@@ -50,15 +50,14 @@ class RunConfig:
         from detectors import BASES, DETECTORS, WRAPPERS
 
         from ..data.load import BENCHMARKS
-        from ..models.load import MODELS
-        from .plugins import is_plugin
+        from ..models.load import check_model
+        from .plugins import check_name, is_plugin
 
         if self.detector == ("all",):
             object.__setattr__(self, "detector", tuple(DETECTORS))
         one_of("protocol", self.protocol, PROTOCOLS)
         for name in self.detector:
-            if not is_plugin(name):
-                one_of("detector", name, DETECTORS)
+            check_name(name)
         one_of("base score", self.base, BASES)
         if self.base != type(self).base and not any(is_plugin(name) or name in WRAPPERS for name in self.detector):
             raise ValueError(f"base {self.base}: none of {', '.join(self.detector)} wraps a base score")
@@ -75,7 +74,7 @@ class RunConfig:
         one_of("benchmark", self.benchmark, BENCHMARKS)
         ThreatModel(0.0, noise=self.threat)
         if self.model is not None:
-            one_of("model", self.model, MODELS)
+            check_model(self.model)
         for name in ("steps", "restarts", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -1,43 +1,121 @@
-"""Detectors by name: RoodBench's own, or a user's as `module:attribute`."""
+"""Detectors by name: RoodBench's own, or a user's as `module:attribute` or `file.py:attribute`."""
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import importlib.util
+import re
 import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import nn
 
 import detectors
-from detectors import BASES, WRAPPERS, Classifier, Detector, Plain
+from detectors import BASES, WRAPPERS, Classifier, Detector, Plain, shown
+
+from ..engine.users import described
+from ..lazy import search_here
+from .seam import check_seam, signature_of, takes
 
 
 def is_plugin(name: str) -> bool:
     return ":" in name
 
 
+def check_name(name: str) -> None:
+    """ValueError for a detector that is none of ours and names no attribute of a user's module or file."""
+    if is_plugin(name) or name in detectors.DETECTORS:
+        return
+    if is_file(name):
+        raise ValueError(f"detector {name!r} is a file: name the class or function in it, {name}:NAME")
+    raise ValueError(detectors.unknown("detector", name, detectors.DETECTORS))
+
+
+def is_file(module: str) -> bool:
+    """Whether what stands before the colon is a file and not a module."""
+    return module.endswith(".py") or "/" in module or "\\" in module
+
+
 def import_attribute(name: str) -> Any:
-    """What `module:attribute` names, looked for in the current folder too; ValueError where there is nothing."""
-    module_name, _, attribute = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    if not module_name or module_name.startswith("."):
-        raise ValueError(f"detector {name!r}: expected MODULE:ATTRIBUTE")
+    """What `module:attribute` or `file.py:attribute` names; ValueError, with the nearest name, where there is nothing.
+
+    Modules are looked for in the current folder too, and what a file imports also in the file's folder.
+    """
+    module_name, _, attribute = name.rpartition(":")
+    if not module_name or not attribute or (module_name.startswith(".") and not is_file(module_name)):
+        raise ValueError(f"detector {name!r}: expected MODULE:ATTRIBUTE or FILE.py:ATTRIBUTE")
     try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a user's module raises
-        raise ValueError(f"detector {name!r}: cannot import {module_name!r} ({describe(error)})") from None
-    if not hasattr(module, attribute):
-        public = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module_name]
-        raise ValueError(detectors.unknown(f"attribute of {module_name}", attribute, public))
-    return getattr(module, attribute)
+        module = import_file(Path(module_name)) if is_file(module_name) else import_module(module_name)
+    except FileNotFoundError as error:
+        raise ValueError(f"detector {name!r}: {error}") from None
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
+        raise ValueError(f"detector {name!r}: cannot import {module_name!r} ({described(error)})") from None
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise ValueError(missing(module, module_name, attribute)) from None
+
+
+def import_module(name: str) -> ModuleType:
+    """A module by its name."""
+    if "" not in sys.path:
+        search_here()
+    return importlib.import_module(name)
+
+
+def import_file(file: Path) -> ModuleType:
+    """The module in a file, under a name that no other module has; FileNotFoundError where there is none."""
+    if not file.is_file():
+        near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.py")], 1)
+        hint = f", did you mean {str(file.with_name(near[0]))!r}?" if near else f" (looked in {file.parent.resolve()})"
+        raise FileNotFoundError(f"no file {str(file)!r}{hint}")
+    path, name = file.resolve(), re.sub(r"\W", "_", file.stem)
+    while (known := sys.modules.get(name)) is not None or is_taken(name, path):
+        if known is not None and getattr(known, "__file__", None) == str(path):
+            return known
+        name = f"user_{name}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"{str(file)!r} is no Python file")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # last: a file there hides no installed module
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def is_taken(name: str, path: Path) -> bool:
+    """Whether an import of this name would find another file."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path)
+
+
+def missing(module: ModuleType, name: str, attribute: str) -> str:
+    """One line for an attribute that a module does not have."""
+    own = Path(f"{name.replace('.', '/')}.py")
+    file = getattr(module, "__file__", None)
+    if own.is_file() and not (file and Path(file).resolve() == own.resolve()):
+        return (
+            f"module {name} is {file or 'part of Python'} and has no {attribute!r}: name your file, ./{own}:{attribute}"
+        )
+    public = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    if not public:
+        return f"{name} has no {attribute!r} and defines no class or function"
+    return detectors.unknown(f"attribute of {name}", attribute, public)
 
 
 def parameters_of(name: str, base: str) -> list[str]:
     """The hyper-parameters of a detector over a base, argument names first, then the papers' symbols."""
     if is_plugin(name):
         found = import_attribute(name)
-        return list(detectors.keywords(found)) if isinstance(found, type) else []
+        return list(detectors.keywords(found)) if callable(found) and not isinstance(found, nn.Module) else []
     classes = [detectors.class_of(name), *([BASES[base]] if name in WRAPPERS else [])]
     names = [key for cls in classes for key in cls.defaults()]
     inner = [f"base.{key}" for cls in classes[1:] for key in (*detectors.keywords(cls), *cls.symbols)]
@@ -48,22 +126,24 @@ def make_detector(name: str, net: Classifier, *, base: str, **params: Any) -> De
     """The unfitted detector. A user's class or function is called with the network; a plain nn.Module is wrapped."""
     if not is_plugin(name):
         return detectors.create(name, net, base=base, **params)
-    found = import_attribute(name)
+    found, attribute = import_attribute(name), name.rpartition(":")[2]
     if not isinstance(found, nn.Module):
         if not callable(found):
-            raise ValueError(f"detector {name!r} is a {type(found).__name__}: expected a Detector or nn.Module")
+            raise ValueError(f"detector {name!r} is {shown(found)}: expected a Detector or nn.Module")
+        if not takes(found, 1, params):
+            raise ValueError(
+                f"detector {name!r}: {attribute}{signature_of(found)} cannot be called as {attribute}(net"
+                f"{''.join(f', {key}={value!r}' for key, value in params.items())}), with the network"
+            )
         try:
             found = found(net, **params)
-        except Exception as error:  # whatever a user's constructor raises
-            raise ValueError(f"detector {name!r}: cannot be made ({describe(error)})") from None
+        except (Exception, SystemExit) as error:  # whatever a user's constructor raises
+            raise ValueError(f"detector {name!r}: cannot be made ({described(error)})") from None
     if not isinstance(found, nn.Module):
-        raise ValueError(f"detector {name!r} gave a {type(found).__name__}: expected a Detector or nn.Module")
+        raise ValueError(f"detector {name!r} gave {shown(found)}: expected a Detector or nn.Module")
     if not isinstance(found, Detector):
         found = Plain(found, params)
         found.net = net  # type: ignore[assignment]
-    found.name = found.name or name.partition(":")[2]
+    check_seam(found)
+    found.name = found.name or attribute
     return found
-
-
-def describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

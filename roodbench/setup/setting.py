@@ -16,6 +16,7 @@ from attacks import STRENGTHS, AttackPlan, ThreatModel, attack_class, check_meth
 from detectors import WRAPPERS, Detector, Smoothed
 
 from ..data import SHARD, Benchmark, load_benchmark
+from ..engine.users import described, users_code
 from ..machine.memory import LARGEST
 from ..machine.prepare import Prepared, compile_network, prepare
 from ..models import Classifier, load_model
@@ -114,7 +115,8 @@ class Setting:
                 "%s: best of %d candidates on %s: %s", name, facts["candidates"], facts["ood_val"], chosen or "no grid"
             )
             detector = self._make(name, chosen).to(self.device)
-        detector.fit(self.bench.id_train, self.bench.id_val)
+        with users_code(f"{detector.label}, fit"):
+            detector.fit(self.bench.id_train, self.bench.id_val)
         return detector, facts
 
     def _fixed(self, name: str) -> dict[str, Any]:
@@ -175,19 +177,15 @@ def check_network(net: detectors.Classifier | None, bench: Benchmark, device: to
     """ValueError where the network's output is not (B, K) with the benchmark's classes among the K."""
     if net is None:
         return
-    x = bench.id_test.shard(0, 2).to(device)
+    x, name = bench.id_test.shard(0, 2).to(device), getattr(net, "name", type(net).__name__)
     if isinstance(net, Classifier) and net.mean.numel() != x.shape[1]:
-        raise ValueError(f"network {net.name} takes {net.mean.numel()} channels: {bench.name} has {x.shape[1]}")
+        raise ValueError(f"network {name} takes {net.mean.numel()} channels: {bench.name} has {x.shape[1]}")
     try:
         with torch.no_grad():
             logits = net(x)
-    except RuntimeError as error:
-        raise ValueError(
-            f"network {getattr(net, 'name', '')} cannot take {tuple(x.shape[1:])} images: {error}"
-        ) from None
-    classes = int(bench.id_test.labels.max()) + 1
-    if logits.ndim != 2 or len(logits) != 2 or logits.shape[1] < max(2, classes):
-        raise ValueError(
-            f"network {getattr(net, 'name', '')} gives outputs of shape {tuple(logits.shape)} for 2 images: "
-            f"expected (2, K) logits with K >= {max(2, classes)}"
-        )
+    except detectors.GivenError:
+        raise
+    except Exception as error:  # whatever a user's network raises
+        raise ValueError(f"network {name} cannot take {tuple(x.shape[1:])} images: {described(error)}") from error
+    if fault := detectors.fault_of_logits(logits, x, max(2, int(bench.id_test.labels.max()) + 1)):
+        raise ValueError(f"network {name} {fault}")
