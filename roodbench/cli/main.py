@@ -101,5 +101,5 @@ def interrupted(signals: Sequence[int]) -> int:
 
 
 def fail(message: str, code: int) -> int:
-    print(f"roodbench: error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    print(f"roodbench: error: {' '.join(message.split())}", file=sys.stderr, flush=True)  # noqa: T201
     return code
