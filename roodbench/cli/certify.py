@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..certify.config import CertifyConfig
-from .console import computing, log, progress, start_logging
+from .console import computing, log, start_logging
 from .options import (
     CERTIFICATE,
     Context,
@@ -81,7 +81,7 @@ def certify(context: Context, **given: Any) -> None:
         return
     computing()
     with showing(given["format"]) as show:
-        result, folder = certify_it(config, out=given["out"], progress=progress(given["quiet"]))
+        result, folder = certify_it(config, out=given["out"], progress=not given["quiet"])
         show(result)
     log.info("kept in %s, with certificate.json (%.0f s)", folder, result.timing["seconds"])
 
@@ -114,7 +114,7 @@ def check_certificate(given: dict[str, Any]) -> None:
         samples=given["samples"],
         seed=given["seed"],
         device=given["device"],
-        progress=progress(given["quiet"]),
+        progress=not given["quiet"],
         data_root=given["data_root"],
         checkpoint=given["checkpoint"],
     )

@@ -6,8 +6,6 @@ import gc
 import logging
 import sys
 
-from ..engine.progress import Progress, bars, lines, silent
-
 log = logging.getLogger("roodbench")
 
 
@@ -23,8 +21,3 @@ def start_logging(quiet: bool) -> None:
 def computing() -> None:
     """The imports are over: collect garbage again."""
     gc.enable()
-
-
-def progress(quiet: bool) -> Progress:
-    """Bars on a terminal, lines in a log, or nothing."""
-    return silent if quiet else bars if sys.stderr.isatty() else lines

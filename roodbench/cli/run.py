@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..engine.errors import UnsavedError
-from .console import computing, log, progress, start_logging
+from .console import computing, log, start_logging
 from .options import OPTIONS, Context, check_protocol, check_spelt, one_format, run_config, taking
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough:
     from .. import api
 
     computing()
-    settings = {"out": given["out"], "progress": progress(given["quiet"])}
-    result, folder = api.run(config, **settings, check=check, thorough=thorough)
+    shown = not given["quiet"]
+    result, folder = api.run(config, out=given["out"], progress=shown, check=check, thorough=thorough)
     log.info("kept in %s (%.0f s)", folder, result.timing.seconds)
     return result
 

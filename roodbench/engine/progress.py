@@ -1,8 +1,9 @@
-"""Where progress goes: nowhere, bars on a terminal, or lines in a log. Importing it imports no torch."""
+"""Where progress goes: nowhere, bars on a terminal, or lines in the log. Importing it imports no torch."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,13 +24,18 @@ def silent(label: str, total: int) -> AbstractContextManager[Callable[[int], Non
 
 @contextmanager
 def bars(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar with the time left for one population, on stderr."""
+    """A bar with the time left for one population on stderr; lines where that shows none, as a file or TERM=dumb."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as shown:
+    console, terminal = Console(stderr=True), sys.stderr is not None and sys.stderr.isatty()
+    if not (console.is_jupyter or (terminal and console.is_interactive)):
+        with lines(label, total) as advance:
+            yield advance
+        return
+    with Bars(*columns, console=console, transient=True) as shown:
         task = shown.add_task(label, total=total)
         yield lambda n: shown.advance(task, n)
 

@@ -124,6 +124,8 @@ class RunConfig:
 
         from .plugins import parameters_of
 
+        if self.params.get("sigma") == 0:
+            raise ValueError("sigma 0: copies without noise are all the same, expected a number above 0")
         for key in self.params:
             takers = [parameters_of(name, self.base) for name in self.detector]
             if not any(key in taken for taken in takers):

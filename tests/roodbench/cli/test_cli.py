@@ -129,6 +129,7 @@ MISTAKES = {
     "--format xml": "unknown format 'xml'",
     "--param sigm=1": "unknown parameter of ross 'sigm': did you mean 'sigma'?",
     "--param sigma": "parameter 'sigma': expected key=value",
+    "--param sigma=0": "sigma 0: copies without noise are all the same, expected a number above 0",
     "--param sigma=-0.1": "sigma -0.1: expected a number of at least 0",
     "--param sigma=big": "parameter 'sigma=big': expected a number",
     "--param copies=0": "copies 0: expected at least 1",

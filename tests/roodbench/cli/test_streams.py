@@ -1,6 +1,7 @@
 """Streams as shells hand them over, exit codes that are true, and signals."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -88,7 +89,18 @@ def test_a_real_pipe_and_closed_descriptors():
     assert (code, out, err) == (0, "0\n0\n2\n", "")
 
 
+def test_detectors_without_docstrings_are_listed(monkeypatch, capsys):
+    import detectors
+
+    monkeypatch.setattr(detectors.MSP, "__doc__", None)
+    assert cli.main(["list", "--format", "json"]) == 0
+    first = json.loads(capsys.readouterr().out)["detectors"][0]
+    assert (first["name"], first["about"]) == ("msp", "")
+
+
+@pytest.mark.slow
 def test_without_docstrings_and_assertions(tmp_path):
+    """Half a minute where python cannot keep what it compiles of torch with -OO."""
     commands = [["run", "--help"], ["list"], [*TABLE, "--out", str(tmp_path)]]
     code = f"import sys; from roodbench.cli import main; sys.exit(any([main(a) for a in {commands!r}]))"
     done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
@@ -210,3 +222,20 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch, tmp_path):
         assert cli.main([*TABLE, "--out", str(tmp_path)]) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "term", "bars"), [(True, "xterm", True), (True, "dumb", False), (False, "xterm", False)]
+)
+def test_bars_are_drawn_where_they_can_be(terminal, term, bars, monkeypatch, caplog):
+    from roodbench.engine.progress import progress_of
+
+    err = io.StringIO()
+    err.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.setenv("TERM", term)
+    caplog.set_level("INFO", "roodbench")
+    with progress_of(True)("gen, digits [clean]", 4) as advance:
+        advance(4)
+    assert ("gen, digits [clean]" in err.getvalue()) is bars
+    assert (caplog.messages == []) is bars
