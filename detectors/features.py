@@ -249,6 +249,8 @@ class VIM(FeatureScore):
     def fit_features(self, h: Tensor, train: Fitting) -> None:
         D, head = h.shape[1], self._last_layer
         self.dim = (256 if D >= 512 else D // 2) if self.dim is None else self.dim
+        if D < 2:
+            raise ValueError(f"vim needs at least 2 penultimate features, and this network has {D}")
         if not 1 <= self.dim < D:
             raise ValueError(f"vim with dim {self.dim}: {D} features leave no null space, expected 1 to {D - 1}")
         bias = torch.zeros(head.out_features) if head.bias is None else head.bias

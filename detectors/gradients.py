@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -38,8 +39,12 @@ class ODIN(Score):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__(net)
-        if not temperature > 0:
+        if std is not None and not all(0 < s < math.inf for s in std):
+            raise ValueError(f"std {std}: expected numbers above 0, one for each channel")
+        if not 0 < temperature < math.inf:
             raise ValueError(f"temperature {temperature}: expected a number above 0")
+        if not 0 <= step_size < math.inf:
+            raise ValueError(f"step_size {step_size}: expected a number of at least 0")
         self.temperature, self.step_size, self.std = temperature, step_size, std
         self.objectives = ("exact", "log-odds", "base")
 

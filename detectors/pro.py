@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,12 @@ class PRO(Wrapper):
         self.step_size = published_size if step_size is None else step_size
         self.steps = published_steps if steps is None else steps
         self.last, self.bounds = last, bounds
-        if self.step_size < 0:
+        if not 0 <= self.step_size < math.inf:
             raise ValueError(f"step_size {self.step_size}: expected a number of at least 0")
         if self.steps < 0:
             raise ValueError(f"steps {self.steps}: expected at least 0")
+        if bounds is not None and not bounds[0] < bounds[1]:
+            raise ValueError(f"bounds {bounds}: expected (low, high) with low below high, as (0, 1)")
 
     @classmethod
     def grid_over(cls, base: str) -> dict[str, tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,6 +24,8 @@ PAPER = (
 SIGMAS = (0.00625, 0.0125, 0.025, 0.0625)
 """The published grid in normalised space, {.025, .05, .1, .25}, times a standard deviation of 0.25."""
 COPIES = (5, 10, 25, 50, 100)
+MOST = 10**6
+"""Copies of an image: a quarter of a GB of scores for a shard of 64."""
 
 
 class Smoothed(Wrapper):
@@ -50,9 +53,9 @@ class Smoothed(Wrapper):
         self, base: Detector, *, copies: int = 25, sigma: float = 0.0125, chunk: int = 256, seed: int = 0
     ) -> None:
         super().__init__(base)
-        if copies < 1:
-            raise ValueError(f"copies {copies}: expected at least 1")
-        if not sigma >= 0:
+        if not 1 <= copies <= MOST:
+            raise ValueError(f"copies {copies}: expected at least 1 and at most {MOST}, whose scores memory holds")
+        if not 0 <= sigma < math.inf:
             raise ValueError(f"sigma {sigma}: expected a number of at least 0")
         if chunk < 1:
             raise ValueError(f"chunk {chunk}: expected at least 1 image")

@@ -15,8 +15,18 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
+def occupy() -> None:
+    """Open what is closed of stdin, stdout and stderr on nothing: a file of ours would take its number and its text."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
 def script() -> None:
     """The console script `roodbench`."""
+    occupy()
     try:
         from .cli import main
 

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-import detectors
 from attacks import DIRECTIONS, check_method, honoured
 from detectors import Detector, Plain
 
 from .data import Benchmark
-from .engine.worker import Progress, Worker, log, silent
+from .engine.errors import saving
+from .engine.progress import Progress, progress_of
+from .engine.worker import Worker, log
 from .evaluation.evaluator import Evaluator
 from .evaluation.populations import Evaluated
 from .evaluation.precision import precision_of, work_of
@@ -24,11 +25,12 @@ from .machine.device import opened
 from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
-from .setup.config import RunConfig, refuse, refuse_idle
+from .setup.config import RunConfig, check_seed, one_of, refuse
 from .setup.seam import check_seam
 from .setup.setting import Setting, check_network, plan_of
+from .setup.values import typed, wrong
 from .store.cells import Store
-from .store.folder import run_folder, runs_folder
+from .store.folder import run_folder
 from .store.identity import code_version, identity
 
 
@@ -37,7 +39,7 @@ def evaluate(
     bench: Benchmark,
     *,
     attack: str = "both",
-    eps: float | None = None,
+    eps: float | str | None = None,
     norm: str = "linf",
     method: str = "suite",
     objective: str | None = None,
@@ -50,24 +52,23 @@ def evaluate(
     thorough: bool = False,
     seed: int = 0,
     store: Store | None = None,
-    progress: Progress = silent,
+    progress: Progress | bool = False,
 ) -> Result:
     """Clean and adversarial AUROC of a fitted detector, or of an nn.Module that returns scores (B,), on a benchmark.
 
-    `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps` is in units of the benchmark's
-    input space, pixels by default; `threat` fresh, known-seed or resubmit:q. `check` runs the attacks of the indicators
-    too, on as many images as cost no more than the attack itself (none where those are too few), `thorough` on up to
-    32 of ID and OOD each. Give a `Store` to keep and reuse finished shards. Raises ValueError for
-    settings that do not exist and EvaluationError, naming the image, for scores or gradients that are not finite.
+    `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps`, a number or text such as "8/255", is
+    in units of the benchmark's input space, pixels by default; `threat` fresh, known-seed or resubmit:q. `check` runs
+    the attacks of the indicators too, on as many images as cost no more than the attack itself (none where those are
+    too few), `thorough` on up to 32 of ID and OOD each. Give a `Store` to keep and reuse finished shards,
+    `progress=True` for bars. Raises ValueError for settings that do not exist or are of another type and
+    EvaluationError, naming the image, for scores or gradients that are not finite.
     """
+    check_subjects(detector, bench)
     if not isinstance(detector, Detector):
         detector = Plain(detector)
     check_seam(detector, fitted=True)
-    if objective is not None:
-        detector.check_objective(objective)
-    if attack not in DIRECTIONS:
-        raise ValueError(detectors.unknown("attack", attack, DIRECTIONS))
-    adversary: dict[str, Any] = {
+    given = {
+        "attack": attack,
         "eps": eps,
         "norm": norm,
         "method": method,
@@ -77,7 +78,18 @@ def evaluate(
         "restarts": restarts,
         "threat": threat,
         "quantize": quantize,
+        "check": check,
+        "thorough": thorough,
+        "seed": seed,
     }
+    adversary = typed({**evaluate.__annotations__, "eps": "float | None"}, given)
+    attack, check, thorough, seed = (adversary.pop(name) for name in ("attack", "check", "thorough", "seed"))
+    method, objective = adversary["method"], adversary["objective"]
+    check_seed(seed)
+    check_checks(attack, check=check, thorough=thorough)
+    if objective is not None:
+        detector.check_objective(objective)
+    one_of("attack", attack, DIRECTIONS)
     if attack == "none":
         refuse(adversary, "attack none")
     check_method(method, objective)
@@ -99,8 +111,8 @@ def evaluate(
 def run(
     config: RunConfig,
     *,
-    out: Path | None = None,
-    progress: Progress = silent,
+    out: Path | str | None = None,
+    progress: Progress | bool = False,
     check: bool = True,
     thorough: bool = False,
 ) -> tuple[Result, Path]:
@@ -109,13 +121,16 @@ def run(
     `check` runs the attacks of the indicators, on as many images as cost no more than the attack itself; `thorough` on
     as many as say most.
     """
-    start = time.perf_counter()
-    refuse_idle(config)
+    if not isinstance(config, RunConfig):
+        raise wrong("config", config, "a RunConfig")
+    start, store, progress = time.perf_counter(), Store(out), progress_of(progress)
+    check, thorough = typed(run.__annotations__, {"check": check, "thorough": thorough}).values()
+    check_checks(config.attack, check=check, thorough=thorough)
+    config.refuse_idle(attacking=True)
     with opened(config.device) as device:
         setting = Setting(config, device)
         work = expected_work(setting)
         setting.compile(sum(work.values()))
-        store = Store(runs_folder(out))
         found: list[Evaluated] = []
         identities: list[dict[str, Any]] = []
         seconds = {"load": time.perf_counter() - start}
@@ -149,8 +164,26 @@ def run(
         folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
         timing = {"seconds": time.perf_counter() - start, "parts": seconds}
         result = build(found, {**settings, "network_sha256": network}, device, timing)
-        result.save(folder)
+        with saving(result, folder):
+            result.save(folder)
         return result, folder
+
+
+def check_subjects(detector: Any, bench: Any) -> None:
+    """ValueError for what is no detector or no benchmark."""
+    if not isinstance(detector, nn.Module):
+        one = "one fitted Detector or nn.Module; roodbench.run(RunConfig(detector=...)) takes names, also several"
+        raise wrong("detector", detector, one)
+    if not isinstance(bench, Benchmark):
+        raise wrong("benchmark", bench, 'a Benchmark, as load_benchmark("digits") gives')
+
+
+def check_checks(attack: str, *, check: bool, thorough: bool) -> None:
+    """ValueError for thorough checks of an attack that is not made, or not checked."""
+    if thorough and attack == "none":
+        raise ValueError("attack none: there is no attack to check, expected min, max or both")
+    if thorough and not check:
+        raise ValueError("thorough checks without checks: leave out check=False")
 
 
 def expected_work(setting: Setting) -> dict[str, float]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from detectors import Smoothed
+from detectors import Smoothed, unknown
 
 from ..data import Benchmark, ImageSet
 from ..metrics.bounds import Bounds
-from .config import CertifyConfig
+from ..setup.config import RunConfig
+from .config import CERTIFIABLE, CertifyConfig
 
 SCHEMA = "roodbench-certificate/1"
+NAME = "certificate.json"
 CLAIM = (
     "For every image and every shift of it within the l2 radius, in pixels of [0, 1], the score of the detector in its "
     "population form lies between the bounds (null: no bound). Each bound fails with probability at most alpha_image "
@@ -69,3 +72,21 @@ def number(value: float) -> float | None:
 def sides(bounds: Bounds) -> dict[str, list[float | None]]:
     """Lower and upper bounds of all images; null where there is none."""
     return {side: [number(v) for v in getattr(bounds, side)] for side in ("lower", "upper")}
+
+
+def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
+    """The settings in a certificate, or in a record of certify.
+
+    Nothing but certifiable detectors is named: no code of others is imported.
+    """
+    try:
+        kept = dict(certificate["config"])
+        run = {f.name: kept["run"][f.name] for f in fields(RunConfig)}
+        for name in run["detector"]:
+            if name not in CERTIFIABLE:
+                raise ValueError(unknown("certifiable detector", str(name), CERTIFIABLE))
+        for name in ("detector", "eps", "ood"):
+            run[name] = None if run[name] is None else tuple(run[name])
+        return CertifyConfig(**{**kept, "run": RunConfig(**run), "radius": tuple(kept["radius"])})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the certificate's config is malformed: {type(error).__name__} {error}") from None

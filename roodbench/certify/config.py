@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..setup.config import RunConfig, one_of, refuse
+from ..setup.values import typed, wrong
 
 CERTIFIABLE = ("median", "ross", "ross-q")
 LEAST = 8
@@ -24,7 +25,10 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {"ross": {"eta": 1e-3, "floored": Tr
 
 @dataclass(frozen=True)
 class CertifyConfig:
-    """Radii are in units of `run.norm` (pixels of [0, 1]); alpha is the error of each certified number."""
+    """Radii are in units of `run.norm` (pixels of [0, 1]); alpha is the error of each certified number.
+
+    Numbers may be text, as 2/255, and radii one or several. ValueError for what cannot be certified.
+    """
 
     run: RunConfig = field(default_factory=lambda: RunConfig(detector=("median",), norm="l2"))
     sigma: float = 0.25
@@ -33,6 +37,11 @@ class CertifyConfig:
     alpha: float = 1e-3
 
     def __post_init__(self) -> None:
+        if not isinstance(self.run, RunConfig):
+            raise wrong("run", self.run, "a RunConfig")
+        kinds = {f.name: f.type for f in fields(self) if f.name != "run"}
+        for name, value in typed(kinds, {name: getattr(self, name) for name in kinds}).items():
+            object.__setattr__(self, name, value)
         for name in self.run.detector:
             one_of("certifiable detector", name, CERTIFIABLE)
         refuse({name: getattr(self.run, name) for name in IGNORED}, "certify")
@@ -44,14 +53,12 @@ class CertifyConfig:
             raise ValueError(f"sigma {self.sigma:g}: expected a number above 0")
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha {self.alpha:g}: expected a number between 0 and 1, such as 0.001")
-        if self.samples < LEAST:
-            raise ValueError(f"samples {self.samples}: expected at least {LEAST}")
-        if not self.radius:
-            raise ValueError("no radius given: expected R[,R]")
+        if not LEAST <= self.samples <= MOST:
+            raise ValueError(f"samples {self.samples}: expected at least {LEAST} and at most {MOST}")
         for radius in self.radius:
             if not (radius > 0 and math.isfinite(radius)):
                 raise ValueError(f"radius {radius:g}: expected a number above 0, such as 0.25")
-        object.__setattr__(self, "radius", tuple(sorted(set(self.radius))))
+        object.__setattr__(self, "radius", tuple(sorted(self.radius)))
         copies = self.run.params.get("copies", self.run.params.get("N"))
         if isinstance(copies, int) and copies % 2 == 0:
             raise ValueError(f"copies {copies}: expected an odd number, as {copies + 1}: the deployed median needs one")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..record.environment import Environment
+from ..record.record import parsed, typed
 from ..record.text import rows_csv
-from ..store.files import save_text
-from .certificate import KEY, header
+from ..store.files import file_in, read_text, save_text
+from .certificate import KEY, NAME, config_of, header
 from .config import CertifyConfig
 from .curve import curve
 from .row import CertifiedRow
 from .table import certified_table
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class CertifiedResult:
     """Everything of one `roodbench certify`."""
 
@@ -65,10 +69,32 @@ class CertifiedResult:
         save_text(self.to_json() + "\n", folder / "result.json")
         save_text(self.to_csv(), folder / "result.csv")
         save_text(self.to_table() + "\n", folder / "table.txt")
-        save_text(json.dumps(self.certificate(), allow_nan=False) + "\n", folder / "certificate.json")
+        save_text(json.dumps(self.certificate(), allow_nan=False) + "\n", folder / NAME)
         drawn = curve(self.rows)
         if drawn is not None:
             save_text(drawn, folder / "curve.svg")
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The record that `to_json` wrote, without the per-image bounds, which `load` reads too.
+
+        ValueError for text that is no record of certify.
+        """
+        record = parsed(text, {f.name for f in fields(cls)} - {"certificates"}, "certify")
+        rows = [typed(CertifiedRow, entry) for entry in record["rows"]]
+        parts = {"config": config_of(record), "environment": typed(Environment, record["environment"]), "rows": rows}
+        return cls(**{**record, **parts, "certificates": []})
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """What `save` wrote into a folder, the per-image bounds too; ValueError where there is no such record."""
+        file = file_in(folder, "result.json")
+        evidence = file.with_name(NAME)
+        certificates = json.loads(read_text(evidence))["detectors"] if evidence.is_file() else []
+        return replace(cls.from_json(read_text(file)), certificates=certificates)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self.config.run.detector)}; {len(self.rows)} rows)"
 
     def __str__(self) -> str:
         return self.to_table()

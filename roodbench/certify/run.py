@@ -11,14 +11,14 @@ from typing import Any, cast
 
 from detectors import Smoothed
 
-from ..engine.errors import EvaluationError
-from ..engine.worker import Progress, silent
+from ..engine.errors import EvaluationError, saving
+from ..engine.progress import Progress, progress_of
 from ..machine.device import opened
 from ..machine.prepare import operations
 from ..record.environment import environment
 from ..setup.setting import Setting
 from ..store.cells import Store
-from ..store.folder import run_folder, runs_folder
+from ..store.folder import run_folder
 from .certificate import described, role_of, sides
 from .certifier import Certifier
 from .config import CertifyConfig
@@ -30,13 +30,14 @@ log = logging.getLogger("roodbench")
 
 
 def certify(
-    config: CertifyConfig, *, out: Path | None = None, progress: Progress = silent
+    config: CertifyConfig, *, out: Path | str | None = None, progress: Progress | bool = False
 ) -> tuple[CertifiedResult, Path]:
     """Do what `config` says, reusing noisy scores and attacks kept under `out`. Returns the record and its folder.
 
     Raises EvaluationError, after everything is saved, where an attack beats a bound.
     """
-    start, run = time.perf_counter(), config.run_config()
+    start, run, store = time.perf_counter(), config.run_config(), Store(out)
+    progress = progress_of(progress)
     with opened(run.device) as device:
         setting = Setting(run, device)
         bench, radii = setting.bench, config.radii(setting.sample[0].numel())
@@ -47,7 +48,6 @@ def certify(
             log.warning("%s", line)
         attacks = len(radii) * len(run.detector) * (run.attack != "none")
         setting.compile(operations(setting.plain, setting.sample) * config.samples * images * (1 + attacks))
-        store = Store(runs_folder(out))
         rows, violations, details = [], [], []
         seconds = {"load": time.perf_counter() - start}
         for name in run.detector:
@@ -74,7 +74,8 @@ def certify(
         )
     content = [asdict(config), result.network, result.data, result.environment.code]
     folder = run_folder(store.folder, ["certify", run.benchmark, *run.detector], content)
-    result.save(folder)
+    with saving(result, folder):
+        result.save(folder)
     if violations:
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
         raise EvaluationError(f"the sandwich fails: {violations[0]}{more}; kept in {folder}")

@@ -5,25 +5,27 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from detectors import ROSS, Smoothed, unknown
+from detectors import ROSS, Smoothed
 
 from ..data import Benchmark, ImageSet
 from ..engine.errors import EvaluationError
-from ..engine.worker import Progress, Worker, silent
+from ..engine.progress import Progress
+from ..engine.worker import Worker
 from ..machine.device import opened
 from ..metrics.gauroc import gauroc, gfpr95
 from ..metrics.ranks import largest_radius
 from ..setup.config import RunConfig
 from ..setup.setting import Setting
-from .certificate import SCHEMA, described, header, key_of, role_of
+from ..store.files import file_in, read_text
+from .certificate import NAME, SCHEMA, config_of, described, header, key_of, role_of
 from .compare import TOLERANCE, differences, numbers, side
-from .config import CERTIFIABLE, SHARES, CertifyConfig
+from .config import SHARES, CertifyConfig
 from .population import bounds_of
 from .rows import CONDITIONS
 from .sampling import noisy_scores, sampler_of
@@ -48,17 +50,20 @@ class Verdict:
     failures: list[str]
 
 
-def read(file: Path) -> dict[str, Any]:
-    """The certificate in a file; ValueError for one that is not, or of another schema."""
+def read(place: Path | str) -> dict[str, Any]:
+    """The certificate in a file, or in the folder of a run; ValueError for one that is not, or of another schema."""
+    file = file_in(place, NAME)
+    if not file.is_file():
+        raise ValueError(f"certificate '{file}': No such file, expected a {NAME} or the folder of a run that has one")
     try:
-        found = json.loads(file.read_text())
-    except OSError as error:
-        raise ValueError(f"certificate '{file}': {error.strerror}") from None
-    except ValueError as error:
+        found = json.loads(read_text(file))
+    except json.JSONDecodeError as error:
         raise ValueError(f"certificate '{file}' is not JSON: {error}") from None
     schema = found.get("schema") if isinstance(found, dict) else None
     if schema != SCHEMA:
-        raise ValueError(f"certificate '{file}' has schema {schema!r}: expected {SCHEMA!r}")
+        is_result = isinstance(found, dict) and "schema_version" in found
+        wrong = "is a result" if is_result else f"has schema {schema!r}"
+        raise ValueError(f"certificate '{file}' {wrong}: expected a {NAME} of schema {SCHEMA!r}")
     return found
 
 
@@ -68,7 +73,7 @@ def verify(
     samples: int = 10_000,
     seed: int | None = None,
     device: str = "auto",
-    progress: Progress = silent,
+    progress: Progress | bool = False,
     **overrides: Any,
 ) -> Verdict:
     """Check what a certificate says against the network, the images and fresh noise (docs/theorems.md, T15).
@@ -133,21 +138,6 @@ def row_failures(
     if sorted(map(key_of, rows), key=repr) != sorted(wanted, key=repr):
         failures.append(f"gauroc does not have the {len(wanted)} rows of its detectors, radii and OOD sets")
     return failures
-
-
-def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
-    """The settings in a certificate. Nothing but certifiable detectors is named: no code of others is imported."""
-    try:
-        kept = dict(certificate["config"])
-        run = {f.name: kept["run"][f.name] for f in fields(RunConfig)}
-        for name in run["detector"]:
-            if name not in CERTIFIABLE:
-                raise ValueError(unknown("certifiable detector", str(name), CERTIFIABLE))
-        for name in ("detector", "eps", "ood"):
-            run[name] = None if run[name] is None else tuple(run[name])
-        return CertifyConfig(**{**kept, "run": RunConfig(**run), "radius": tuple(kept["radius"])})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"the certificate's config is malformed: {type(error).__name__} {error}") from None
 
 
 def some(images: ImageSet, seed: int) -> tuple[ImageSet, np.ndarray]:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..certify.config import CertifyConfig
-from ..setup.config import parse_eps
-from .console import computing, log, progress, start_logging
+from .console import computing, log, start_logging
 from .options import (
     CERTIFICATE,
     Context,
     changed,
+    check_spelt,
     one_format,
     option,
     run_config,
     spelt_out,
     taking,
 )
+from .run import showing
 
 if TYPE_CHECKING:
     from ..certify.verifier import Verdict
@@ -41,7 +41,13 @@ OWN = (
     option("samples", int, CertifyConfig.samples, "Draw so many noisy copies of every image.", CERTIFICATE),
     option("alpha", float, CertifyConfig.alpha, "Let each certified number be wrong this often.", CERTIFICATE),
     option("plan", bool, False, "Show the least sigma and samples, and the time, alone.", CERTIFICATE, "--plan"),
-    option("verify", str | None, None, "Check a certificate.json on fresh noise; exit 1 if it fails.", CERTIFICATE),
+    option(
+        "verify",
+        str | None,
+        None,
+        "Check a certificate.json or its folder on fresh noise; exit 1 if it fails.",
+        CERTIFICATE,
+    ),
     changed("attack", help="Attack both beside the bounds, or none."),
     *("strength", "steps", "restarts", "benchmark", "data_root", "ood", "model", "checkpoint", "limit", "batch_size"),
     *("device", "compile"),
@@ -64,19 +70,19 @@ def certify(context: Context, **given: Any) -> None:
     config = CertifyConfig(
         run=run_config({**given, "seed": given["seed"] or 0}),
         sigma=given["sigma"],
-        radius=tuple(parse_eps(text, "radius") for text in given["radius"].split(",")),
+        radius=given["radius"],
         samples=given["samples"],
         alpha=given["alpha"],
     )
+    check_spelt(context, config.run, attacking=False)
     if given["plan"]:
         refuse_options(context, "--plan", PLANNING)
         show_plan(config, given["format"])
         return
     computing()
-    out = None if given["out"] is None else Path(given["out"])
-    result, folder = certify_it(config, out=out, progress=progress(given["quiet"]))
-    shown = {"table": result.to_table, "json": result.to_json, "csv": lambda: result.to_csv().rstrip()}
-    typer.echo(shown[given["format"]]())
+    with showing(given["format"]) as show:
+        result, folder = certify_it(config, out=given["out"], progress=not given["quiet"])
+        show(result)
     log.info("kept in %s, with certificate.json (%.0f s)", folder, result.timing["seconds"])
 
 
@@ -104,11 +110,11 @@ def check_certificate(given: dict[str, Any]) -> None:
     one_format(given["format"], ("table", "json"))
     computing()
     verdict = verify(
-        read(Path(given["verify"])),
+        read(given["verify"]),
         samples=given["samples"],
         seed=given["seed"],
         device=given["device"],
-        progress=progress(given["quiet"]),
+        progress=not given["quiet"],
         data_root=given["data_root"],
         checkpoint=given["checkpoint"],
     )

@@ -46,7 +46,7 @@ def entry(cls: type[Detector]) -> dict[str, Any]:
     needs: frozenset[str] | None = getattr(cls, "needs", None)
     return {
         "name": cls.name,
-        "about": (cls.__doc__ or "").strip().splitlines()[0],
+        "about": (cls.__doc__ or "").strip().partition("\n")[0],  # python -OO keeps none
         "needs": ["base score"] if needs is None else ["logits", *sorted(needs)],
         "defaults": cls.defaults(),
         "symbols": dict(cls.symbols),

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from opcode import opmap
 from typing import Annotated, Any
 
 import typer
@@ -17,9 +18,12 @@ from .check import check
 from .list import list_names
 from .options import Grouped
 from .run import run
+from .streams import interruptible, tolerant
 
 ClickException: Any = typer.BadParameter.__mro__[2]  # typer carries click under a private name, or needs it beside
 INTERRUPTED = "interrupted; finished shards are kept, the same command goes on from there"
+INTERRUPT = 130
+OURS = ("attacks", "detectors", "roodbench")
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=False)
 
 
@@ -37,8 +41,35 @@ for name, verb in VERBS.items():
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
+    """Run the command line; returns the exit code: 0 done, 1 failed, 2 usage, 130 interrupted (143 by SIGTERM)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    collecting = gc.isenabled()
+    gc.disable()  # imports make many objects and no garbage; a verb that computes enables it
+    with tolerant(), interruptible() as signals:
+        try:
+            code = command(arguments)
+            return code if code != INTERRUPT else interrupted(signals)
+        except (KeyboardInterrupt, typer.Abort):  # typer turns Ctrl-C into one of these or into its code
+            return interrupted(signals)
+        except ClickException as error:
+            return fail(error.format_message(), 2)
+        except Exception as error:
+            if isinstance(error, ValueError) and is_mistake(error):
+                return fail(str(error), 2)
+            if isinstance(error, EvaluationError | OSError):
+                return fail(str(error), 1)
+            if os.environ.get("ROODBENCH_TRACEBACK"):
+                raise
+            return fail(f"internal error: {type(error).__name__}: {error} (ROODBENCH_TRACEBACK=1 shows where)", 1)
+        except SystemExit as error:
+            return fail(f"a module that was imported called sys.exit({error.code!r})", 1)
+        finally:
+            if collecting:
+                gc.enable()
+
+
+def command(arguments: list[str]) -> int:
+    """Run a verb; returns its exit code."""
     if arguments == ["--version"]:
         typer.echo(f"roodbench {__version__}")
         return 0
@@ -46,30 +77,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments and not arguments[0].startswith("-"):
             return fail(f"unknown command {arguments[0]!r}: expected one of {', '.join(sorted(VERBS))}", 2)
         arguments = ["run", *arguments]
-    collecting = gc.isenabled()
-    gc.disable()  # imports make many objects and no garbage; a verb that computes enables it
     try:
-        code = app(arguments, standalone_mode=False, prog_name="roodbench") or 0
-        return code if code != 130 else fail(INTERRUPTED, 130)
+        return app(arguments, standalone_mode=False, prog_name="roodbench") or 0
     except typer.Exit as error:
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):  # typer turns Ctrl-C into one of these or into the code 130
-        return fail(INTERRUPTED, 130)
-    except ClickException as error:
-        return fail(error.format_message(), 2)
-    except ValueError as error:
-        return fail(str(error), 2)
-    except (EvaluationError, OSError) as error:
-        return fail(str(error), 1)
-    except Exception as error:
-        if os.environ.get("ROODBENCH_TRACEBACK"):
-            raise
-        return fail(f"{type(error).__name__}: {error} (ROODBENCH_TRACEBACK=1 shows where)", 1)
-    finally:
-        if collecting:
-            gc.enable()
+
+
+def is_mistake(error: ValueError) -> bool:
+    """Whether a statement `raise` of ours raised it, as for every mistake of the user.
+
+    Any other ValueError falls out of torch, numpy, a user's module or a call of ours, and tells the user nothing.
+    """
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or last.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in OURS:
+        return False
+    return last.tb_frame.f_code.co_code[last.tb_lasti] == opmap["RAISE_VARARGS"]
+
+
+def interrupted(signals: Sequence[int]) -> int:
+    return fail(INTERRUPTED, 128 + signals[-1] if signals else INTERRUPT)
 
 
 def fail(message: str, code: int) -> int:
-    print(f"roodbench: error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    print(f"roodbench: error: {' '.join(message.split())}", file=sys.stderr, flush=True)  # noqa: T201
     return code

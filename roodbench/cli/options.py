@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ..setup.config import RunConfig, check_fixed, parse_eps, parse_param
+from ..setup.config import RunConfig, check_fixed, parse_params
 
 Context = typer.Context
 DETECTOR, ADVERSARY, DATA, MACHINE, OUTPUT = "Detector", "Adversary", "Data and network", "Machine", "Output"
@@ -161,12 +161,8 @@ def spelt_out(context: Context) -> dict[str, Any]:
 def run_config(given: Mapping[str, Any]) -> RunConfig:
     """The settings of a run from options; those that a verb does not take keep their defaults."""
     taken = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
-    taken["detector"] = names(given["detector"], "detector")
-    taken["params"] = dict(parse_param(text) for text in given["param"] or [])
-    taken["ood"] = None if given["ood"] is None else names(given["ood"], "OOD set")
+    taken["params"] = parse_params(given["param"] or [])
     taken["batch_size"] = None if given["batch_size"] == "auto" else whole("batch-size", given["batch_size"])
-    if given.get("eps") is not None:
-        taken["eps"] = tuple(parse_eps(text) for text in given["eps"].split(","))
     return RunConfig(**taken)
 
 
@@ -176,19 +172,22 @@ def check_protocol(context: Context) -> None:
         check_fixed(context.params["protocol"], key, value)
 
 
+def check_spelt(context: Context, config: RunConfig, *, attacking: bool = True) -> None:
+    """ValueError for an option of the command line that nothing honours, also where it gives the default."""
+    from ..data.load import EMBEDDED
+
+    spelt = spelt_out(context)
+    if "data_root" in spelt and config.benchmark in EMBEDDED:
+        root = spelt["data_root"]
+        raise ValueError(f"benchmark {config.benchmark} is embedded, it reads no images: leave out --data-root {root}")
+    config.refuse_idle(spelt, attacking=attacking)
+
+
 def one_format(format: str, known: Iterable[str]) -> None:
     """ValueError for a format that there is not."""
     known = list(known)
     if format not in known:
         raise ValueError(f"unknown format {format!r}: expected one of {', '.join(known)}")
-
-
-def names(text: str, kind: str) -> tuple[str, ...]:
-    """The names in NAME[,NAME], each once."""
-    found = tuple(name.strip() for name in text.split(","))
-    if "" in found:
-        raise ValueError(f"{kind} {text!r}: expected NAME[,NAME]")
-    return tuple(dict.fromkeys(found))
 
 
 def whole(name: str, text: str) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .console import computing, log, progress, start_logging
-from .options import OPTIONS, Context, check_protocol, one_format, run_config, taking
+from ..engine.errors import UnsavedError
+from .console import computing, log, start_logging
+from .options import OPTIONS, Context, check_protocol, check_spelt, one_format, run_config, taking
 
 if TYPE_CHECKING:
     from ..record.result import Result
@@ -17,10 +19,27 @@ if TYPE_CHECKING:
 @taking(*OPTIONS)
 def run(context: Context, **given: Any) -> None:
     """Evaluate detectors, clean and under attack: results on stdout, the rest on stderr."""
-    result = evaluated(context, given, check=not given["no_check"])
-    shown = {"table": result.to_table, "json": result.to_json, "csv": lambda: result.to_csv().rstrip()}
-    typer.echo(shown[given["format"]]())
+    with showing(given["format"]) as show:
+        result = evaluated(context, given, check=not given["no_check"])
+        show(result)
+    if given["strict"] and given["no_check"]:
+        log.warning("--strict: --no-check leaves out the indicators, an attack that failed goes unseen")
     warn(result, strict=given["strict"])
+
+
+@contextmanager
+def showing(format: str) -> Iterator[Callable[[Any], None]]:
+    """How a record is shown in a format, also one that could not be kept."""
+
+    def show(result: Any) -> None:
+        shown = {"table": result.to_table, "json": result.to_json, "csv": lambda: result.to_csv().rstrip()}
+        typer.echo(shown[format]())
+
+    try:
+        yield show
+    except UnsavedError as error:
+        show(error.result)
+        raise
 
 
 def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough: bool = False) -> Result:
@@ -28,12 +47,13 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough:
     one_format(given["format"], ("table", "json", "csv"))
     check_protocol(context)
     config = run_config(given)
+    check_spelt(context, config)
     start_logging(given["quiet"])
     from .. import api
 
     computing()
-    out = None if given["out"] is None else Path(given["out"])
-    result, folder = api.run(config, out=out, progress=progress(given["quiet"]), check=check, thorough=thorough)
+    shown = not given["quiet"]
+    result, folder = api.run(config, out=given["out"], progress=shown, check=check, thorough=thorough)
     log.info("kept in %s (%.0f s)", folder, result.timing.seconds)
     return result
 

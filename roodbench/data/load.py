@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectors import unknown
@@ -9,10 +10,12 @@ from detectors import unknown
 from .benchmark import Benchmark
 
 BENCHMARKS = {"digits": "scikit-learn's handwritten digits, embedded", "cifar10": "CIFAR-10 in OpenOOD's folder layout"}
+EMBEDDED = ("digits",)
+"""Benchmarks that read no images from a folder."""
 
 
 def load_benchmark(
-    name: str = "digits", *, root: str | Path | None = None, ood: list[str] | None = None, limit: int | None = None
+    name: str = "digits", *, root: str | Path | None = None, ood: Sequence[str] | None = None, limit: int | None = None
 ) -> Benchmark:
     """The benchmark `name`, its test sets cut to `limit` images each (a fixed random subset, nested over limits).
 
@@ -33,4 +36,4 @@ def load_benchmark(
         if root is None:
             raise ValueError(f"benchmark {name} needs its images: give --data-root DIR or set ROODBENCH_DATA")
         bench = cifar10(Path(root), limit)
-    return bench if ood is None else bench.only(ood)
+    return bench if ood is None else bench.only([ood] if isinstance(ood, str) else list(ood))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,21 +20,12 @@ from ..data import SHARD, ImageSet
 from ..machine.memory import within_memory
 from ..store.cells import Cell, Store
 from .errors import EvaluationError
+from .progress import Progress, progress_of, silent
 from .streams import stream
 from .users import users_code
 
 log = logging.getLogger("roodbench")
 T = TypeVar("T")
-
-
-class Progress(Protocol):
-    """Where progress goes: a context that gives a function to call with the number of images just finished."""
-
-    def __call__(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]: ...
-
-
-def silent(label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-    return nullcontext(lambda n: None)
 
 
 class Worker:
@@ -53,10 +43,10 @@ class Worker:
         device: torch.device | str = "cpu",
         store: Store | None = None,
         key: Mapping[str, Any] | None = None,
-        progress: Progress = silent,
+        progress: Progress | bool = False,
     ) -> None:
         self.detector, self.seed, self.device = detector, seed, torch.device(device)
-        self.store, self.progress = store, progress
+        self.store, self.progress = store, progress_of(progress)
         self.key = {**(key or {}), "seed": seed, "device": self.device.type, "torch": torch.__version__}
 
     def stream(self, name: str, population: str, shard: int) -> torch.Generator:

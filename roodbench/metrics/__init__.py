@@ -1,6 +1,6 @@
 """Arrays of scores in, numbers out: AUROC, FPR95 and AUPR with intervals.
 
-What certification adds lies in `bounds`, `gauroc` and `deployed`, imported by their own paths.
+What else certification adds lies in `bounds` and `deployed`, imported by their own paths.
 """
 
 from .auroc import (
@@ -14,6 +14,7 @@ from .auroc import (
     placement_values,
     same_draws,
 )
+from .gauroc import gauroc, gfpr95
 from .intervals import EXTREME, FEW, LEVEL, Estimate
 from .rates import (
     BOOTSTRAPS,
@@ -52,6 +53,8 @@ __all__ = [
     "draws",
     "fpr95_id",
     "fpr95_ood",
+    "gauroc",
+    "gfpr95",
     "over_draws",
     "paired_gap",
     "placement_values",

@@ -6,8 +6,6 @@ from bisect import bisect_left
 
 import numpy as np
 
-from .ranks import binomial
-
 
 def gauroc(lower_id: np.ndarray, upper_ood: np.ndarray) -> float:
     """Guaranteed AUROC: the share of pairs with l_i > u_j, strict; ties lose (docs/theorems.md, T12).
@@ -47,4 +45,6 @@ def counted(n_id: int, n_ood: int, alpha: float, beta: float) -> float:
 
 def most_failures(n: int, alpha: float, beta: float) -> int:
     """The least k with P(Bin(n, alpha) <= k) >= 1 - beta."""
+    from .ranks import binomial
+
     return bisect_left(range(n), 1 - beta, key=lambda k: binomial(k, n, alpha))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 Part = TypeVar("Part")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Record:
     """What one run found. `rows` hold OOD sets, `averages` the means over the near, far and all OOD sets."""
 
@@ -36,7 +36,7 @@ class Record:
     attacks: list[AttackedPopulation]
     detectors: list[FittedDetector]
     timing: Timing
-    scores: dict[str, Tensor] = field(repr=False, default_factory=dict)
+    scores: dict[str, Tensor] = field(default_factory=dict)
     """Report scores (R, n) per detector, population and condition (`scores_of`), and the winners (n,) of attacks."""
     schema_version: int = SCHEMA_VERSION
 
@@ -48,14 +48,17 @@ class Record:
         `detector` is its label, as ross(gen). The radius may be left out where the record has one alone. ValueError,
         naming what there is, for scores that the record does not hold.
         """
-        tail = f"/{population}/{condition}"
-        found = [key for key in self.scores if key.startswith(f"{detector}/") and key.endswith(tail)]
-        if eps is not None:
-            found = [key for key in found if key == score_key(detector, population, condition, eps)]
+        names = (detector, population, condition)
+        radii = [a.eps for a in self.attacks if (a.detector, a.population, a.condition) == names]
+        is_clean = condition == "clean" and detector in {entry.detector for entry in self.detectors}
+        keys = {score_key(*names, e) for e in ([None] if is_clean else radii)} & set(self.scores)
+        found = sorted(keys if eps is None else keys & {score_key(*names, eps)})
         if len(found) != 1:
-            known = [key for key in self.scores if not key.endswith("/winner")] or ["none: it was read from JSON alone"]
-            what = f"{len(found)} sets of scores of {detector}{tail}" + ("" if eps is None else f" at epsilon {eps:g}")
-            raise ValueError(f"{what}: expected one of {', '.join(known)}")
+            absent = "none: they lie beside result.json in scores.safetensors, Result.load(FOLDER) reads both"
+            known = [key for key in self.scores if not key.endswith("/winner")] or [absent]
+            what = f"{len(found)} sets of scores of {'/'.join(map(str, names))}"
+            at = "" if eps is None else f" at epsilon {eps:g}"
+            raise ValueError(f"{what}{at}: expected one of {', '.join(known)}")
         return self.scores[found[0]].double().numpy()
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,13 +71,20 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The record that `to_json` wrote, without the per-image scores."""
-        record = json.loads(text)
-        if record.get("schema_version") != SCHEMA_VERSION:
-            raise ValueError(f"schema version {record.get('schema_version')}: expected {SCHEMA_VERSION}")
+        """The record that `to_json` wrote, without the per-image scores, which `Result.load` reads too.
+
+        ValueError for text that is no record of a run.
+        """
+        record = parsed(text, {f.name for f in fields(cls)} - {"scores"}, "a run")
         parts: dict[str, Any] = {name: [typed(kind, entry) for entry in record[name]] for name, kind in PARTS.items()}
         environment, timing = typed(Environment, record["environment"]), typed(Timing, record["timing"])
         return cls(**{**record, **parts, "environment": environment, "timing": timing})
+
+    def __repr__(self) -> str:
+        labels = ", ".join(dict.fromkeys(entry.detector for entry in self.detectors))
+        conditions = ", ".join(dict.fromkeys(row.condition for row in self.rows))
+        rows = f"{len(self.rows)} rows, {len(self.averages)} averages, {len(self.scores)} tensors of scores"
+        return f"{type(self).__name__}({labels}: {conditions}; {rows})"
 
 
 PARTS: dict[str, type] = {
@@ -93,10 +103,32 @@ def score_key(detector: str, population: str, condition: str, eps: float | None)
     return f"{detector}/{radius}{population}/{condition}"
 
 
+def parsed(text: str, names: Collection[str], what: str) -> dict[str, Any]:
+    """The entries `names` of a record in JSON; ValueError, in one sentence, for any other text."""
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"no record of {what}: it is not JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"no record of {what}: expected an object, not a {type(record).__name__}")
+    if "schema" in record:
+        raise ValueError(f"no record of {what}: it is a certificate, which roodbench.certify.read reads")
+    if record.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(f"schema version {record.get('schema_version')}: expected {SCHEMA_VERSION}")
+    missing = sorted(set(names) - record.keys())
+    if missing:
+        other = "CertifiedResult" if "violations" in record else "Result"
+        raise ValueError(f"no record of {what}: it has no {', '.join(missing)}; is it one that {other} reads?")
+    return {name: record[name] for name in names}
+
+
 def typed(kind: type[Part], entry: Mapping[str, Any]) -> Part:
     """A part of the record from its JSON; what this version does not know of is left out."""
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in entry.items() if name in known})
+    try:
+        return kind(**{name: value for name, value in entry.items() if name in known})
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"malformed {kind.__name__} in the record: {error}") from None
 
 
 def jsonable(value: Any) -> Any:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..store.files import save_tensors, save_text
+from ..store.files import file_in, load_tensors, read_text, save_tensors, save_text
 from .record import Record
 from .table import markdown, table
 from .text import rows_csv
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Result(Record):
@@ -32,6 +37,13 @@ class Result(Record):
         save_text(self.to_table() + "\n", folder / "table.txt")
         save_text(self.to_markdown() + "\n", folder / "table.md")
         save_tensors(self.scores, folder / "scores.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """What `save` wrote into a folder, the per-image scores too; ValueError where there is no such record."""
+        file = file_in(folder, "result.json")
+        scores = file.with_name("scores.safetensors")
+        return replace(cls.from_json(read_text(file)), scores=load_tensors(scores) if scores.is_file() else {})
 
     def __str__(self) -> str:
         return self.to_table()

@@ -12,6 +12,9 @@ from typing import Any
 
 from ..evaluation.indicators import Indicator
 
+WIDEST = 10_000
+"""Characters of a line: no table is folded or cut."""
+
 
 def framed(
     columns: Sequence[str],
@@ -37,10 +40,10 @@ def printed(*parts: Any) -> str:
     """Texts and rich tables below each other, as wide as they are, without blank lines."""
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=300)
+    plain: dict[str, Any] = {"force_terminal": False, "force_jupyter": False, "no_color": True, "legacy_windows": False}
+    console = Console(file=io.StringIO(), width=WIDEST, highlight=False, markup=False, emoji=False, **plain)
     for part in parts:
-        words = isinstance(part, str)
-        console.print(part, highlight=False, markup=not words, soft_wrap=words)
+        console.print(part, soft_wrap=isinstance(part, str))
     found = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in found if line.strip())
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .protocols import EPS, PARAMS, PROTOCOLS
+from .values import typed
 
 ATTACKING = ("method", "objective", "strength", "eps", "norm", "steps", "restarts", "threat", "quantize", "precision")
 """Settings of the adversary, which nothing honours where there is none."""
@@ -15,7 +16,11 @@ ATTACKING = ("method", "objective", "strength", "eps", "norm", "steps", "restart
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What `python -m roodbench` runs. None stands for the benchmark's own default."""
+    """What `python -m roodbench` runs. None stands for the benchmark's own default.
+
+    Lists may be given as on the command line, or one alone: detector="ross,pro", eps="8/255", eps=0.03. ValueError,
+    naming the value and what was expected, for a setting of another type, that does not exist or that nothing honours.
+    """
 
     detector: tuple[str, ...] = ("ross",)
     base: str = "gen"
@@ -46,21 +51,22 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        from attacks import DIRECTIONS, STRENGTHS, ThreatModel, check_method, honoured
-        from detectors import BASES, DETECTORS, WRAPPERS
+        from attacks import DIRECTIONS, STRENGTHS, ThreatModel, check_method
+        from detectors import BASES, DETECTORS
 
         from ..data.load import BENCHMARKS
         from ..models.load import check_model
-        from .plugins import check_name, is_plugin
+        from .plugins import check_name
 
+        kinds = {f.name: f.type for f in fields(self)}
+        for name, value in typed(kinds, {name: getattr(self, name) for name in kinds}).items():
+            object.__setattr__(self, name, value)
         if self.detector == ("all",):
             object.__setattr__(self, "detector", tuple(DETECTORS))
         one_of("protocol", self.protocol, PROTOCOLS)
         for name in self.detector:
             check_name(name)
         one_of("base score", self.base, BASES)
-        if self.base != type(self).base and not any(is_plugin(name) or name in WRAPPERS for name in self.detector):
-            raise ValueError(f"base {self.base}: none of {', '.join(self.detector)} wraps a base score")
         self._follow_protocol()
         one_of("attack", self.attack, DIRECTIONS)
         check_method(self.method, self.objective)
@@ -81,22 +87,44 @@ class RunConfig:
                 raise ValueError(f"{name.replace('_', '-')} {value}: expected at least 1")
         if self.limit != 0 and self.limit < 2:
             raise ValueError(f"limit {self.limit}: expected at least 2 images per population, or 0 for all")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed {self.seed}: expected a whole number of at least 0")
-        idle = {"steps", "restarts", "strength", "precision"} - honoured(self.method)
-        refuse({name: getattr(self, name) for name in sorted(idle)}, f"method {self.method}")
+        check_seed(self.seed)
         for eps in self.eps or ():
             check_eps(eps, self.norm, self.space)
-        written = [f"{eps:.6g}" for eps in self.eps or ()]
-        if len(set(written)) < len(written):
-            raise ValueError(f"epsilon {','.join(written)}: expected radii that differ in six digits")
+        self.refuse_idle()
         self._check_params()
+
+    def refuse_idle(self, spelt: Collection[str] = (), *, attacking: bool = False) -> None:
+        """ValueError for a setting that nothing honours and that is not its default, or is among those `spelt` out.
+
+        `attacking`: the settings of the adversary, too, where the run attacks nothing. A protocol's own are its wish.
+        """
+        from attacks import honoured
+        from detectors import BASES, DETECTORS, WRAPPERS
+
+        from .plugins import is_plugin
+
+        who, fixed = ", ".join(self.detector), {**PROTOCOLS[self.protocol], "eps": EPS.get(self.protocol)}
+        given = {f.name for f in fields(self) if getattr(self, f.name) != f.default or f.name in spelt}
+        given -= {name for name in fixed if getattr(self, name, None) == fixed[name]}
+        if "base" in given and not any(is_plugin(name) or name in WRAPPERS for name in self.detector):
+            raise ValueError(f"base {self.base}: none of {who} wraps a base score")
+        classes = [DETECTORS[name] for name in self.detector if not is_plugin(name)]
+        inner = [BASES[self.base]] if any(name in WRAPPERS for name in self.detector) else []
+        if "search" in given and not any(cls.grid_over(self.base) for cls in [*classes, *inner]):
+            raise ValueError(f"search: {who} has no published grid, leave out --search")
+        idle = dict.fromkeys(sorted({"steps", "restarts", "strength", "precision"} - honoured(self.method)), "method")
+        if attacking and self.attack == "none":
+            idle |= dict.fromkeys(ATTACKING, "attack")
+        for name in (name for name in idle if name in given):
+            raise idle_setting(name, getattr(self, name), f"{idle[name]} {getattr(self, idle[name])}")
 
     def _check_params(self) -> None:
         from detectors import unknown
 
         from .plugins import parameters_of
 
+        if self.params.get("sigma") == 0:
+            raise ValueError("sigma 0: copies without noise are all the same, expected a number above 0")
         for key in self.params:
             takers = [parameters_of(name, self.base) for name in self.detector]
             if not any(key in taken for taken in takers):
@@ -128,14 +156,6 @@ class RunConfig:
         object.__setattr__(self, "eps", self.eps or EPS.get(self.protocol))
 
 
-def refuse_idle(config: RunConfig) -> None:
-    """ValueError for a setting of the adversary where a run attacks nothing, but for what its protocol fixes."""
-    fixed = {**PROTOCOLS[config.protocol], "eps": EPS.get(config.protocol)}
-    if config.attack == "none":
-        given = {name: getattr(config, name) for name in ATTACKING}
-        refuse({name: value for name, value in given.items() if value != fixed.get(name)}, "attack none")
-
-
 def check_fixed(protocol: str, key: str, value: Any) -> None:
     """ValueError for a setting which the protocol fixes at something else."""
     fixed = PROTOCOLS.get(protocol, {})
@@ -148,8 +168,13 @@ def refuse(given: Mapping[str, Any], who: str) -> None:
     defaults = {f.name: f.default for f in fields(RunConfig)}
     for name, value in given.items():
         if value != defaults[name]:
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            raise ValueError(f"{who} takes no {name.replace('_', '-')}: leave out --{name.replace('_', '-')} {shown}")
+            raise idle_setting(name, value, who)
+
+
+def idle_setting(name: str, value: Any, who: str) -> ValueError:
+    """What to raise for a setting that `who` does not honour."""
+    shown, option = ",".join(map(str, value)) if isinstance(value, tuple) else value, name.replace("_", "-")
+    return ValueError(f"{who} takes no {option}: leave out --{option}{'' if value is True else f' {shown}'}")
 
 
 def one_of(kind: str, value: str, choices: Any) -> None:
@@ -168,13 +193,21 @@ def check_eps(eps: float, norm: str, space: str) -> None:
         raise ValueError(f"epsilon {eps:g}: pixels lie in [0, 1]; did you mean {eps:g}/255?")
 
 
-def parse_eps(text: str, name: str = "epsilon") -> float:
-    """`8/255` or `0.03` as a number."""
-    try:
-        numerator, _, denominator = text.partition("/")
-        return float(numerator) / (float(denominator) if denominator else 1.0)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{name} {text!r}: expected a number such as 8/255 or 0.03") from None
+def check_seed(seed: int) -> None:
+    """ValueError for a seed that no generator takes."""
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed {seed}: expected a whole number of at least 0, below 2**63")
+
+
+def parse_params(texts: Sequence[str]) -> dict[str, Any]:
+    """The parameters in several `key=value`, each once."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, value = parse_param(text)
+        if key in found:
+            raise ValueError(f"parameter {key} is given twice: {found[key]} and {value}")
+        found[key] = value
+    return found
 
 
 def parse_param(text: str) -> tuple[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from .files import save_tensors
+from .folder import runs_folder
 from .identity import code_version, content_hash
 
 log = logging.getLogger("roodbench")
@@ -20,14 +21,14 @@ Cell = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 class Store:
-    """A folder of cells. A cell is a few tensors (scores of one population, say) named by the hash of its key."""
+    """A folder of cells, None for the one in the user's cache.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"cannot write to '{folder}': {error.strerror}") from None
+    A cell is a few tensors (scores of one population, say) named by the hash of its key.
+    """
+
+    def __init__(self, folder: Path | str | None) -> None:
+        self.folder = runs_folder(folder)
+        self._full = False
 
     def load(self, key: Mapping[str, Any]) -> Cell | None:
         """The cell, None where it was not computed yet (or its file is damaged)."""
@@ -46,7 +47,12 @@ class Store:
 
     def save(self, key: Mapping[str, Any], cell: Cell) -> None:
         tensors, meta = cell
-        save_tensors(tensors, self._file(key), {"meta": json.dumps(meta), "key": json.dumps(key, default=str)})
+        try:
+            save_tensors(tensors, self._file(key), {"meta": json.dumps(meta), "key": json.dumps(key, default=str)})
+        except OSError as error:  # a full disk: the run goes on, and what it computes is shown
+            if not self._full:
+                log.warning("cannot keep what is computed in '%s': %s", self.folder, error.strerror or error)
+            self._full = True
 
     def _file(self, key: Mapping[str, Any]) -> Path:
         return self.folder / "cells" / f"{content_hash({**key, 'code': code_version()})}.safetensors"

@@ -31,14 +31,45 @@ def replacing(file: Path) -> Iterator[Path]:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], file: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file."""
+    """Write a safetensors file; OSError where that fails."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with replacing(file) as temporary:
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
+        try:
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
+        except SafetensorError as error:  # its words for a disk that is full
+            raise OSError(f"'{file}' cannot be written: {error}") from None
 
 
 def save_text(text: str, file: Path) -> None:
     """Write a text file in UTF-8."""
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def file_in(place: Path | str, name: str) -> Path:
+    """The file `name` in a folder, or the file that `place` is itself."""
+    place = Path(place)
+    return place / name if place.is_dir() else place
+
+
+def read_text(file: Path) -> str:
+    """A text file in UTF-8; ValueError, naming it, where that cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"'{file}' cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"'{file}' is not text in UTF-8: {error.reason}") from None
+
+
+def load_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors in a safetensors file; ValueError, naming it, where it is none."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"'{file}' is not a safetensors file: {error}") from None

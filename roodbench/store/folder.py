@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,19 @@ from typing import Any
 from .identity import content_hash
 
 
-def runs_folder(out: Path | None) -> Path:
-    """The folder of all runs: `out`, or one in the user's cache."""
+def runs_folder(out: Path | str | None) -> Path:
+    """The folder of all runs: `out`, or one in the user's cache; ValueError where nothing can be written to it."""
     from platformdirs import user_cache_path
 
-    return out or user_cache_path("roodbench") / "runs"
+    if out == "":
+        raise ValueError("out '': expected a folder")
+    folder = user_cache_path("roodbench") / "runs" if out is None else Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ValueError(f"cannot write to '{folder}': {error.strerror}") from None
 
 
 def run_folder(runs: Path, names: Sequence[str], content: Any) -> Path:

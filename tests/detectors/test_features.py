@@ -209,3 +209,11 @@ def test_inside_pro_and_ross(name, outer, smooth, smooth_images):
 
     slope = finite_difference(value_at, smooth_images, direction)
     torch.testing.assert_close((grad * direction).flatten(1).sum(1), slope, rtol=1e-3, atol=1e-6)
+
+
+def test_vim_of_a_single_feature_says_so(smooth):
+    from detectors.score import Fitting
+
+    vim, outputs = detectors.create("vim", smooth), smooth.outputs(torch.rand(4, 2, 4, 4, dtype=torch.double))
+    with pytest.raises(ValueError, match="vim needs at least 2 penultimate features, and this network has 1"):
+        vim.fit_features(torch.rand(4, 1), Fitting(outputs.logits, torch.rand(4, 1), torch.zeros(4)))

@@ -214,6 +214,8 @@ MISTAKES = {
     "--alpha 0": "alpha 0: expected a number between 0 and 1",
     "--alpha 1": "alpha 1: expected a number between 0 and 1",
     "--radius 0": "radius 0: expected a number above 0",
+    "--radius 0.25,0.25": "radius 0.25,0.25: expected radii that differ in six digits",
+    "--radius 0,25": "radius '0,25': a comma separates radii; did you mean 0.25?",
     "--radius far": "radius 'far': expected a number",
     "--radius 5": "l2 radius 5 is 20 sigma, beyond the",
     "--radius 1 --samples 100": "would do, sigma",

@@ -1,0 +1,57 @@
+"""Where progress goes: nowhere, bars on a terminal, or lines in the log. Importing it imports no torch."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol
+
+log = logging.getLogger("roodbench")
+
+
+class Progress(Protocol):
+    """Where progress goes: a context that gives a function to call with the number of images just finished."""
+
+    def __call__(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]: ...
+
+
+def silent(label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda n: None)
+
+
+@contextmanager
+def bars(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar with the time left for one population on stderr; lines where that shows none, as a file or TERM=dumb."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console, terminal = Console(stderr=True), sys.stderr is not None and sys.stderr.isatty()
+    if not (console.is_jupyter or (terminal and console.is_interactive)):
+        with lines(label, total) as advance:
+            yield advance
+        return
+    with Bars(*columns, console=console, transient=True) as shown:
+        task = shown.add_task(label, total=total)
+        yield lambda n: shown.advance(task, n)
+
+
+@contextmanager
+def lines(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """One line per finished population, for logs."""
+    start = time.perf_counter()
+    yield lambda n: None
+    log.info("%s: %d images in %.0f s", label, total, time.perf_counter() - start)
+
+
+def progress_of(given: Progress | bool) -> Progress:
+    """`bars` for True, `silent` for False, else what was given; ValueError where that cannot be called."""
+    if isinstance(given, bool):
+        return bars if given else silent
+    if not callable(given):
+        raise ValueError(f"progress {given!r}: expected True, False or a function of a label and a number of images")
+    return given

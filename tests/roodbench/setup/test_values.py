@@ -1,0 +1,154 @@
+"""Settings as people write them in Python: each works, or one sentence says what it should have been."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import roodbench
+from roodbench.certify import CertifyConfig
+from roodbench.setup.config import RunConfig
+from tests.roodbench.helpers import small
+
+WORKS = [
+    ({"eps": 0.1}, "eps", (0.1,)),
+    ({"eps": "8/255"}, "eps", (8 / 255,)),
+    ({"eps": "0,8/255, 0.25"}, "eps", (0.0, 8 / 255, 0.25)),
+    ({"eps": "0.0,1.0"}, "eps", (0.0, 1.0)),
+    ({"eps": ["8/255", 0.5]}, "eps", (8 / 255, 0.5)),
+    ({"eps": np.array([0.25, 0.5])}, "eps", (0.25, 0.5)),
+    ({"eps": torch.tensor(0.25)}, "eps", (0.25,)),
+    ({"eps": Fraction(1, 4)}, "eps", (0.25,)),
+    ({"eps": 0}, "eps", (0.0,)),
+    ({"detector": "ross"}, "detector", ("ross",)),
+    ({"detector": "ross, pro"}, "detector", ("ross", "pro")),
+    ({"detector": ["ross", "pro"]}, "detector", ("ross", "pro")),
+    ({"ood": "photos"}, "ood", ("photos",)),
+    ({"ood": ["photos", "noise"]}, "ood", ("photos", "noise")),
+    ({"steps": np.int64(4)}, "steps", 4),
+    ({"quantize": np.True_}, "quantize", True),
+    ({"data_root": Path("/data"), "benchmark": "cifar10"}, "data_root", "/data"),
+    ({"params": {"sigma": np.float32(0.25)}}, "params", {"sigma": 0.25}),
+]
+
+
+@pytest.mark.parametrize(("given", "name", "value"), WORKS)
+def test_settings_are_taken_as_they_are_written(given, name, value):
+    found = getattr(RunConfig(**given), name)
+    assert found == value
+    assert type(found) is type(value)
+
+
+SENTENCES = [
+    ({"eps": "0,03"}, "epsilon '0,03': a comma separates radii; did you mean 0.03?"),
+    ({"eps": "0,5"}, "did you mean 0.5? For two of them write 0.0,5.0"),
+    ({"eps": "0.1,1,05"}, "did you mean 1.05?"),
+    ({"eps": "8/255,0.0313725"}, "expected radii that differ in six digits"),
+    ({"eps": "1_0/255"}, "epsilon '1_0/255': expected a number such as 8/255 or 0.03"),
+    ({"eps": "٣/255"}, "expected a number such as 8/255 or 0.03"),
+    ({"eps": True}, "epsilon True: expected a number"),
+    ({"eps": float("nan")}, "epsilon nan: expected a number of at least 0"),
+    ({"eps": float("inf")}, "epsilon inf: expected a number of at least 0"),
+    ({"eps": -0.1}, "epsilon -0.1: expected a number of at least 0"),
+    ({"eps": ()}, "epsilon (): expected a number such as 8/255 or 0.03, or several"),
+    ({"eps": {"a": 1}}, "epsilon {'a': 1}: expected a number"),
+    ({"steps": "4"}, "steps '4': expected a whole number"),
+    ({"steps": 2.5}, "steps 2.5: expected a whole number"),
+    ({"steps": True}, "steps True: expected a whole number"),
+    ({"restarts": 0}, "restarts 0: expected at least 1"),
+    ({"limit": None}, "limit None: expected a whole number"),
+    ({"seed": -1}, "seed -1: expected a whole number of at least 0"),
+    ({"seed": 2**63}, "seed 9223372036854775808: expected a whole number of at least 0"),
+    ({"params": None}, "params None: expected names with values, as {'sigma': 0.05}"),
+    ({"params": [("sigma", 1)]}, "expected names with values"),
+    ({"detector": ()}, "detector (): expected NAME[,NAME]"),
+    ({"detector": "ross,ross"}, "detector 'ross' is named 2 times: expected each once"),
+    ({"detector": 3}, "detector 3: expected NAME[,NAME]"),
+    ({"ood": ["noise", "noise"]}, "OOD set 'noise' is named 2 times"),
+    ({"attack": None}, "attack None: expected text"),
+    ({"model": ""}, "model '': expected text"),
+    ({"quantize": "no"}, "quantize 'no': expected True or False"),
+    ({"search": True, "detector": "msp"}, "search: msp has no published grid, leave out --search"),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), SENTENCES)
+def test_other_settings_get_one_sentence(given, sentence):
+    with pytest.raises(ValueError) as caught:
+        RunConfig(**given)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_protocol_may_search_where_there_is_no_grid():
+    assert RunConfig(detector="msp", protocol="pro-2025").search is True
+
+
+CERTIFYING = [
+    ({"radius": 0.5}, (0.5,)),
+    ({"radius": "0.5,2/8"}, (0.25, 0.5)),
+    ({"radius": "0.25,0.25"}, "radius 0.25,0.25: expected radii that differ in six digits"),
+    ({"radius": "0,25"}, "did you mean 0.25?"),
+    ({"radius": ()}, "radius (): expected a number"),
+    ({"sigma": 0}, "sigma 0: expected a number above 0"),
+    ({"sigma": float("nan")}, "sigma nan: expected a number above 0"),
+    ({"sigma": None}, "sigma None: expected a number"),
+    ({"samples": 1e4}, "samples 10000.0: expected a whole number"),
+    ({"samples": 10**9}, "samples 1000000000: expected at least 8 and at most 100000000"),
+    ({"run": {"detector": "median"}}, "run {'detector': 'median'}: expected a RunConfig"),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), CERTIFYING)
+def test_a_certification_takes_its_settings_as_a_run_does(given, expected):
+    if isinstance(expected, tuple):
+        assert CertifyConfig(**given).radius == expected
+    else:
+        with pytest.raises(ValueError) as caught:
+            CertifyConfig(**given)
+        assert expected in str(caught.value)
+
+
+EVALUATING = [
+    ({"eps": "0,03"}, "epsilon '0,03': expected a number such as 8/255 or 0.03"),
+    ({"eps": [0.1, 0.2]}, "epsilon [0.1, 0.2]: expected a number"),
+    ({"steps": 2.5}, "steps 2.5: expected a whole number"),
+    ({"steps": 0}, "steps 0: expected at least 1"),
+    ({"seed": -1}, "seed -1: expected a whole number of at least 0"),
+    ({"check": "no"}, "check 'no': expected True or False"),
+    ({"attack": "bth"}, "unknown attack 'bth': did you mean 'both'?"),
+    ({"attack": "none", "thorough": True}, "attack none: there is no attack to check"),
+    ({"check": False, "thorough": True}, "thorough checks without checks"),
+    ({"progress": "yes"}, "progress 'yes': expected True, False or a function"),
+    ({"bench": "digits"}, "benchmark 'digits': expected a Benchmark, as load_benchmark"),
+    ({"detector": "ross"}, "detector 'ross': expected one fitted Detector or nn.Module"),
+    ({"detector": [torch.nn.Identity()]}, "takes names, also several"),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), EVALUATING)
+def test_evaluate_says_what_it_expects(given, sentence):
+    subjects = {"detector": torch.nn.Identity(), "bench": small(4)}
+    with pytest.raises(ValueError) as caught:
+        roodbench.evaluate(**{**subjects, **given})
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_evaluate_takes_text_and_shows_progress(digits_net, capsys):
+    import detectors
+
+    gen, bench = detectors.create("gen", digits_net), small(4)
+    by_text, by_number = (
+        roodbench.evaluate(gen, bench, eps=eps, steps=2, check=False, progress=shown)
+        for eps, shown in (("8/255", True), (np.float64(8 / 255), False))
+    )
+    assert [row.auroc for row in by_text.rows] == [row.auroc for row in by_number.rows]
+    assert {row.eps for row in by_text.rows} == {None, 8 / 255}
+    assert capsys.readouterr().out == ""
+
+
+def test_a_benchmark_takes_one_name():
+    assert list(roodbench.load_benchmark("digits", ood="photos", limit=4).ood) == ["photos"]
