@@ -54,7 +54,8 @@ def transfer_of(setting: Setting) -> Components:
         size = 2.5 * eps / STEPS
         moved = pgd(ross, x, threat, sign=sign, objective="base", steps=STEPS, step_size=size, generator=start).images
         scores.append(Attacker(worker).scores(moved, images.name, 0).numpy())
-    return components(*scores)
+    id_scores, ood_scores = scores
+    return components(id_scores, ood_scores)
 
 
 def rows_of(options: argparse.Namespace) -> Iterator[list[str]]:

@@ -113,8 +113,11 @@ def area(record: Result, row: Row) -> Components:
     """DeLong's components of a row's AUROC, from the record's scores."""
     sides = {"id": (row.benchmark, "min"), "ood": (row.ood, "max")}
     attacked = {"clean": (), "min": ("id",), "max": ("ood",), "both": ("id", "ood")}[row.condition]
-    pairs = [(name, state if side in attacked else "clean") for side, (name, state) in sides.items()]
-    return components(*(record.scores_of(label_of(row), name, state, row.eps) for name, state in pairs))
+    id_scores, ood_scores = (
+        record.scores_of(label_of(row), name, state if side in attacked else "clean", row.eps)
+        for side, (name, state) in sides.items()
+    )
+    return components(id_scores, ood_scores)
 
 
 def resume(

@@ -246,12 +246,17 @@ def detector_of(found: Evaluated) -> FittedDetector:
     )
 
 
-def shifted_of(found: Evaluated) -> list[ShiftedSet]:
+def shifted_of(found: Evaluated, verdicts: Sequence[Indicator]) -> list[ShiftedSet]:
     """Covariate-shifted ID sets: accuracy, and how many of their images the clean 95% threshold flags."""
     clean = found.scores(found.bench.id_test.name, "clean")
     entries = []
-    for name, accuracy in found.shifted_accuracy.items():
-        shifted = found.scores(name, "clean")
+    for name in found.bench.shifted:
+        if name not in found.agreement:
+            continue
+        accuracy, shifted = found.agreement[name][0], found.scores(name, "clean")
         flagged = [float(np.mean(s < metrics.threshold95(i))) for i, s in zip(clean, shifted, strict=True)]
-        entries.append(ShiftedSet(found.detector.label, name, shifted.shape[1], accuracy, float(np.mean(flagged))))
+        reliable = not any(i.marks("clean", [name]) for i in verdicts)
+        entries.append(
+            ShiftedSet(found.detector.label, name, shifted.shape[1], accuracy, float(np.mean(flagged)), reliable)
+        )
     return entries
