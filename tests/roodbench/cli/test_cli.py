@@ -257,7 +257,9 @@ def test_ctrl_c_keeps_finished_populations(tmp_path):
     assert out == ""
     assert err.splitlines()[-1] == "roodbench: error: " + INTERRUPTED
     assert "Traceback" not in err
-    assert len(list(tmp_path.glob("cells/*.safetensors"))) == 6  # four clean populations, repeated scores, cosines
+    assert (
+        len(list(tmp_path.glob("cells/*.safetensors"))) == 8
+    )  # four clean populations, repetition, company twice, cosines
 
 
 def test_failed_runs_exit_1(command, monkeypatch):
