@@ -85,8 +85,6 @@ def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
         for name in run["detector"]:
             if name not in CERTIFIABLE:
                 raise ValueError(unknown("certifiable detector", str(name), CERTIFIABLE))
-        for name in ("detector", "eps", "ood"):
-            run[name] = None if run[name] is None else tuple(run[name])
-        return CertifyConfig(**{**kept, "run": RunConfig(**run), "radius": tuple(kept["radius"])})
+        return CertifyConfig(**{**kept, "run": RunConfig(**run)})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the certificate's config is malformed: {type(error).__name__} {error}") from None

@@ -123,8 +123,8 @@ def test_a_certificate_of_too_few_samples_is_refused(certified):
     [
         (path("config", value={}), "config is malformed: KeyError"),
         (path("config", "run", "detector", value=["this:s"]), "unknown certifiable detector 'this:s'"),
-        (path("config", "run", "limit", value="x"), "malformed: TypeError"),
-        (path("config", "radius", value=None), "malformed: TypeError"),
+        (path("config", "run", "limit", value="x"), "limit 'x': expected a whole number"),
+        (path("config", "radius", value=None), "radius None: expected a number"),
     ],
 )
 def test_malformed_certificates_get_one_line(certified, forge, message, tmp_path, capsys):

@@ -1,0 +1,48 @@
+"""Options that say nothing, twice, or something else than was meant: one line and exit 2."""
+
+import pytest
+
+from roodbench import cli
+
+MISTAKES = {
+    "--detector ross,ross": "detector 'ross' is named 2 times: expected each once",
+    "--ood noise,noise": "OOD set 'noise' is named 2 times: expected each once",
+    "--detector msp --base gen": "base gen: none of msp wraps a base score",
+    "--detector msp --search": "search: msp has no published grid, leave out --search",
+    "--param sigma=0.1 --param sigma=0.2": "parameter sigma is given twice: 0.1 and 0.2",
+    "--param copies=100000000": "copies 100000000: expected at least 1 and at most 1000000",
+    "--detector pro --param bounds=[1,0]": "bounds [1, 0]: expected (low, high) with low below high",
+    "--detector odin --param std=[0]": "std [0]: expected numbers above 0",
+    "--detector odin --param step_size=-1": "step_size -1: expected a number of at least 0",
+    "--data-root /nowhere": "benchmark digits is embedded, it reads no images: leave out --data-root /nowhere",
+    "certify --data-root /nowhere": "benchmark digits is embedded, it reads no images: leave out --data-root",
+    "check --attack none": "attack none: there is no attack to check, expected min, max or both",
+    "check --protocol pro-2025": "attack none: there is no attack to check",
+    "--attack none --norm linf": "attack none takes no norm: leave out --norm linf",
+    "--method square --steps 20": "method square takes no steps: leave out --steps 20",
+    "--eps 0,03": "epsilon '0,03': a comma separates radii; did you mean 0.03?",
+    "--eps 8/255,8/255": "expected radii that differ in six digits",
+    "--seed 1e3": "Invalid value for '--seed'",
+    "--param sigma=0": "sigma 0: copies without noise are all the same, expected a number above 0",
+}
+
+
+@pytest.mark.usefixtures("digits_net")
+@pytest.mark.parametrize("arguments", MISTAKES)
+def test_what_says_nothing_is_a_mistake(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("ROODBENCH_DATA", raising=False)
+    assert cli.main([*arguments.split(), "--out", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert MISTAKES[arguments] in err
+    assert (out, err.count("\n")) == ("", 1)
+
+
+def test_a_data_root_in_the_environment_is_no_wish(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROODBENCH_DATA", "/nowhere")
+    assert cli.main(["--detector", "gen", "--attack", "none", "--limit", "4", "--out", str(tmp_path)]) == 0
+
+
+def test_strict_without_checks_is_said(tmp_path, capsys):
+    arguments = ["--detector", "gen", "--limit", "4", "--steps", "10", "--ood", "noise", "--strict", "--no-check"]
+    cli.main([*arguments, "--out", str(tmp_path)])
+    assert "--strict: --no-check leaves out the indicators" in capsys.readouterr().err
