@@ -169,10 +169,11 @@ def test_a_constant_score_has_the_interval_of_what_may_hide():
     assert (found.value, *found.ci) == (0.5, pytest.approx(0.5 - half), pytest.approx(0.5 + half))
 
 
-@pytest.mark.parametrize("degrees", [1, 2.5, 5, 9.99, 10, 12.3, 29, 198, 1e6])
+@pytest.mark.parametrize("degrees", [1, 2.5, 3.99, 4, 5, 9, 12.3, 29, 198, 1e6])
 def test_students_quantile_is_that_of_scipy(degrees):
-    assert student(TWO_SIDED, degrees) == pytest.approx(t.ppf(0.975, degrees), abs=2e-5)
-    assert student(ONE_SIDED, degrees) == pytest.approx(t.ppf(0.95, degrees), abs=2e-5)
+    error = 2e-5 if degrees >= 9 else 1e-3
+    assert student(TWO_SIDED, degrees) == pytest.approx(t.ppf(0.975, degrees), abs=error)
+    assert student(ONE_SIDED, degrees) == pytest.approx(t.ppf(0.95, degrees), abs=error)
     assert student(TWO_SIDED, np.inf) == TWO_SIDED
 
 
