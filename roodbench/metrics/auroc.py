@@ -100,6 +100,12 @@ def by_cluster(values: np.ndarray, first: np.ndarray | None) -> np.ndarray:
     return mean + len(heads) / len(group) * sums
 
 
+def relative_sizes(first: np.ndarray | None, k: int) -> np.ndarray:
+    """(k,) numbers of images of k groups over their mean."""
+    counts = np.ones(k) if first is None else np.unique(first, return_counts=True)[1]
+    return counts / counts.mean()
+
+
 def variance_of_mean(values: np.ndarray) -> float:
     """The estimated variance of the mean of independent values (k,); 0 of a single one, which shows none."""
     return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
@@ -123,12 +129,14 @@ class Components:
     """Half the variance of the estimate `shared`."""
     difference: bool = False
     """Whether it is one of two metrics on the same images, in [-1, 1]."""
+    sizes: Sequence[np.ndarray] = ()
+    """Of ID and of each OOD set (k,), the groups' numbers of images over their mean; all 1 where it is empty."""
 
     def minus(self, other: Components) -> Components:
         """The paired difference of two AUROCs on the same images (DeLong et al. 1988)."""
         v_ood = [a - b for a, b in zip(self.v_ood, other.v_ood, strict=True)]
         value, v_id, shared = self.value - other.value, self.v_id - other.v_id, self.shared + other.shared
-        return Components(value, v_id, v_ood, shared, self.doubt + other.doubt, difference=True)
+        return Components(value, v_id, v_ood, shared, self.doubt + other.doubt, difference=True, sizes=self.sizes)
 
     def variances(self) -> list[tuple[float, int]]:
         """What each population adds to the variance, with its degrees of freedom."""
@@ -146,8 +154,19 @@ class Components:
         return self.standard_error() ** 4 / doubt if doubt > 0 else float("inf")
 
     def unseen(self) -> float:
-        """The probability of what the images may fail to show, of OOD sets the mean (docs/theorems.md, T18)."""
-        return float(np.mean([unseen(min(len(self.v_id), len(v))) for v in self.v_ood]))
+        """The probability of what the images may fail to show, of OOD sets the mean (docs/theorems.md, T18).
+
+        Of a difference that probability times the share of `still`: what the other images hide is in their variance.
+        """
+        miss = float(np.mean([unseen(min(len(self.v_id), len(v))) for v in self.v_ood]))
+        return miss * self.still() if self.difference else miss
+
+    def still(self) -> float:
+        """Of a difference, the share of ID images, or of an OOD set's if larger, that moved not at all or fully."""
+        values = [self.v_id, *self.v_ood]
+        sizes = self.sizes or [np.ones(len(v)) for v in values]
+        moved = [v.mean() + (v - v.mean()) / size for v, size in zip(values, sizes, strict=True)]  # means of groups
+        return max(float(np.mean(np.abs(m - np.round(m)) < 1e-12)) for m in moved)
 
     def fewest(self) -> int:
         """The images, or groups of them, of the smallest population."""
@@ -175,7 +194,8 @@ def components(
     v_id, v_ood = (by_cluster(part, first) for part, first in zip(both, groups, strict=True))
     own = sum(v.var(axis=0, ddof=1).mean() / v.shape[1] for v in (v_id, v_ood)) if len(v_id) > 1 else 0.0
     shared, doubt = shared_by_draws(v_id.mean(axis=1), float(own))
-    return Components(float(v_id.mean()), v_id.mean(0), [v_ood.mean(0)], shared, doubt)
+    sizes = [relative_sizes(first, v.shape[1]) for first, v in zip(groups, (v_id, v_ood), strict=True)]
+    return Components(float(v_id.mean()), v_id.mean(0), [v_ood.mean(0)], shared, doubt, sizes=sizes)
 
 
 def shared_by_draws(metric: np.ndarray, own: float) -> tuple[float, float]:
@@ -199,7 +219,8 @@ def average(parts: Sequence[Components]) -> Components:
     """
     v_ood = [v for part in parts for v in part.v_ood]
     value, shared, doubt = (float(np.mean([getattr(p, name) for p in parts])) for name in ("value", "shared", "doubt"))
-    return Components(value, np.mean([p.v_id for p in parts], axis=0), v_ood, shared, doubt)
+    sizes = [size for place, part in enumerate(parts) for size in part.sizes[min(place, 1) :]]
+    return Components(value, np.mean([p.v_id for p in parts], axis=0), v_ood, shared, doubt, sizes=sizes)
 
 
 def paired_gap(first: Components, second: Components) -> tuple[float, float, float]:

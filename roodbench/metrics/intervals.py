@@ -38,12 +38,12 @@ class Estimate:
 def student(z: float, degrees: float) -> float:
     """Student's quantile at the level of the normal quantile z: t = z + (z^3 + z) / (4 degrees) + ...
 
-    From 10 degrees of freedom on by its expansion (Abramowitz and Stegun 1964, 26.7.5), right to 1e-5; below by scipy.
+    By its expansion (Abramowitz and Stegun 1964, 26.7.5), right to 1e-3 from 4 degrees of freedom on; below by scipy.
 
     >>> round(student(TWO_SIDED, 9), 4), round(student(TWO_SIDED, 30), 4), round(student(TWO_SIDED, math.inf), 4)
-    (2.2622, 2.0423, 1.96)
+    (2.2621, 2.0423, 1.96)
     """
-    if degrees < 10:
+    if degrees < 4:
         from scipy.special import ndtr, stdtrit
 
         return float(stdtrit(degrees, ndtr(z)))
@@ -75,7 +75,7 @@ def within(value: float, half: float, miss: float, *, lowest: float = 0.0) -> Es
         value - miss (value - lowest)  and  value + miss (1 - value)
 
     >>> [round(end, 4) for end in within(0.99, 0.009, 0.03).ci]  # the event's lower end, the logit's upper one
-    [0.9603, 0.996]
+    [0.9603, 0.9959]
     """
     low, high = value - half, value + half
     if lowest == 0 and 0 < value < 1:

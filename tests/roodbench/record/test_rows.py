@@ -1,0 +1,74 @@
+"""The intervals of a record's rows and averages."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import detectors
+import roodbench
+from roodbench import metrics
+from roodbench.data import ImageSet
+from tests.roodbench.helpers import small
+
+METRICS = ("auroc", "fpr95_id", "fpr95_id_refit", "fpr95_ood", "aupr_in", "aupr_out")
+
+
+@pytest.fixture(scope="module")
+def result(digits_net):
+    return roodbench.evaluate(
+        detectors.create("mls", digits_net), small(30, ("unseen-digits", "photos")), attack="none"
+    )
+
+
+def test_every_metric_has_an_interval_in_rows_and_averages(result):
+    for row in [*result.rows, *result.averages]:
+        for name in METRICS:
+            low, high = getattr(row, f"{name}_ci")
+            assert 0 <= low <= getattr(row, name) <= high <= 1
+            assert high > low
+    means = [row for row in result.averages if row.group == "all"]
+    for name in METRICS:
+        assert getattr(means[0], name) == pytest.approx(np.mean([getattr(row, name) for row in result.rows]))
+
+
+def test_few_images_near_1_are_named(result):
+    near = [row for row in result.rows if row.auroc > metrics.EXTREME]
+    assert near
+    for row in near:
+        assert any(
+            line.startswith(f"{row.ood}: the smaller population has 30 distinct images") for line in row.warnings
+        )
+        assert "to 9.5 points" in str(result)
+
+
+def test_a_record_of_before_has_no_interval_of_aupr(result):
+    old = json.loads(result.to_json())
+    for row in [*old["rows"], *old["averages"]]:
+        del row["aupr_in_ci"], row["aupr_out_ci"]
+    again = roodbench.Result.from_json(json.dumps(old))
+    assert again.rows[0] == replace(result.rows[0], aupr_in_ci=None, aupr_out_ci=None)
+
+
+def test_a_set_with_every_image_eight_times_has_the_intervals_of_the_set(digits_net, result):
+    bench = small(30, ("unseen-digits", "photos"))
+    eight = {name: repeated(images) for name, images in bench.ood.items()}
+    many = replace(bench, id_test=repeated(bench.id_test), ood=eight)
+    again = roodbench.evaluate(detectors.create("mls", digits_net), many, attack="none")
+    for once, row in zip([*result.rows, *result.averages], [*again.rows, *again.averages], strict=True):
+        assert row.n_id == 8 * once.n_id
+        for name in METRICS:
+            assert getattr(row, f"{name}_ci") == pytest.approx(getattr(once, f"{name}_ci"), abs=1e-9)
+
+
+def repeated(images):
+    array, labels = np.tile(images.array, (8, 1, 1, 1)), np.tile(images.labels.numpy(), 8)
+    return ImageSet(images.name, images.split, labels, lambda: array)
+
+
+def test_first_names_the_first_image_of_the_same_content():
+    pixels = np.array([5, 7, 5, 9, 7], dtype=np.uint8)[:, None, None, None]
+    images = ImageSet("five", "OOD test", [-1] * 5, lambda: pixels)
+    assert images.first.tolist() == [0, 1, 0, 3, 1]
+    assert images.first.dtype == np.int64
