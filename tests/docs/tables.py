@@ -16,6 +16,7 @@ import roodbench
 from attacks import METHODS, NOISE, STRENGTHS, AttackPlan, Strength, ThreatModel
 from roodbench.certify import CertifyConfig
 from roodbench.certify.config import DEFAULTS
+from roodbench.data.picture import MODES
 from roodbench.evaluation.indicators import CHECKS
 
 FOLDER = Path(__file__).parents[2] / "docs"
@@ -60,6 +61,14 @@ def indicators() -> str:
     return markdown(["indicator", "passes at", "fails when"], rows)
 
 
+def modes() -> str:
+    """What becomes of a file, by Pillow's mode of it."""
+    by_how: dict[str, list[str]] = {}
+    for mode, how in MODES.items():
+        by_how.setdefault(how, []).append(f"`{mode}`")
+    return markdown(["mode", "what becomes of it"], [(" ".join(found), how) for how, found in by_how.items()])
+
+
 def certify() -> str:
     """The defaults of `roodbench certify` and of the hyper-parameters that it changes."""
     shown = {
@@ -80,6 +89,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "strengths": strengths,
     "indicators": indicators,
     "certify": certify,
+    "modes": modes,
 }
 
 
