@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 CONVERTED = "converted to RGB by Pillow, as OpenOOD does"
 ON_WHITE = "laid on white"
 SCALED = "grey of 16 bits, scaled to 8: round(255 v / 65535)"
-REFUSED = "refused: its range is unknown"
+REFUSED = "refused, its range is unknown (`I` of a PNG or PPM file is 16 bits)"
 MODES = {
     **dict.fromkeys(("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"), CONVERTED),
     **dict.fromkeys(("LA", "La", "PA", "RGBA", "RGBa"), ON_WHITE),
@@ -88,6 +88,8 @@ def how_of(image: Image.Image) -> str:
 
 def orientation_of(image: Image.Image) -> int:
     """The orientation that EXIF gives a loaded image, 1 where there is none or it cannot be read."""
+    if image.format == "TIFF":  # Pillow has turned it while loading
+        return 1
     try:
         return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # a broken EXIF block of a good image

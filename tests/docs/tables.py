@@ -16,6 +16,7 @@ import roodbench
 from attacks import METHODS, NOISE, STRENGTHS, AttackPlan, Strength, ThreatModel
 from roodbench.certify import CertifyConfig
 from roodbench.certify.config import DEFAULTS
+from roodbench.data.picture import MODES
 from roodbench.evaluation.checks import CHECKS, REFUSALS, About
 
 FOLDER = Path(__file__).parents[2] / "docs"
@@ -81,6 +82,14 @@ def trust() -> str:
     )
 
 
+def modes() -> str:
+    """What becomes of a file, by Pillow's mode of it."""
+    by_how: dict[str, list[str]] = {}
+    for mode, how in MODES.items():
+        by_how.setdefault(how, []).append(f"`{mode}`")
+    return markdown(["mode", "what becomes of it"], [(" ".join(found), how) for how, found in by_how.items()])
+
+
 def certify() -> str:
     """The defaults of `roodbench certify` and of the hyper-parameters that it changes."""
     shown = {
@@ -102,6 +111,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "indicators": indicators,
     "trust": trust,
     "certify": certify,
+    "modes": modes,
 }
 
 

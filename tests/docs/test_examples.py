@@ -35,8 +35,8 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_every_block_has_a_test():
-    tested = {"README.md-0", "docs/attacks.md-0", "docs/certification.md-0", "docs/custom-detector.md-0"}
-    assert set(BLOCKS) == tested
+    pages = ("README.md", "docs/attacks.md", "docs/certification.md", "docs/custom-detector.md", "docs/data.md")
+    assert set(BLOCKS) == {f"{page}-0" for page in pages}
 
 
 def test_the_readmes_python(run):
@@ -73,6 +73,12 @@ def test_your_own_detector(tmp_path, monkeypatch, capsys):
     assert {(r["detector"], r["params"]["temperature"]) for r in rows} == {("margin", 2)}
     assert {r["condition"] for r in rows} == {"clean", "min", "max", "both"}
     assert all(r["reliable"] for r in rows)
+
+
+def test_a_benchmark_of_ones_own_arrays(run):
+    names, printed = run("docs/data.md-0")
+    assert printed == "20 [0 1 2]\n"
+    assert names["bench"].id_test.shape == (1, 8, 8)
 
 
 def test_blocks_are_found():

@@ -9,6 +9,7 @@ from torch import nn
 
 import roodbench
 from roodbench.data import Benchmark, ImageSet
+from roodbench.setup.config import RunConfig
 
 POOL = np.random.default_rng(0).random((40, 1, 4, 4), dtype=np.float32)
 PLACES = {
@@ -66,6 +67,16 @@ def test_the_same_image_in_two_places_ends_an_evaluation(place, other):
         roodbench.evaluate(Mean(), made(**swapped(place, other)), attack="none")
     for name, index in ((PLACES[place][0], 2), (PLACES[other][0], 0)):
         assert f"{name}: image {index}" in str(caught.value)
+
+
+def test_a_run_compares_all_sets_before_it_computes(monkeypatch, tmp_path, digits):
+    """Also the training images, which MSP is never fitted on."""
+    twice = ImageSet("noise", "OOD test", [-1] * 9, lambda: digits.id_train.array[:9])
+    found = replace(digits, ood={"noise": twice}, groups={"noise": "far"})
+    monkeypatch.setattr("roodbench.setup.setting.load_benchmark", lambda *_, **__: found)
+    monkeypatch.setattr("roodbench.api.Evaluator", None)
+    with pytest.raises(ValueError, match=r"in ID train \(digits-train: digit \d+\) and in OOD test \(noise: image 0\)"):
+        roodbench.run(RunConfig(detector=("msp",), attack="none"), out=tmp_path)
 
 
 def test_all_of_them_are_counted():
