@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from roodbench import Result
-from studies.setting import label_of, plain_parser, print_table, record_in
+from studies.setting import label_of, plain_parser, print_table
 
 MOST = 1e-5
 """Largest relative difference of clean scores that is rounding."""
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("after", type=Path, metavar="AFTER")
     options = parser.parse_args(argv)
     try:
-        before, after = record_in(options.before), record_in(options.after)
+        before, after = Result.load(options.before), Result.load(options.after)
         check_configuration(before, after)
         areas, scores = auroc_differences(before, after), score_differences(before, after)
     except (ValueError, OSError) as error:

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from attacks import ThreatModel, pgd
+from roodbench import Result
 from roodbench.data import SHARD
 from roodbench.engine.worker import Worker
 from roodbench.evaluation.attacker import Attacker
 from roodbench.metrics import Components, components, paired_gap
 from roodbench.setup.config import RunConfig
 from roodbench.setup.setting import Setting
-from studies.setting import area, parser_of, print_table, record_in, run_config, setting_of
+from studies.setting import area, parser_of, print_table, run_config, setting_of
 
 COLUMNS = ("seed", "transfer, constant step", "suite", "gap", "one-sided 95% lower end")
 STEPS = 20
@@ -35,7 +36,7 @@ def suite_of(config: RunConfig, out: Path) -> Components:
         "seed": config.seed,
     }
     for file in sorted(out.glob(f"{config.benchmark}-ross-*/result.json")):
-        record = record_in(file)
+        record = Result.load(file)
         if all(record.config.get(name) == value for name, value in asked.items()):
             (both,) = (row for row in record.rows if row.condition == "both")
             return area(record, both)

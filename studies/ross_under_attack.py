@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from detectors.pro import OTHERS, PUBLISHED
-from roodbench import Row, RunConfig, run
+from roodbench import Result, Row, RunConfig, run
 from roodbench.setup.protocols import PROTOCOLS
 from roodbench.store.files import save_tensors, save_text
-from studies.setting import WEIGHTS, area, long_parser, record_in, resume, save_table
+from studies.setting import WEIGHTS, area, long_parser, resume, save_table
 
 PUBLISHED_PROTOCOL, OURS = "ross-2026", "roodbench"
 NETWORKS = {"cifar-resnet20": (0.5, 1.0, 2.0, 4.0), "cifar-at-resnet2b": (2.0, 4.0)}
@@ -71,7 +71,7 @@ def cell(row: Row | None) -> str:
 
 def rows_of(name: str, folders: Sequence[Path]) -> Iterator[list[str]]:
     """The cells of one network, detector and base, from the folders of the published protocol and the suite."""
-    published, suite = (record_in(folder) for folder in folders)
+    published, suite = (Result.load(folder) for folder in folders)
     old, find = (
         {(r.ood, r.condition, round(255 * (r.eps_pixel or 0), 1)): r for r in record.rows}
         for record in (published, suite)

@@ -6,11 +6,8 @@ import argparse
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
-
-from safetensors.torch import load_file
 
 from roodbench import Result, Row, RunConfig
 from roodbench.machine.device import opened
@@ -94,14 +91,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 def save_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a Markdown table."""
     save_text("\n".join(markdown(columns, rows)) + "\n", file)
-
-
-def record_in(place: Path) -> Result:
-    """The record of a run's folder (or of a result.json), with the scores beside it where they lie there."""
-    file = place / "result.json" if place.is_dir() else place
-    record = Result.from_json(file.read_text(encoding="utf-8"))
-    scores = file.with_name("scores.safetensors")
-    return replace(record, scores=load_file(scores)) if scores.is_file() else record
 
 
 def label_of(row: Row) -> str:

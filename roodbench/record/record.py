@@ -54,8 +54,9 @@ class Record:
         keys = {score_key(*names, e) for e in ([None] if is_clean else radii)} & set(self.scores)
         found = sorted(keys if eps is None else keys & {score_key(*names, eps)})
         if len(found) != 1:
-            absent = "none: they lie beside result.json in scores.safetensors, Result.load(FOLDER) reads both"
-            known = [key for key in self.scores if not key.endswith("/winner")] or [absent]
+            if not self.scores:
+                raise ValueError("no scores, the record was read from JSON alone: Result.load(FOLDER) reads both")
+            known = [key for key in self.scores if not key.endswith("/winner")]
             what = f"{len(found)} sets of scores of {'/'.join(map(str, names))}"
             at = "" if eps is None else f" at epsilon {eps:g}"
             raise ValueError(f"{what}{at}: expected one of {', '.join(known)}")

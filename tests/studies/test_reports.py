@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from roodbench import Result
 from roodbench.certify.row import CertifiedRow
 from studies import certified, ross_under_attack
-from studies.setting import area, record_in
+from studies.setting import area
 
 REPORTS = Path(__file__).parents[2] / "reports"
 CERTIFIED = sorted((REPORTS / "certified").glob("*/result.json"))
@@ -41,7 +41,7 @@ def test_evaluations_load_and_show_their_tables(file):
 
 @pytest.mark.parametrize("file", SCORED, ids=name_of)
 def test_aurocs_follow_from_the_scores(file):
-    record, scores = record_in(file), load_file(file.with_name("scores.safetensors"))
+    record, scores = Result.load(file), load_file(file.with_name("scores.safetensors"))
     rows = [row for row in record.rows if row.condition == "both"]
     assert rows
     for row in rows:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from roodbench import Result
 from studies import setting
 
 
@@ -51,7 +52,7 @@ def test_rows_are_printed_as_they_come(capsys):
 
 
 def test_the_area_of_every_row_is_its_auroc(small_run):
-    record = setting.record_in(small_run)
+    record = Result.load(small_run)
     assert {row.condition for row in record.rows} == {"clean", "min", "max", "both"}
     assert {setting.label_of(row) for row in record.rows} == {"gen", "ross(gen)"}
     for row in record.rows:
@@ -59,14 +60,14 @@ def test_the_area_of_every_row_is_its_auroc(small_run):
 
 
 def test_a_record_is_read_from_its_folder_or_file_and_without_scores(small_run, tmp_path):
-    record = setting.record_in(small_run / "result.json")
+    record = Result.load(small_run / "result.json")
     id_scores, ood_scores = (record.scores_of("gen", name) for name in ("digits", "unseen-digits"))
     clean = next(row for row in record.rows if row.detector == "gen" and row.condition == "clean")
     labels = np.repeat([1, 0], 4)
     assert roc_auc_score(labels, np.concatenate([id_scores[0], ood_scores[0]])) == pytest.approx(clean.auroc)
     (tmp_path / "result.json").write_text((small_run / "result.json").read_text())
     with pytest.raises(ValueError, match="read from JSON alone"):
-        setting.area(setting.record_in(tmp_path), clean)
+        setting.area(Result.load(tmp_path), clean)
 
 
 def test_runs_go_on_where_they_stopped(tmp_path, caplog):

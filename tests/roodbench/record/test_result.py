@@ -34,7 +34,7 @@ def test_a_record_comes_back_from_its_folder(result, tmp_path):
         again = roodbench.Result.load(place)
         assert again.to_json() == result.to_json()
         assert (again.scores_of("gen", "digits", "min") == result.scores_of("gen", "digits", "min")).all()
-    with pytest.raises(ValueError, match=r"scores\.safetensors, Result\.load\(FOLDER\) reads both"):
+    with pytest.raises(ValueError, match=r"read from JSON alone: Result\.load\(FOLDER\) reads both"):
         roodbench.Result.from_json(result.to_json()).scores_of("gen", "digits")
 
 
