@@ -69,17 +69,17 @@ def measure(detector: Detector, x: Tensor, signs: Tensor, step: float, threat: T
     """The agreement along signs (K, B, C, H, W) at one step; x is moved inside the bounds, so that none leaves them."""
     reach, (low, high) = step * threat.eps, threat.bounds
     x = x.clamp(low + reach, high - reach)
-    value, grad = detector.value_and_grad(x, **given(detector, noise))
+    value, grad = detector.value_and_grad(x, generator=given(detector, noise))
     with torch.no_grad():
-        score = detector(x, **given(detector, noise))
+        score = detector(x, generator=given(detector, noise))
     own = detector.randomized and not torch.allclose(value, score, rtol=1e-4, atol=1e-6)
 
     def scored(z: Tensor) -> Tensor:
         """The score, or where that has other noise, the value that has the gradient."""
         if own:
-            return detector.value_and_grad(z, **given(detector, noise))[0]
+            return detector.value_and_grad(z, generator=given(detector, noise))[0]
         with torch.no_grad():
-            return detector(z, **given(detector, noise))
+            return detector(z, generator=given(detector, noise))
 
     changes = torch.stack([(scored(x + reach * u) - scored(x - reach * u)) / 2 for u in signs]).double()
     predicted = reach * torch.einsum("kb...,b...->kb", signs.double(), grad.double())
@@ -89,9 +89,9 @@ def measure(detector: Detector, x: Tensor, signs: Tensor, step: float, threat: T
     return Agreement(cosine.masked_fill(constant & ~moving, torch.nan).cpu(), (constant & moving).cpu(), step)
 
 
-def given(detector: Detector, noise: Noise) -> dict[str, torch.Generator]:
-    """The generator that a randomised detector is called with."""
-    return {"generator": noise()} if detector.randomized else {}
+def given(detector: Detector, noise: Noise) -> torch.Generator | None:
+    """What a detector is called with: a generator where it is randomised."""
+    return noise() if detector.randomized else None
 
 
 def doubled(detector: Detector, x: Tensor, noise: Noise) -> Detector | None:
@@ -99,7 +99,7 @@ def doubled(detector: Detector, x: Tensor, noise: Noise) -> Detector | None:
     try:
         double = copy.deepcopy(detector).double()
         with torch.no_grad():
-            score = double(x[:2].double(), **given(detector, noise))
+            score = double(x[:2].double(), generator=given(detector, noise))
     except Exception:  # whatever a user's detector raises where it holds float32 tensors of its own
         return None
     return double if score.dtype == torch.float64 else None
