@@ -76,9 +76,10 @@ ALGORITHMS = {
         settings=lambda plan, noisy: {"restarts": 1, "momentum": MOMENTUM},
     ),
     "square": Algorithm(
-        "random search by queries alone, no gradient",
+        "random search by queries alone, no gradient; in the suite from the best that the others found",
         square,
         follows_gradient=False,
+        starts_at_random=False,
         settings=lambda plan, noisy: {"queries": plan.strength.queries or QUERIES},
     ),
     "noise": Algorithm(

@@ -31,10 +31,12 @@ def square(
     queries: int = 500,
     area: float = 0.8,
     generator: torch.Generator | None = None,
+    start: Tensor | None = None,
 ) -> Attacked:
     """Move images x (B, C, H, W) to a lower (`sign=-1`) or higher score within `threat` by `forward` alone.
 
-    Starts from vertical stripes of +-eps (linf) or a grid of bumps (l2). A query changes a random square of each
+    Starts from `start` (B, C, H, W), projected, where that is given and differs from the image; else from vertical
+    stripes of +-eps (linf) or a grid of bumps (l2). A query changes a random square of each
     image, a share `area` of it that halves nine times, and is kept where the score improves. linf: to +-eps per
     channel. l2: to a bump that takes the norm of a second square and what is left of eps. Other than published, after a
     tenth of the queries every second change (linf) or every one (l2) is a line search along a bump (`Line`, three
@@ -44,6 +46,8 @@ def square(
     if queries < 1:
         raise ValueError(f"queries {queries}: expected at least 1")
     threat.check(x)
+    if start is not None and start.shape != x.shape:
+        raise ValueError(f"start of shape {tuple(start.shape)}: expected that of the images, {tuple(x.shape)}")
     low, high = threat.bounds
     score = same_noise(detector, generator)
 
@@ -54,7 +58,10 @@ def square(
     best = (x, score(x))
     visited: list[Tensor] = []
     line, searched = None, False
-    delta = start(threat, x, random)
+    delta = stripes(threat, x, random)
+    if start is not None:
+        moved = (start != x).flatten(1).any(1).view(-1, *[1] * (x.ndim - 1))
+        delta = torch.where(moved, start - x, delta)
     for query in range(queries):
         if query and line is None:
             share = area / 2 ** sum(query / queries > at for at in HALVINGS)
@@ -109,7 +116,7 @@ class Line:
         return replace(self, values=[*self.values, value]) if len(self.values) < 3 else None
 
 
-def start(threat: ThreatModel, x: Tensor, random: Random) -> Tensor:
+def stripes(threat: ThreatModel, x: Tensor, random: Random) -> Tensor:
     """The first change: stripes of +-eps (linf), or a grid of bumps of random sign with norm eps (l2)."""
     n, c, h, w = x.shape
     if threat.norm == "linf":

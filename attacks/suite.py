@@ -85,11 +85,13 @@ def suite(
     reference: Tensor | None = None,
     view: tuple[float, float] = (0.0, 1.0),
     components: Sequence[Component] | None = None,
+    start: Tensor | None = None,
 ) -> Suite:
     """Per image of x (B, C, H, W), the candidate that the detector misjudges most, x itself among them.
 
     Scores are pushed down (`min`) or up (`max`). The candidates come from the components of the plan's method, one
-    after the other, or from `components` if given. The method `transfer` is the published evaluation: pgd on `base`,
+    after the other, or from `components` if given; `start` (like x) is another candidate, from which those go on that
+    start from the best so far. The method `transfer` is the published evaluation: pgd on `base`,
     its best iterate by the base score, not compared by the full detector. Other libraries' attacks see the detector as
     `TwoLogits` with `view` = (threshold, scale).
 
@@ -111,6 +113,8 @@ def suite(
         images, winner = threat.submitted(found.images, x), torch.zeros(len(x), dtype=torch.long, device=x.device)
         return Suite(images, winner, names, {names[0]: found.trace}, passes, transfer=images)
     best = Best(detector, x, sign=sign, stream=lambda: streams("select"), reference=reference, tries=threat.tries)
+    if start is not None:
+        best.offer(threat.submitted(start, x))
     traces, transfer = {}, x if "pgd:base" in names else None
     for number, attack in enumerate(attacks, 1):
         best.component = number

@@ -15,6 +15,7 @@ STREAMS = {
     "instability": "the deviation D that the record shows of clean images",
     "repeat": "scores that must not differ between repeats",
     "company": "scores and gradients of images among other images",
+    "differences": "starts and common noise of the differences that judge a gradient",
     "search": "scores of the validation images in a search of parameters",
     "precision": "the rehearsal that decides on bfloat16",
     "certify": "noisy scores of a certification, by block: certify/3",

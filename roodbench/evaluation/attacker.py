@@ -38,8 +38,11 @@ class Attacker:
         reference: Tensor | None,
         draws: Mapping[str, int],
         components: Sequence[Component] | None = None,
+        start: Tensor | None = None,
     ) -> attacks.Suite:
-        """What the plan's attack makes of one shard; `components` are other attacks to run instead."""
+        """What the plan's attack makes of one shard; `components` are other attacks to run instead, `start` images to
+        go on from.
+        """
         if plan.threat.knows_seed:
             reference = None  # to stop for decided images would change the noise of the others
         return attacks.suite(
@@ -52,6 +55,7 @@ class Attacker:
             reference=None if reference is None else reference.to(x.device),
             view=self.view,
             components=components,
+            start=start,
         )
 
     def seen(self, plan: AttackPlan, population: str, shard: int) -> attacks.Detector:

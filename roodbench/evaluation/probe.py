@@ -20,6 +20,7 @@ from ..data import ImageSet
 from ..engine.errors import EvaluationError
 from ..metrics import Components
 from ..store.cells import Cell
+from .differences import agreement
 from .evaluator import Evaluator
 from .trials import Trial, affordable, gradient_attacks, trial_of, trials_of
 
@@ -115,7 +116,7 @@ class Probe:
         runs: dict[str, Images] = {}
         for name, trial in trials.items():
             if not name.startswith("unbounded"):
-                runs[name] = self.run(trial)
+                runs[name] = self.run(trial, strongest if name == "square" else None)
             elif missed is None or missed > 0:  # all components only where the best alone misses some images
                 missed = min(self.missed(trial), 1.0 if missed is None else missed)
         for name, indicator in INDICATORS.items():
@@ -129,11 +130,26 @@ class Probe:
             # neither the best nor the last of noisy iterates is always the better one: what counts is the balance
             self.found["silent-success"] = max(0.0, self.beaten(last, best_kept) - self.beaten(best_kept, last))
             self.margins["silent-success"] = one
+        if any(c.objective == "exact" for c in gradient):
+            self.found["finite-difference"] = max(self.untrue(strongest), self.untrue(self.started()))
         if "own" in runs:
             self.record("own-gradient", self.area(runs["own"]), runs["base"])
         if missed is not None:
             self.found["unbounded"] = missed
         return {"numbers": self.found, "margins": self.margins, "images": self.size}
+
+    def started(self) -> Images:
+        """Random points of the balls."""
+        worker, threat = self.evaluator.worker, self.plan.threat
+        return {d: threat.random(x, worker.stream("differences", f"start {d}", 0)) for d, x in self.images.items()}
+
+    def untrue(self, images: Images) -> float:
+        """The share of images whose gradient is not that of the score, in the worse of the populations."""
+        worker, threat = self.evaluator.worker, self.plan.threat
+        return max(
+            agreement(worker.detector, x, threat, lambda d=d: worker.stream("differences", f"probe {d}", 0)).untrue  # type: ignore[misc]
+            for d, x in images.items()
+        )
 
     def winner_of(self, components: Sequence[Component]) -> Component | None:
         """The component that won most images; the first of equals."""
@@ -145,14 +161,22 @@ class Probe:
         self.found[name] = gap.value
         self.margins[name] = 2 * gap.standard_error() if self.seen.randomized else 0.0
 
-    def run(self, trial: Trial) -> Images:
-        """The images of the attacked populations under a trial."""
+    def run(self, trial: Trial, start: Images | None = None) -> Images:
+        """The images of the attacked populations under a trial, which may go on from others."""
         found: Images = {}
         for direction, x in self.images.items():
             reference, population = self.reference[direction], f"probe {direction}"
             try:
                 suite = self.attacker.find(
-                    x, population, 0, direction, trial.plan, reference, self.sized, trial.components
+                    x,
+                    population,
+                    0,
+                    direction,
+                    trial.plan,
+                    reference,
+                    self.sized,
+                    trial.components,
+                    None if start is None else start[direction],
                 )
             except attacks.NonFiniteError as error:
                 where = self.clean[direction][1][error.index]

@@ -118,3 +118,24 @@ def test_any_shape(shape, norm):
     found = square(Linear(w), x, threat, sign=-1, queries=60, generator=generator())
     assert (found.values < Linear(w)(x)).all()
     assert threat.violation(found.images, x) <= 1e-6
+
+
+def test_a_given_start_is_gone_on_from(x, w):
+    """A gate that random search from the image does not open in so few queries: its start is past it."""
+    corner = x + 0.1 * w.sign()
+
+    class Gated(Linear):
+        def forward(self, x, *, generator=None):
+            return super().forward(x) + 100.0 * ((x - corner).abs().flatten(1).amax(1) < 0.15)
+
+    threat = ThreatModel(0.1, bounds=FREE)
+    x = x.clone()
+    x[0] = corner[0] - 0.2  # the start lies outside the ball of this image
+    found = square(Gated(w), x, threat, sign=1, queries=20, start=corner, generator=generator())
+    assert (found.values[1:] > 80).all()
+    assert threat.violation(found.images, x) <= 1e-6
+    same = square(Linear(w), x, threat, sign=1, queries=20, start=x, generator=generator())
+    alone = square(Linear(w), x, threat, sign=1, queries=20, generator=generator())
+    assert torch.equal(same.images, alone.images)  # of an image itself there is nothing to go on from
+    with pytest.raises(ValueError, match=r"start of shape \(2, 3, 6, 6\): expected that of the images, \(3, 3, 6, 6\)"):
+        square(Linear(w), x, threat, sign=1, queries=2, start=x[:2])

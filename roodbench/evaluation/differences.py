@@ -1,0 +1,105 @@
+"""Does a gradient tell the truth? Differences of the score against it, along random directions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks import ThreatModel
+from detectors import Detector
+
+DIRECTIONS = 8
+"""Along which every image is moved, there and back."""
+FINE, COARSE = 1e-6, (1 / 128, 1 / 32, 1 / 8, 1 / 2)
+"""Steps as shares of epsilon: so small that hardly a kink is met, in float64; above what rounding hides."""
+TRUE = {FINE: 0.99} | dict.fromkeys(COARSE, 0.7)
+"""Cosine below which an image's gradient is not its score's, by step: kinks blur the larger ones."""
+ENOUGH = 0.1
+"""Share of images that may disagree; where no more do, no larger step is tried."""
+
+Noise = Callable[[], torch.Generator]
+"""A generator that is the same at every call: common noise."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far differences of the score agree with its gradient: cosines (B,), NaN where neither changes."""
+
+    cosines: Tensor
+    flat: Tensor
+    """(B,) whether the score is constant at this step and its gradient is not 0."""
+    step: float
+    """As a share of epsilon."""
+
+    @property
+    def untrue(self) -> float:
+        """Share of images whose gradient is not their score's."""
+        return float((self.cosines < TRUE[self.step]).double().mean())
+
+
+def agreement(detector: Detector, x: Tensor, threat: ThreatModel, noise: Noise) -> Agreement:
+    """Of images x (B, C, H, W), the cosine over random sign directions u_k between d_k and g . u_k.
+
+    d_k = (s(x + u_k) - s(x - u_k)) / 2 for a step norminf(u_k) far below epsilon, all on the same noise, and g the
+    gradient of `exact`. It is 1 where g is the gradient of the score; what is detached from g lowers it by its share of
+    the change. In float64 it is 1 up to rounding for every score that is smooth almost everywhere. A score that is
+    constant at this step (of rounded images), or a detector that does not compute in float64, is judged at the larger
+    step at which they agree best.
+    """
+    generator = torch.Generator().manual_seed(0)
+    signs = (2 * torch.randint(0, 2, (DIRECTIONS, *x.shape), generator=generator) - 1).to(x)
+    double = doubled(detector, x, noise)
+    if double is not None:
+        found = measure(double, x.double(), signs.double(), FINE, threat, noise)
+        if float(found.flat.double().mean()) <= ENOUGH:
+            return found
+    tried = []
+    for step in COARSE:
+        tried.append(measure(detector, x, signs, step, threat, noise))
+        if tried[-1].untrue <= ENOUGH:
+            break
+    return min(tried, key=lambda found: found.untrue)
+
+
+def measure(detector: Detector, x: Tensor, signs: Tensor, step: float, threat: ThreatModel, noise: Noise) -> Agreement:
+    """The agreement along signs (K, B, C, H, W) at one step; x is moved inside the bounds, so that none leaves them."""
+    reach, (low, high) = step * threat.eps, threat.bounds
+    x = x.clamp(low + reach, high - reach)
+    value, grad = detector.value_and_grad(x, generator=given(detector, noise))
+    with torch.no_grad():
+        score = detector(x, generator=given(detector, noise))
+    own = detector.randomized and not torch.allclose(value, score, rtol=1e-4, atol=1e-6)
+
+    def scored(z: Tensor) -> Tensor:
+        """The score, or where that has other noise, the value that has the gradient."""
+        if own:
+            return detector.value_and_grad(z, generator=given(detector, noise))[0]
+        with torch.no_grad():
+            return detector(z, generator=given(detector, noise))
+
+    changes = torch.stack([(scored(x + reach * u) - scored(x - reach * u)) / 2 for u in signs]).double()
+    predicted = reach * torch.einsum("kb...,b...->kb", signs.double(), grad.double())
+    change, prediction = changes.norm(dim=0), predicted.norm(dim=0)
+    cosine = (changes * predicted).sum(0) / (change * prediction).clamp_min(torch.finfo(torch.float64).tiny)
+    constant, moving = change == 0, prediction > 0
+    return Agreement(cosine.masked_fill(constant & ~moving, torch.nan).cpu(), (constant & moving).cpu(), step)
+
+
+def given(detector: Detector, noise: Noise) -> torch.Generator | None:
+    """What a detector is called with: a generator where it is randomised."""
+    return noise() if detector.randomized else None
+
+
+def doubled(detector: Detector, x: Tensor, noise: Noise) -> Detector | None:
+    """A copy of the detector in float64; None for one that cannot be copied or does not compute in float64."""
+    try:
+        double = copy.deepcopy(detector).double()
+        with torch.no_grad():
+            score = double(x[:2].double(), generator=given(detector, noise))
+    except Exception:  # whatever a user's detector raises where it holds float32 tensors of its own
+        return None
+    return double if score.dtype == torch.float64 else None

@@ -1,0 +1,123 @@
+"""Differences of the score see what a gradient leaves out, and nothing in detectors that leave nothing out."""
+
+import pytest
+import torch
+
+import detectors
+from attacks import ThreatModel
+from detectors import Detector
+from roodbench.evaluation.differences import DIRECTIONS, FINE, agreement
+
+THREAT = ThreatModel(16 / 255)
+
+
+def noise():
+    return torch.Generator().manual_seed(3)
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    x = torch.cat([digits.id_test.shard(0, 8), digits.ood["photos"].shard(0, 8)])
+    return THREAT.random(x, torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def made(digits, digits_net):
+    def make(name):
+        return detectors.create(name, digits_net).fit(digits.id_train, digits.id_val)
+
+    return make
+
+
+class Linear(Detector):
+    """w . x + share v . x, whose second part has no gradient; v is orthogonal to w and as long."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.share = share
+
+    def forward(self, x, *, generator=None):
+        left, right = x.flatten(1)[:, :32].sum(1), x.flatten(1)[:, 32:].sum(1)
+        return left + self.share * right.detach()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_the_cosine_is_that_of_the_two_gradients(images, share):
+    """(w + share v) . w / |w + share v| |w| = 1 / sqrt(1 + share^2), measured along a few directions."""
+    found = agreement(Linear(share), images, THREAT, noise)
+    expected = (1 + share**2) ** -0.5
+    assert found.step == FINE
+    assert (
+        abs(float(found.cosines.mean()) - expected) < 3 * (1 - expected**2) / (DIRECTIONS * len(images)) ** 0.5 + 1e-9
+    )
+    assert (found.untrue > 0.5) == (share > 0)
+
+
+@pytest.mark.parametrize("name", ["gen", "knn", "vim", "ash", "odin", "pro", "ross", "cov"])
+def test_every_gradient_of_ours_is_true(images, made, name):
+    found = agreement(made(name), images, THREAT, noise)
+    assert found.step == FINE
+    assert found.untrue <= 1 / 16  # one image may lie on a kink
+
+
+class Mixed(Detector):
+    """ebo, and a share of another score without its gradient."""
+
+    def __init__(self, ebo, other, share):
+        super().__init__()
+        self.ebo, self.other, self.share = ebo, other, share
+
+    def forward(self, x, *, generator=None):
+        with torch.no_grad():
+            other = self.other(x)
+        return self.ebo(x) + self.share * other
+
+
+@pytest.mark.parametrize(("other", "share"), [("vim", 0.1), ("vim", 1.0), ("knn", 10.0)])
+def test_a_part_without_gradient_is_seen(images, made, other, share):
+    assert agreement(Mixed(made("ebo"), made(other), share), images, THREAT, noise).untrue > 0.25
+
+
+class Rounding(Detector):
+    """ebo of images rounded to so many levels, the gradient passed straight through."""
+
+    def __init__(self, ebo, levels):
+        super().__init__()
+        self.ebo, self.levels = ebo, levels
+
+    def forward(self, x, *, generator=None):
+        return self.ebo(x + ((x * self.levels).round() / self.levels - x).detach())
+
+
+def test_rounded_images_are_judged_at_larger_steps(images, made):
+    found = agreement(Rounding(made("ebo"), 255), images, THREAT, noise)
+    assert found.step > FINE
+    assert found.untrue == 0.0
+
+
+class Half(Detector):
+    """A detector of float32 alone, whose gradient is wrong or right."""
+
+    def __init__(self, ebo, right):
+        super().__init__()
+        self.ebo, self.right = [ebo], right
+
+    def forward(self, x, *, generator=None):
+        score = self.ebo[0](x.float())
+        return score if self.right else score.detach() + x.flatten(1)[:, 0]
+
+
+def test_what_does_not_compute_in_float64_is_judged_in_float32(images, made):
+    assert agreement(Half(made("ebo"), right=True), images, THREAT, noise).untrue == 0.0
+    assert agreement(Half(made("ebo"), right=False), images, THREAT, noise).untrue > 0.9
+
+
+class Still(Detector):
+    def forward(self, x, *, generator=None):
+        return 0.0 * x.flatten(1).sum(1)
+
+
+def test_a_constant_score_has_no_gradient_to_judge(images):
+    found = agreement(Still(), images, THREAT, noise)
+    assert found.cosines.isnan().all()
+    assert found.untrue == 0.0
