@@ -112,8 +112,8 @@ CHECKS = {
     "finite-difference": Check(
         "attack",
         0.1,
-        "{label}: its gradient is not that of its score on {number:.1%} of images: is a part of it detached? The attack "
-        "is weaker than it should be",
+        "{label}: its gradient is not that of its score on {number:.1%} of images: is a part of it detached? The "
+        "attack is weaker than it should be",
         "differences of the score along 8 random directions disagree with its gradient (cosine below 0.99 in float64, "
         "0.7 where that cannot be computed) on more than 10% of images, at the random start or where the attack ended",
         "36 scores and 4 gradients of the probe",
