@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from .care import in_eval
 from .detector import Batches, Classifier, Detector, Images, Over, autograd
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def collect(net: Classifier, batches: Batches) -> Fitting:
     if hasattr(batches, "outputs"):
         return cast(Fitting, batches.outputs(net))
     device = net.head.weight.device
-    parts = [(net.outputs(x.to(device)), y.to(device)) for x, y in batches]
+    with torch.inference_mode(False), torch.no_grad(), in_eval(net):
+        parts = [(net.outputs(x.to(device)), y.to(device)) for x, y in batches]
     if not parts:
         raise ValueError("cannot fit on an empty split: expected at least one batch of (images, labels)")
     features = None if parts[0][0].features is None else torch.cat([cast(Tensor, o.features) for o, _ in parts])
@@ -79,10 +81,11 @@ class Score(Detector):
     def fit(self, train: Batches, val: Batches) -> Self:
         """One pass of the network over each split that the score needs, then `fit_outputs`."""
         if self.needs & {"train", "val"}:
-            self.fit_outputs(
-                collect(self.net, train) if "train" in self.needs else None,
-                collect(self.net, val) if "val" in self.needs else None,
-            )
+            with torch.inference_mode(False):
+                self.fit_outputs(
+                    collect(self.net, train) if "train" in self.needs else None,
+                    collect(self.net, val) if "val" in self.needs else None,
+                )
         return self
 
     def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import detectors
 from attacks import DIRECTIONS, check_method, honoured
 from detectors import Detector, Plain
+from detectors.care import borrowed, usual_state
 
 from .data import Benchmark
 from .engine.worker import Progress, Worker, log, silent
@@ -25,6 +26,7 @@ from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
 from .setup.config import RunConfig, refuse, refuse_idle
+from .setup.plugins import here
 from .setup.setting import Setting, check_network, plan_of
 from .store.cells import Store
 from .store.folder import run_folder, runs_folder
@@ -49,6 +51,7 @@ def evaluate(
     thorough: bool = False,
     seed: int = 0,
     store: Store | None = None,
+    fresh: bool = False,
     progress: Progress = silent,
 ) -> Result:
     """Clean and adversarial AUROC of a fitted detector, or of an nn.Module that returns scores (B,), on a benchmark.
@@ -56,9 +59,12 @@ def evaluate(
     `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps` is in units of the benchmark's
     input space, pixels by default; `threat` fresh, known-seed or resubmit:q. `check` runs the attacks of the indicators
     too, on as many images as cost no more than the attack itself (none where those are too few), `thorough` on up to
-    32 of ID and OOD each. Give a `Store` to keep and reuse finished shards. Raises ValueError for
-    settings that do not exist and EvaluationError, naming the image, for scores or gradients that are not finite.
+    32 of ID and OOD each. Give a `Store` to keep finished shards and to reuse them where the detector
+    still does the same, `fresh` to replace what it has. Raises ValueError for settings that do not exist and
+    EvaluationError, naming the image, for scores or gradients that are not finite.
     """
+    if fresh and store is None:
+        raise ValueError("fresh replaces what a store keeps: give store=roodbench.Store(FOLDER), or leave out fresh")
     if not isinstance(detector, Detector):
         detector = Plain(detector)
     if objective is not None:
@@ -83,14 +89,18 @@ def evaluate(
     refuse({name: adversary[name] for name in idle}, f"method {method}")
     plan = plan_of(bench, **adversary)
     start = time.perf_counter()
+    if store is not None:
+        store.begin(fresh=fresh)
     tensors = [*detector.parameters(), *detector.buffers()]
-    with opened(tensors[0].device if tensors else torch.device("cpu")) as device:
+    refuse_inference(detector.label, tensors)
+    with opened(tensors[0].device if tensors else torch.device("cpu")) as device, borrowed(detector):
         check_network(detector.network, bench, device)
         key = None if store is None else identity(detector)
         worker = Worker(detector, seed=seed, device=device, store=store, key=key, progress=progress)
         found = evaluated(Evaluator(worker, bench), attack, plan, check=check, thorough=thorough)
         config = {"attack": attack, "plan": asdict(plan), "seed": seed, "detector": detector.label}
-        return build([found], config, device, {"seconds": time.perf_counter() - start})
+        reused = None if store is None else store.notice()
+        return build([found], config, device, {"seconds": time.perf_counter() - start, "reused": reused})
 
 
 def run(
@@ -100,19 +110,21 @@ def run(
     progress: Progress = silent,
     check: bool = True,
     thorough: bool = False,
+    fresh: bool = False,
 ) -> tuple[Result, Path]:
-    """Do what `config` says, reusing shards finished under `out`. Returns the record and its folder.
+    """Do what `config` says, reusing shards finished under `out`, or not if `fresh`. Returns the record and its folder.
 
     `check` runs the attacks of the indicators, on as many images as cost no more than the attack itself; `thorough` on
     as many as say most.
     """
     start = time.perf_counter()
     refuse_idle(config)
-    with opened(config.device) as device:
-        setting = Setting(config, device)
+    with opened(config.device) as device, here():
+        setting = Setting(config, device, fresh=fresh)
         work = expected_work(setting)
         setting.compile(sum(work.values()))
         store = Store(runs_folder(out))
+        store.begin(fresh=fresh)
         found: list[Evaluated] = []
         identities: list[dict[str, Any]] = []
         seconds = {"load": time.perf_counter() - start}
@@ -120,17 +132,18 @@ def run(
             begin = time.perf_counter()
             detector, facts = setting.fitted(name)
             identities.append(identity(detector))
-            precision = precision_of(
-                detector, setting.net, setting.bench, setting.plans[0], work[name], config.precision, config.seed
-            )
-            worker = Worker(
-                detector, seed=config.seed, device=device, store=store, key=identities[-1], progress=progress
-            )
-            evaluator = Evaluator(worker, setting.bench, precision=precision)
-            found += [
-                replace(f, search=facts)
-                for f in sweep(evaluator, config.attack, setting.plans, check=check, thorough=thorough)
-            ]
+            with usual_state(device.type), borrowed(detector):
+                precision = precision_of(
+                    detector, setting.net, setting.bench, setting.plans[0], work[name], config.precision, config.seed
+                )
+                worker = Worker(
+                    detector, seed=config.seed, device=device, store=store, key=identities[-1], progress=progress
+                )
+                evaluator = Evaluator(worker, setting.bench, precision=precision)
+                found += [
+                    replace(f, search=facts)
+                    for f in sweep(evaluator, config.attack, setting.plans, check=check, thorough=thorough)
+                ]
             seconds[detector.label] = time.perf_counter() - begin
         settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
         network = setting.network["sha256"]
@@ -144,10 +157,16 @@ def run(
             code_version("roodbench"),
         ]
         folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
-        timing = {"seconds": time.perf_counter() - start, "parts": seconds}
+        timing = {"seconds": time.perf_counter() - start, "parts": seconds, "reused": store.notice()}
         result = build(found, {**settings, "network_sha256": network}, device, timing)
         result.save(folder)
         return result, folder
+
+
+def refuse_inference(label: str, tensors: list[Tensor]) -> None:
+    """ValueError for tensors that autograd cannot use: no attack could follow a gradient through them."""
+    if any(tensor.is_inference() for tensor in tensors):
+        raise ValueError(f"the tensors of {label} were made in torch.inference_mode: make them outside of it")
 
 
 def expected_work(setting: Setting) -> dict[str, float]:

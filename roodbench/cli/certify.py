@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
 VERIFYING = ("verify", "samples", "seed", "device", "data_root", "checkpoint", "format", "quiet")
 """What --verify honours: the certificate has every other setting."""
-PLANNING = ("attack", "strength", "steps", "restarts", "seed", "out", "quiet")
+PLANNING = ("attack", "strength", "steps", "restarts", "seed", "out", "fresh", "quiet")
 """What --plan does not honour: it attacks, draws and keeps nothing."""
 OWN = (
     changed("detector", default="median", help="Certify median, ross or ross-q, or several: NAME[,NAME]."),
@@ -46,7 +46,7 @@ OWN = (
     *("strength", "steps", "restarts", "benchmark", "data_root", "ood", "model", "checkpoint", "limit", "batch_size"),
     *("device", "compile"),
     option("seed", int | None, None, "Seed all noise; default 0, of --verify a random one.", "Machine"),
-    *("out", "format", "quiet"),
+    *("out", "fresh", "format", "quiet"),
 )
 
 
@@ -74,7 +74,7 @@ def certify(context: Context, **given: Any) -> None:
         return
     computing()
     out = None if given["out"] is None else Path(given["out"])
-    result, folder = certify_it(config, out=out, progress=progress(given["quiet"]))
+    result, folder = certify_it(config, out=out, progress=progress(given["quiet"]), fresh=given["fresh"])
     shown = {"table": result.to_table, "json": result.to_json, "csv": lambda: result.to_csv().rstrip()}
     typer.echo(shown[given["format"]]())
     log.info("kept in %s, with certificate.json (%.0f s)", folder, result.timing["seconds"])

@@ -25,6 +25,17 @@ def start_logging(quiet: bool) -> None:
     log.setLevel(logging.WARNING if quiet else logging.INFO)
 
 
+@contextmanager
+def own_logging() -> Iterator[None]:
+    """What a verb does to the package's log lasts as long as the verb: a caller in Python may have set it up."""
+    before = log.handlers[:], log.level
+    try:
+        yield
+    finally:
+        log.handlers[:], level = before
+        log.setLevel(level)
+
+
 def computing() -> None:
     """The imports are over: collect garbage again."""
     gc.enable()

@@ -14,6 +14,7 @@ from .. import __version__
 from ..engine.errors import EvaluationError
 from .certify import certify
 from .check import check
+from .console import own_logging
 from .list import list_names
 from .options import Grouped
 from .run import run
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     collecting = gc.isenabled()
     gc.disable()  # imports make many objects and no garbage; a verb that computes enables it
     try:
-        code = app(arguments, standalone_mode=False, prog_name="roodbench") or 0
+        with own_logging():
+            code = app(arguments, standalone_mode=False, prog_name="roodbench") or 0
         return code if code != 130 else fail(INTERRUPTED, 130)
     except typer.Exit as error:
         return error.exit_code
@@ -66,8 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return fail(f"{type(error).__name__}: {error} (ROODBENCH_TRACEBACK=1 shows where)", 1)
     finally:
-        if collecting:
-            gc.enable()
+        (gc.enable if collecting else gc.disable)()
 
 
 def fail(message: str, code: int) -> int:

@@ -33,7 +33,8 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough:
 
     computing()
     out = None if given["out"] is None else Path(given["out"])
-    result, folder = api.run(config, out=out, progress=progress(given["quiet"]), check=check, thorough=thorough)
+    settings = {"check": check, "thorough": thorough, "fresh": given["fresh"]}
+    result, folder = api.run(config, out=out, progress=progress(given["quiet"]), **settings)
     log.info("kept in %s (%.0f s)", folder, result.timing.seconds)
     return result
 

@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -16,7 +16,8 @@ from torch import Tensor
 from detectors import Classifier, Fitting, collect
 
 from ..store.features import kept_outputs
-from ..store.identity import content_hash, make_of
+from ..store.identity import content_hash, make_of, tensor_hash
+from ..store.listed import is_listed
 
 Split = Literal["ID train", "ID val", "ID test", "OOD val", "OOD test"]
 SHARD = 64
@@ -59,6 +60,8 @@ class ImageSet:
         self._read, self._guard = images, guard or SplitGuard()
         self.transform: Callable[[Tensor], Tensor] | None = None
         self.space = "pixel"
+        self.fresh = False
+        """Whether `outputs` leaves alone what other processes kept of a network."""
         self._outputs: dict[str, Fitting] = {}
 
     def __len__(self) -> int:
@@ -122,15 +125,22 @@ class ImageSet:
             yield x, self.labels[number * SHARD : number * SHARD + len(x)]
 
     def outputs(self, net: Classifier) -> Fitting:
-        """What `net` says of the whole set, computed once per network and input space and kept on disk by content."""
+        """What `net` says of the whole set, computed once per network and input space and kept on disk by content.
+
+        Of a network with code of others nothing outlives the process, and here it must still say the same of the first
+        images: no key can list all that such code depends on.
+        """
         if self.split.endswith("test"):
             raise ValueError(f"{self.name} is a test set ({self.split}): no detector may be fitted on it")
         fingerprint = getattr(net, "fingerprint", None)
         if fingerprint is None:
             return collect(net, iter(self))
-        key = content_hash([self.digest, self.space, fingerprint(), *make_of(net)])
+        device, listed = net.head.weight.device, is_listed(net)
+        first = [] if listed else [*map(tensor_hash, collect(net, [next(iter(self))])[:2])]
+        key = content_hash([self.digest, self.space, fingerprint(), *make_of(net), first])
         if key not in self._outputs:
-            self._outputs[key] = kept_outputs(key, lambda: collect(net, iter(self)), net.head.weight.device)
+            compute = partial(collect, net, iter(self))
+            self._outputs[key] = kept_outputs(key, compute, device, fresh=self.fresh) if listed else compute()
         return self._outputs[key]
 
     def in_space(self, space: str, transform: Callable[[Tensor], Tensor]) -> ImageSet:

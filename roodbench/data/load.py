@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from detectors import unknown
+from detectors.care import usual_state
 
 from .benchmark import Benchmark
 
 BENCHMARKS = {"digits": "scikit-learn's handwritten digits, embedded", "cifar10": "CIFAR-10 in OpenOOD's folder layout"}
 
 
+@usual_state()
 def load_benchmark(
     name: str = "digits", *, root: str | Path | None = None, ood: list[str] | None = None, limit: int | None = None
 ) -> Benchmark:

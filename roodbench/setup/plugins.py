@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
 import detectors
 from detectors import BASES, WRAPPERS, Classifier, Detector, Plain
+
+
+@contextmanager
+def here() -> Iterator[None]:
+    """Modules of the current folder can be imported, as by `python -m`."""
+    added = "" not in sys.path
+    if added:
+        sys.path.insert(0, "")
+    try:
+        yield
+    finally:
+        if added and "" in sys.path:
+            sys.path.remove("")
 
 
 def is_plugin(name: str) -> bool:
@@ -19,12 +34,11 @@ def is_plugin(name: str) -> bool:
 def import_attribute(name: str) -> Any:
     """What `module:attribute` names, looked for in the current folder too; ValueError where there is nothing."""
     module_name, _, attribute = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     if not module_name or module_name.startswith("."):
         raise ValueError(f"detector {name!r}: expected MODULE:ATTRIBUTE")
     try:
-        module = importlib.import_module(module_name)
+        with here():
+            module = importlib.import_module(module_name)
     except Exception as error:  # whatever a user's module raises
         raise ValueError(f"detector {name!r}: cannot import {module_name!r} ({describe(error)})") from None
     if not hasattr(module, attribute):
