@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -60,14 +60,14 @@ def keep_tables(part: nn.Module) -> Callable[[], None]:
     """
     hooks = {name: dict(value) for name, value in vars(part).items() if name.endswith("_hooks")}
     ours = type(part).__module__.partition(".")[0] == __name__.partition(".")[0]
-    buffers = {} if ours else dict(part._buffers)
+    buffers: dict[str, Tensor | None] = {} if ours else dict(part._buffers)
     values = {name: None if buffer is None else buffer.detach().clone() for name, buffer in buffers.items()}
 
     def put_back() -> None:
-        for name, value in hooks.items():
-            if dict(vars(part)[name]) != value:
+        for name, registered in hooks.items():
+            if dict(vars(part)[name]) != registered:
                 vars(part)[name].clear()
-                vars(part)[name].update(value)
+                vars(part)[name].update(registered)
         for name, buffer in buffers.items():
             part._buffers[name] = buffer
             value = values[name]
@@ -108,7 +108,7 @@ def usual_state(device: str = "cpu") -> Iterator[None]:
             stack.callback(put_back)
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(torch.autograd.set_detect_anomaly(False))  # type: ignore[no-untyped-call]
+        stack.enter_context(torch.autograd.set_detect_anomaly(False))
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
@@ -121,10 +121,10 @@ def usual_state(device: str = "cpu") -> Iterator[None]:
 
 def keep_random() -> list[Callable[[], None]]:
     """Functions that put back the states of the global generators."""
-    kept, drawn, own = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    found = [
+    kept, drawn, own = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    found: list[Callable[[], None]] = [
         lambda: torch.set_rng_state(kept),
-        lambda: np.random.set_state(drawn),
+        lambda: np.random.set_state(drawn),  # noqa: NPY002
         lambda: random.setstate(own),
     ]
     if torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -137,16 +137,17 @@ def keep_settings() -> list[Callable[[], None]]:
     """Functions that put back torch's global settings."""
     cudnn, threads, dtype = torch.backends.cudnn, torch.get_num_threads(), torch.get_default_dtype()
     flags = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
-    strict, lenient = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    strict = are_deterministic()
     graded, place = torch.is_grad_enabled(), torch.get_default_device()
     anomaly = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
 
     def put_back() -> None:
         torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
-        torch.use_deterministic_algorithms(strict, warn_only=lenient)
+        if are_deterministic() != strict:  # the call imports a compiler
+            torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
         torch.set_grad_enabled(graded)
-        torch.autograd.set_detect_anomaly(*anomaly)  # type: ignore[no-untyped-call]
+        torch.autograd.set_detect_anomaly(*anomaly)
         for name, value in flags.items():
             setattr(cudnn, name, value)
         if torch.get_default_device() != place:
@@ -155,16 +156,17 @@ def keep_settings() -> list[Callable[[], None]]:
     return [put_back, keep_precision()]
 
 
+def are_deterministic() -> tuple[bool, bool]:
+    """Whether torch refuses algorithms that do not repeat, and whether it only warns of them."""
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
 def precisions() -> list[Any]:
     """The places where torch (from 2.9 on) says how float32 is computed, the general one first."""
-    backends, found = torch.backends, []
-    for path in ("", "cuda.matmul", "cudnn", "cudnn.conv", "cudnn.rnn", "mkldnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn"):
-        place: Any = backends
-        for name in filter(None, path.split(".")):
-            place = getattr(place, name, None)
-        if hasattr(place, "fp32_precision"):
-            found.append(place)
-    return found
+    found: list[Any] = [torch.backends, torch.backends.cuda.matmul]
+    for library in (torch.backends.cudnn, torch.backends.mkldnn):
+        found += [library, *(getattr(library, name, None) for name in ("matmul", "conv", "rnn"))]
+    return [place for place in found if hasattr(place, "fp32_precision")]
 
 
 def older_precision() -> tuple[bool, bool, str] | None:

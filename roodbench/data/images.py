@@ -136,7 +136,8 @@ class ImageSet:
         if fingerprint is None:
             return collect(net, iter(self))
         device, listed = net.head.weight.device, is_listed(net)
-        first = [] if listed else [*map(tensor_hash, collect(net, [next(iter(self))])[:2])]
+        said = () if listed else collect(net, [next(iter(self))])
+        first = [tensor_hash(tensor) for tensor in said if tensor is not None]
         key = content_hash([self.digest, self.space, fingerprint(), *make_of(net), first])
         if key not in self._outputs:
             compute = partial(collect, net, iter(self))

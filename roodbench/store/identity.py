@@ -131,7 +131,7 @@ def source_hash(module: nn.Module) -> str:
     for owner in classes | functions:
         try:
             file = Path(inspect.getsourcefile(owner) or "")
-        except TypeError:
+        except (TypeError, OSError):  # built in, or of no file: from exec, `python -c`, a notebook
             continue
         ours = any(ROOT / package in file.parents for package in PACKAGES)
         if file.is_file() and not ours and "site-packages" not in file.parts:

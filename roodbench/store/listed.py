@@ -1,4 +1,4 @@
-"""Whether a key can list all that decides what a module gives: only of code of ours and of torch's, and of plain data."""
+"""Whether a key can list all that decides what a module gives: it can of our code and torch's, and of plain data."""
 
 from __future__ import annotations
 
