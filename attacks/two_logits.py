@@ -42,7 +42,9 @@ class TwoLogits(nn.Module):
             raise ValueError("a randomised detector needs a torch.Generator (generator=...)")
         self.detector, self.objective, self.draws, self.generator = detector, objective, draws, generator
         device = next((p.device for p in parts_of(detector)), None)
-        self.threshold = nn.Parameter(torch.tensor(float(threshold), device=device), requires_grad=False)
+        self.threshold = nn.Parameter(
+            torch.tensor(float(threshold), device=device, dtype=torch.float32), requires_grad=False
+        )
         self.scale = scale
         self.spent = [0, 0]
         """Network passes (forward, backward) so far, over all images."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from .care import in_eval
+from .care import in_eval, usual_state
 from .detector import Batches, Classifier, Detector, Images, Over, autograd
 
 if TYPE_CHECKING:
@@ -78,14 +78,14 @@ class Score(Detector):
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         raise NotImplementedError
 
+    @usual_state()
     def fit(self, train: Batches, val: Batches) -> Self:
         """One pass of the network over each split that the score needs, then `fit_outputs`."""
         if self.needs & {"train", "val"}:
-            with torch.inference_mode(False):
-                self.fit_outputs(
-                    collect(self.net, train) if "train" in self.needs else None,
-                    collect(self.net, val) if "val" in self.needs else None,
-                )
+            self.fit_outputs(
+                collect(self.net, train) if "train" in self.needs else None,
+                collect(self.net, val) if "val" in self.needs else None,
+            )
         return self
 
     def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:

@@ -102,7 +102,7 @@ class Evaluator:
                 tensors["transfer"] = self.attacker.rescored(found.transfer, images.name, shard, direction, plan)
             exact = self.precision == "float32" and not plan.threat.quantize
             late = found.late_gain(SIGN[direction])
-            tensors["late_gain"] = torch.full((len(x),), torch.nan) if late is None else late
+            tensors["late_gain"] = torch.full((len(x),), torch.nan, dtype=torch.float32) if late is None else late
             facts = {
                 "images": len(x),
                 "components": found.components,

@@ -52,7 +52,9 @@ def surroundings():
         "path": list(sys.path),
         "environment": dict(os.environ),
         "folder": os.getcwd(),
-        "logging": [(log.level, list(log.handlers), log.propagate) for log in map(logging.getLogger, ("", "roodbench"))],
+        "logging": [
+            (log.level, list(log.handlers), log.propagate) for log in map(logging.getLogger, ("", "roodbench"))
+        ],
         "collecting": gc.isenabled(),
         "streams": (sys.stdout, sys.stderr),
         "recursion": sys.getrecursionlimit(),

@@ -22,7 +22,17 @@ from tests.roodbench.surroundings import contents, surroundings
 
 TINY = RunConfig(detector=("gen",), attack="none", limit=4, ood=("noise",), compile="off")
 CERTIFIED = CertifyConfig(replace(TINY, detector=("median",), norm="l2"), sigma=0.25, radius=(0.1,), samples=300)
-PLUGIN = "import torch\nclass Mine(torch.nn.Module):\n    def forward(self, x):\n        return x.mean((1, 2, 3))\n"
+PLUGIN = """
+import torch
+
+class Mine(torch.nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x).amax(1)
+"""
 
 
 class Trained(torch.nn.Module):
@@ -81,7 +91,7 @@ class Network(Trained):
 
 
 def images(n=4):
-    return torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
 
 
 def noise():
@@ -170,7 +180,7 @@ class Meddling(torch.nn.Module):
         self.seen = self.seen + len(x)
         self.layer.register_forward_hook(lambda *args: None)
         with torch.enable_grad():
-            self.layer(torch.ones(1, 64)).sum().backward()
+            self.layer(torch.ones_like(x[:1]).flatten(1)).sum().backward()
         random.seed(0)
         np.random.seed(0)  # noqa: NPY002
         torch.manual_seed(0)
@@ -243,7 +253,7 @@ CALLS = {
     "load_benchmark": lambda folder: roodbench.load_benchmark("digits", limit=4),
     "Benchmark": lambda folder: small(4).normalized(torch.tensor([0.5]), torch.tensor([0.5])).description(),
     "load_model": lambda folder: roodbench.load_model("digits-cnn-at"),
-    "Classifier": lambda folder: roodbench.Classifier(Trained(), [0.5], [0.5], name="mine")(images()),
+    "Classifier": lambda folder: classifier(gen().net.backbone)(images()),
     "prepare": lambda folder: roodbench.prepare(roodbench.load_model("digits-cnn"), images(), compile="off"),
     "evaluate": lambda folder: roodbench.evaluate(ross(), small(4), steps=2),
     "RunConfig": lambda folder: replace(TINY, detector=("plugin_left_alone:Mine",)),
@@ -282,9 +292,7 @@ CALLS = {
     "apgd": lambda folder: attacks.apgd(gen(), images(), BALL, sign=1, steps=3, generator=noise()),
     "square": lambda folder: attacks.square(gen(), images(), BALL, sign=1, queries=5, generator=noise()),
     "noise": lambda folder: attacks.noise(gen(), images(), BALL, sign=1, queries=5, generator=noise()),
-    "draws_needed": lambda folder: attacks.draws_needed(
-        ross(), images(), BALL, objective="mean", generator=noise()
-    ),
+    "draws_needed": lambda folder: attacks.draws_needed(ross(), images(), BALL, objective="mean", generator=noise()),
     "suite": lambda folder: attacks.suite(gen(), images(), AttackPlan(BALL), "min", streams=lambda name: noise()),
     "TwoLogits": lambda folder: attacks.TwoLogits.of(gen(), images()),
 }
@@ -298,7 +306,7 @@ def usual():
 @contextlib.contextmanager
 def changed():
     """Nothing as torch starts."""
-    before = torch.get_num_threads(), gc_state()
+    threads = torch.get_num_threads()
     torch.set_default_dtype(torch.float64)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_float32_matmul_precision("medium")
@@ -313,13 +321,7 @@ def changed():
         torch.backends.cudnn.allow_tf32 = True
         torch.use_deterministic_algorithms(False)
         torch.set_default_dtype(torch.float32)
-        torch.set_num_threads(before[0])
-
-
-def gc_state():
-    import gc
-
-    return gc.isenabled()
+        torch.set_num_threads(threads)
 
 
 def test_every_public_name_is_called():
