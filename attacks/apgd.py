@@ -43,7 +43,7 @@ def apgd(
     look = Recorder(detector, objective=objective, draws=draws, generator=generator)
     best = (x, look(x)[0]) if clean else unbeaten(x, sign)
     look.begin()
-    travel = torch.zeros((), device=x.device)
+    travel = x.new_zeros(())
     ends = checkpoints(steps)
     for restart in range(restarts):
         x_old = x_k = threat.random(x, generator)

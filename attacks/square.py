@@ -131,11 +131,12 @@ def stripes(threat: ThreatModel, x: Tensor, random: Random) -> Tensor:
 
 def window(side: int, h: int, w: int, random: Random, n: int) -> Tensor:
     """(n, 1, h, w): a bump of height 1 on a random square of this side, 0 elsewhere, one place per image."""
-    top = (random(n) * (h - side + 1)).long().clamp_max(h - side)
+    place = random(n)
+    top = (place * (h - side + 1)).long().clamp_max(h - side)
     left = (random(n) * (w - side + 1)).long().clamp_max(w - side)
     rows = torch.arange(h, device=top.device) - top[:, None]
     columns = torch.arange(w, device=top.device) - left[:, None]
-    shape = bump(side, top.device, torch.get_default_dtype())
+    shape = bump(side, place.device, place.dtype)
     inside = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None, :]
     heights = shape[rows.clamp(0, side - 1)[:, :, None], columns.clamp(0, side - 1)[:, None, :]]
     return (inside * heights)[:, None]

@@ -34,7 +34,7 @@ class Trace:
     @classmethod
     def empty(cls, x: Tensor) -> Trace:
         """Of an attack that looked at nothing, on images x (B, ...)."""
-        return cls(torch.empty(0, len(x), device=x.device), 0.0, torch.full((len(x),), torch.nan, device=x.device))
+        return cls(x.new_empty(0, len(x)), 0.0, x.new_full((len(x),), torch.nan))
 
     @classmethod
     def of_queries(cls, values: list[Tensor]) -> Trace:
@@ -45,7 +45,7 @@ class Trace:
         """The trace of a subset of a batch as one of the batch: NaN for the others."""
         values = self.values.new_full((len(self.values), size), torch.nan)
         values[:, index] = self.values
-        zero_gradient = torch.full((size,), torch.nan, device=values.device)
+        zero_gradient = torch.full((size,), torch.nan, device=values.device, dtype=torch.float32)
         zero_gradient[index] = self.zero_gradient.float()
         return Trace(values, self.travel, zero_gradient, self.runs)
 

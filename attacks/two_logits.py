@@ -42,11 +42,13 @@ class TwoLogits(nn.Module):
             raise ValueError("a randomised detector needs a torch.Generator (generator=...)")
         self.detector, self.objective, self.draws, self.generator = detector, objective, draws, generator
         device = next((p.device for p in parts_of(detector)), None)
-        self.threshold = nn.Parameter(torch.tensor(float(threshold), device=device), requires_grad=False)
+        self.threshold = nn.Parameter(
+            torch.tensor(float(threshold), device=device, dtype=torch.float32), requires_grad=False
+        )
         self.scale = scale
         self.spent = [0, 0]
         """Network passes (forward, backward) so far, over all images."""
-        self.eval()
+        self.training = False
 
     @classmethod
     @torch.no_grad()
@@ -56,6 +58,10 @@ class TwoLogits(nn.Module):
         id_scores = view.score(x_id)
         threshold, scale = view_of(id_scores, id_scores[:0] if x_ood is None else view.score(x_ood))
         return cls(detector, threshold, scale, **settings)
+
+    def train(self, mode: bool = True) -> TwoLogits:
+        """Leaves the detector in the mode in which it is, whatever another library asks for."""
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         differentiated = torch.is_grad_enabled() and x.requires_grad

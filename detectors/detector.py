@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, 
 import torch
 from torch import Tensor, nn
 
+from .care import in_eval
 from .given import GivenError, fault_of_scores, shown
 
 if TYPE_CHECKING:
@@ -196,11 +197,14 @@ class Detector(nn.Module):
 
 
 class Plain(Detector):
-    """Any nn.Module that maps images (B, C, H, W) to scores (B,), attacked by autograd through its forward pass."""
+    """Any nn.Module that maps images (B, C, H, W) to scores (B,), attacked by autograd through its forward pass.
+
+    It scores, and is fitted, in eval mode; between calls the module is as the caller left it.
+    """
 
     def __init__(self, module: nn.Module, params: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        self.module = module.eval().requires_grad_(False)
+        self.module = module
         self.name = type(module).__name__  # type: ignore[misc]
         self.params = dict(params or {})
 
@@ -210,17 +214,19 @@ class Plain(Detector):
 
     def fit(self, train: Batches, val: Batches) -> Self:
         if hasattr(self.module, "fit"):
-            cast(Any, self.module).fit(train, val)
+            with in_eval(self.module):
+                cast(Any, self.module).fit(train, val)
         return self
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        return self.module(x)
+        with in_eval(self.module):
+            return self.module(x)
 
 
 def autograd(objective: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """Value (B,) and gradient of a batch-separable objective; the gradient is zero where none flows."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         value = objective(x)
         if not value.requires_grad:
             return value, torch.zeros_like(x)

@@ -61,7 +61,7 @@ class FDBD(FeatureScore):
         self.register_buffer("between", None)
 
     def fit_features(self, h: Tensor, train: Fitting) -> None:
-        W = self._last_layer.weight.double()
+        W = self._last_layer.weight.detach().double()
         self.mean = h.double().mean(0).to(h)
         between = torch.cdist(W, W, compute_mode="donot_use_mm_for_euclid_dist")
         self.between = torch.where(between > 0, between, torch.inf).to(h)
@@ -253,8 +253,9 @@ class VIM(FeatureScore):
             raise ValueError(f"vim needs at least 2 penultimate features, and this network has {D}")
         if not 1 <= self.dim < D:
             raise ValueError(f"vim with dim {self.dim}: {D} features leave no null space, expected 1 to {D - 1}")
-        bias = torch.zeros(head.out_features) if head.bias is None else head.bias
-        origin = -torch.linalg.pinv(head.weight.double()) @ bias.double().to(head.weight.device)
+        weight = head.weight.detach().double()
+        bias = weight.new_zeros(head.out_features) if head.bias is None else head.bias.detach().double()
+        origin = -torch.linalg.pinv(weight) @ bias
         centred = h.double() - origin
         _, vectors = torch.linalg.eigh(centred.T @ centred / len(h))
         null = vectors[:, : D - self.dim]  # eigh sorts upwards: the least variance first

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .care import usual_state
 from .detector import Batches, Detector
 from .smoothing import COPIES, PAPER, SIGMAS, Smoothed, deviation, device_of
 
@@ -52,6 +53,7 @@ class ROSS(Smoothed):
         self.tau: float | None = None
         self.spread = 1.0
 
+    @usual_state()
     def fit(self, train: Batches, val: Batches) -> Self:
         if iter(val) is val:
             raise ValueError("ross reads the validation batches twice: give a list or a data set, not an iterator")

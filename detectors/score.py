@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from .care import in_eval, usual_state
 from .detector import Batches, Classifier, Detector, Images, Outputs, Over, autograd
 from .given import GivenError, fault_of_logits, shown
 
@@ -30,7 +31,8 @@ def collect(net: Classifier, batches: Batches) -> Fitting:
     if hasattr(batches, "outputs"):
         return cast(Fitting, batches.outputs(net))
     device = device_of(net)
-    parts = [(net.outputs(x.to(device)), y.to(device)) for x, y in batches]
+    with torch.inference_mode(False), torch.no_grad(), in_eval(net):
+        parts = [(net.outputs(x.to(device)), y.to(device)) for x, y in batches]
     if not parts:
         raise ValueError("cannot fit on an empty split: expected at least one batch of (images, labels)")
     features = None if parts[0][0].features is None else torch.cat([cast(Tensor, o.features) for o, _ in parts])
@@ -140,6 +142,7 @@ class Score(Detector):
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         raise NotImplementedError
 
+    @usual_state()
     def fit(self, train: Batches, val: Batches) -> Self:
         """One pass of the network over each split that the score needs, then `fit_outputs`."""
         if self.needs & {"train", "val"}:

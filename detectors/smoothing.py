@@ -151,8 +151,8 @@ class Smoothed(Wrapper):
             h = (deviation(s, m) / 2).clamp_min(torch.finfo(s.dtype).tiny ** 0.5)
             weights = (-(((s - m) / h) ** 2) / 2).softmax(0)
             return (weights * s).sum(0), weights
-        with torch.enable_grad():
-            s = s.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            s = (s.clone() if s.is_inference() else s.detach()).requires_grad_()
             value = self._objective(s, objective)
             (weights,) = torch.autograd.grad(value.sum(), s)
         return value.detach(), weights

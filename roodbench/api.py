@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from attacks import DIRECTIONS, check_method, honoured
 from detectors import Detector, Plain
+from detectors.care import borrowed, usual_state
 
 from .data import Benchmark
 from .engine.errors import saving
@@ -26,6 +27,7 @@ from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
 from .setup.config import RunConfig, check_seed, one_of, refuse
+from .setup.plugins import here
 from .setup.seam import check_seam
 from .setup.setting import Setting, check_network, plan_of
 from .setup.values import typed, wrong
@@ -52,6 +54,7 @@ def evaluate(
     thorough: bool = False,
     seed: int = 0,
     store: Store | None = None,
+    fresh: bool = False,
     progress: Progress | bool = False,
 ) -> Result:
     """Clean and adversarial AUROC of a fitted detector, or of an nn.Module that returns scores (B,), on a benchmark.
@@ -59,11 +62,14 @@ def evaluate(
     `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps`, a number or text such as "8/255", is
     in units of the benchmark's input space, pixels by default; `threat` fresh, known-seed or resubmit:q. `check` runs
     the attacks of the indicators too, on as many images as cost no more than the attack itself (none where those are
-    too few), `thorough` on up to 32 of ID and OOD each. Give a `Store` to keep and reuse finished shards,
-    `progress=True` for bars. Raises ValueError for settings that do not exist or are of another type and
-    EvaluationError, naming the image, for scores or gradients that are not finite.
+    too few), `thorough` on up to 32 of ID and OOD each. Give a `Store` to keep finished shards and to reuse them where
+    the detector still does the same, `fresh` to replace what it has; `progress=True` for bars. Raises ValueError for
+    settings that do not exist or are of another type and EvaluationError, naming the image, for scores or gradients
+    that are not finite.
     """
     check_subjects(detector, bench)
+    if fresh and store is None:
+        raise ValueError("fresh replaces what a store keeps: give store=roodbench.Store(FOLDER), or leave out fresh")
     if not isinstance(detector, Detector):
         detector = Plain(detector)
     check_seam(detector, fitted=True)
@@ -98,14 +104,18 @@ def evaluate(
     bench.check()
     plan = plan_of(bench, **adversary)
     start = time.perf_counter()
+    if store is not None:
+        store.begin(fresh=fresh)
     tensors = [*detector.parameters(), *detector.buffers()]
-    with opened(tensors[0].device if tensors else torch.device("cpu")) as device:
+    refuse_inference(detector.label, tensors)
+    with opened(tensors[0].device if tensors else torch.device("cpu")) as device, borrowed(detector):
         check_network(detector.network, bench, device)
         key = None if store is None else identity(detector)
         worker = Worker(detector, seed=seed, device=device, store=store, key=key, progress=progress)
         found = evaluated(Evaluator(worker, bench), attack, plan, check=check, thorough=thorough)
         config = {"attack": attack, "plan": asdict(plan), "seed": seed, "detector": detector.label}
-        return build([found], config, device, {"seconds": time.perf_counter() - start})
+        reused = None if store is None else store.notice()
+        return build([found], config, device, {"seconds": time.perf_counter() - start, "reused": reused})
 
 
 def run(
@@ -115,8 +125,9 @@ def run(
     progress: Progress | bool = False,
     check: bool = True,
     thorough: bool = False,
+    fresh: bool = False,
 ) -> tuple[Result, Path]:
-    """Do what `config` says, reusing shards finished under `out`. Returns the record and its folder.
+    """Do what `config` says, reusing shards finished under `out`, or not if `fresh`. Returns the record and its folder.
 
     `check` runs the attacks of the indicators, on as many images as cost no more than the attack itself; `thorough` on
     as many as say most.
@@ -127,8 +138,9 @@ def run(
     check, thorough = typed(run.__annotations__, {"check": check, "thorough": thorough}).values()
     check_checks(config.attack, check=check, thorough=thorough)
     config.refuse_idle(attacking=True)
-    with opened(config.device) as device:
-        setting = Setting(config, device)
+    store.begin(fresh=fresh)
+    with opened(config.device) as device, here():
+        setting = Setting(config, device, fresh=fresh)
         work = expected_work(setting)
         setting.compile(sum(work.values()))
         found: list[Evaluated] = []
@@ -138,17 +150,18 @@ def run(
             begin = time.perf_counter()
             detector, facts = setting.fitted(name)
             identities.append(identity(detector))
-            precision = precision_of(
-                detector, setting.net, setting.bench, setting.plans[0], work[name], config.precision, config.seed
-            )
-            worker = Worker(
-                detector, seed=config.seed, device=device, store=store, key=identities[-1], progress=progress
-            )
-            evaluator = Evaluator(worker, setting.bench, precision=precision)
-            found += [
-                replace(f, search=facts)
-                for f in sweep(evaluator, config.attack, setting.plans, check=check, thorough=thorough)
-            ]
+            with usual_state(device.type), borrowed(detector):
+                precision = precision_of(
+                    detector, setting.net, setting.bench, setting.plans[0], work[name], config.precision, config.seed
+                )
+                worker = Worker(
+                    detector, seed=config.seed, device=device, store=store, key=identities[-1], progress=progress
+                )
+                evaluator = Evaluator(worker, setting.bench, precision=precision)
+                found += [
+                    replace(f, search=facts)
+                    for f in sweep(evaluator, config.attack, setting.plans, check=check, thorough=thorough)
+                ]
             seconds[detector.label] = time.perf_counter() - begin
         settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
         network = setting.network["sha256"]
@@ -162,7 +175,7 @@ def run(
             code_version("roodbench"),
         ]
         folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
-        timing = {"seconds": time.perf_counter() - start, "parts": seconds}
+        timing = {"seconds": time.perf_counter() - start, "parts": seconds, "reused": store.notice()}
         result = build(found, {**settings, "network_sha256": network}, device, timing)
         with saving(result, folder):
             result.save(folder)
@@ -184,6 +197,12 @@ def check_checks(attack: str, *, check: bool, thorough: bool) -> None:
         raise ValueError("attack none: there is no attack to check, expected min, max or both")
     if thorough and not check:
         raise ValueError("thorough checks without checks: leave out check=False")
+
+
+def refuse_inference(label: str, tensors: list[Tensor]) -> None:
+    """ValueError for tensors that autograd cannot use: no attack could follow a gradient through them."""
+    if any(tensor.is_inference() for tensor in tensors):
+        raise ValueError(f"the tensors of {label} were made in torch.inference_mode: make them outside of it")
 
 
 def expected_work(setting: Setting) -> dict[str, float]:

@@ -16,6 +16,8 @@ from detectors import Smoothed
 from ..data import Benchmark, ImageSet
 from ..engine.errors import EvaluationError
 from ..engine.worker import Worker
+from ..evaluation.attacker import Attacker
+from ..evaluation.behaviour import scores_of
 from ..evaluation.company import check_scores
 from ..evaluation.evaluator import Evaluator
 from ..metrics.bounds import Bounds
@@ -38,6 +40,8 @@ class Certifier:
         self.evaluator, self.worker = Evaluator(worker, bench), worker
         bare = sampler_of(detector)
         self.sampler = Worker(bare, seed=config.run.seed, key=identity(bare), **settings)
+        if self.sampler.store is not None:
+            self.sampler.key["behaviour"] = scores_of(Attacker(self.sampler), bench)
         self.sets = {bench.id_test.name: bench.id_test, **bench.ood}
         self.alpha = config.alpha / sum(len(images) for images in self.sets.values())
         self.passes: list[dict[str, Any]] = []
@@ -94,6 +98,7 @@ class Certifier:
             "plan": asdict(plan),
             "reference": tensor_hash(reference),
             "draws": draws,
+            "gradients": self.evaluator.gradients(plan, images),
             "certifier": code_version("roodbench/certify/certifier.py"),
         }
         cells = self.worker.map(images, what, f"{images.name} {direction} {plan.threat.eps:.3g}", attack)

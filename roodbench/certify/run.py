@@ -30,16 +30,16 @@ log = logging.getLogger("roodbench")
 
 
 def certify(
-    config: CertifyConfig, *, out: Path | str | None = None, progress: Progress | bool = False
+    config: CertifyConfig, *, out: Path | str | None = None, progress: Progress | bool = False, fresh: bool = False
 ) -> tuple[CertifiedResult, Path]:
-    """Do what `config` says, reusing noisy scores and attacks kept under `out`. Returns the record and its folder.
+    """Do what `config` says, reusing noisy scores and attacks kept under `out`, or not if `fresh`.
 
-    Raises EvaluationError, after everything is saved, where an attack beats a bound.
+    Returns the record and its folder. Raises EvaluationError, after everything is saved, where an attack beats a bound.
     """
     start, run, store = time.perf_counter(), config.run_config(), Store(out)
     progress = progress_of(progress)
     with opened(run.device) as device:
-        setting = Setting(run, device)
+        setting = Setting(run, device, fresh=fresh)
         bench, radii = setting.bench, config.radii(setting.sample[0].numel())
         images = sum(len(s) for s in (bench.id_test, *bench.ood.values()))
         for name in run.detector:
@@ -48,6 +48,7 @@ def certify(
             log.warning("%s", line)
         attacks = len(radii) * len(run.detector) * (run.attack != "none")
         setting.compile(operations(setting.plain, setting.sample) * config.samples * images * (1 + attacks))
+        store.begin(fresh=fresh)
         rows, violations, details = [], [], []
         seconds = {"load": time.perf_counter() - start}
         for name in run.detector:
@@ -70,7 +71,7 @@ def certify(
             rows=rows,
             certificates=details,
             violations=violations,
-            timing={"seconds": time.perf_counter() - start, "parts": seconds},
+            timing={"seconds": time.perf_counter() - start, "parts": seconds, "reused": store.notice()},
         )
     content = [asdict(config), result.network, result.data, result.environment.code]
     folder = run_folder(store.folder, ["certify", run.benchmark, *run.detector], content)

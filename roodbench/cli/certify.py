@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
 VERIFYING = ("verify", "samples", "seed", "device", "data_root", "checkpoint", "format", "quiet")
 """What --verify honours: the certificate has every other setting."""
-PLANNING = ("attack", "strength", "steps", "restarts", "seed", "out", "quiet")
+PLANNING = ("attack", "strength", "steps", "restarts", "seed", "out", "fresh", "quiet")
 """What --plan does not honour: it attacks, draws and keeps nothing."""
 OWN = (
     changed("detector", default="median", help="Certify median, ross or ross-q, or several: NAME[,NAME]."),
@@ -52,7 +52,7 @@ OWN = (
     *("strength", "steps", "restarts", "benchmark", "data_root", "ood", "model", "checkpoint", "limit", "batch_size"),
     *("device", "compile"),
     option("seed", int | None, None, "Seed all noise; default 0, of --verify a random one.", "Machine"),
-    *("out", "format", "quiet"),
+    *("out", "fresh", "format", "quiet"),
 )
 
 
@@ -81,7 +81,7 @@ def certify(context: Context, **given: Any) -> None:
         return
     computing()
     with showing(given["format"]) as show:
-        result, folder = certify_it(config, out=given["out"], progress=not given["quiet"])
+        result, folder = certify_it(config, out=given["out"], progress=not given["quiet"], fresh=given["fresh"])
         show(result)
     log.info("kept in %s, with certificate.json (%.0f s)", folder, result.timing["seconds"])
 

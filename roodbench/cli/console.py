@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 log = logging.getLogger("roodbench")
 
@@ -16,6 +18,17 @@ def start_logging(quiet: bool) -> None:
     handler.setFormatter(logging.Formatter("roodbench: %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+@contextmanager
+def own_logging() -> Iterator[None]:
+    """What a verb does to the package's log lasts as long as the verb: a caller in Python may have set it up."""
+    before = log.handlers[:], log.level
+    try:
+        yield
+    finally:
+        log.handlers[:], level = before
+        log.setLevel(level)
 
 
 def computing() -> None:

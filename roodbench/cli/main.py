@@ -15,6 +15,7 @@ from .. import __version__
 from ..engine.errors import EvaluationError
 from .certify import certify
 from .check import check
+from .console import own_logging
 from .list import list_names
 from .options import Grouped
 from .run import run
@@ -78,7 +79,8 @@ def command(arguments: list[str]) -> int:
             return fail(f"unknown command {arguments[0]!r}: expected one of {', '.join(sorted(VERBS))}", 2)
         arguments = ["run", *arguments]
     try:
-        return app(arguments, standalone_mode=False, prog_name="roodbench") or 0
+        with own_logging():
+            return app(arguments, standalone_mode=False, prog_name="roodbench") or 0
     except typer.Exit as error:
         return error.exit_code
 

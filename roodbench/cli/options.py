@@ -97,6 +97,7 @@ OPTIONS = {
         option("compile", str, RunConfig.compile, "Compile the network: auto, on or off.", MACHINE),
         option("seed", int, RunConfig.seed, "Seed all noise and random starts.", MACHINE),
         option("out", str | None, None, "Keep runs in this folder; default in the user's cache.", OUTPUT),
+        option("fresh", bool, False, "Compute anew what earlier runs kept, and keep that.", OUTPUT, "--fresh"),
         option("format", str, "table", "Print a table, json or csv.", OUTPUT),
         option(
             "no_check",

@@ -52,8 +52,8 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough:
     from .. import api
 
     computing()
-    shown = not given["quiet"]
-    result, folder = api.run(config, out=given["out"], progress=shown, check=check, thorough=thorough)
+    settings = {"check": check, "thorough": thorough, "fresh": given["fresh"]}
+    result, folder = api.run(config, out=given["out"], progress=not given["quiet"], **settings)
     log.info("kept in %s (%.0f s)", folder, result.timing.seconds)
     return result
 

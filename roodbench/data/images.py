@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,7 +17,8 @@ from torch import Tensor
 from detectors import Classifier, Fitting, collect, unknown
 
 from ..store.features import kept_outputs
-from ..store.identity import content_hash, make_of
+from ..store.identity import content_hash, make_of, tensor_hash
+from ..store.listed import is_listed
 from .content import Content, read_content
 
 log = logging.getLogger("roodbench")
@@ -70,6 +71,8 @@ class ImageSet:
             raise ValueError(f"{name}: {len(self.labels)} labels for {len(self.names)} names")
         self.transform: Callable[[Tensor], Tensor] | None = None
         self.space = "pixel"
+        self.fresh = False
+        """Whether `outputs` leaves alone what other processes kept of a network."""
         self._outputs: dict[str, Fitting] = {}
 
         @cache
@@ -165,15 +168,23 @@ class ImageSet:
             yield x, self.labels[number * SHARD : number * SHARD + len(x)].clone()
 
     def outputs(self, net: Classifier) -> Fitting:
-        """What `net` says of the whole set, computed once per network and input space and kept on disk by content."""
+        """What `net` says of the whole set, computed once per network and input space and kept on disk by content.
+
+        Of a network with code of others nothing outlives the process, and here it must still say the same of the first
+        images: no key can list all that such code depends on.
+        """
         if self.split.endswith("test"):
             raise ValueError(f"{self.name} is a test set ({self.split}): no detector may be fitted on it")
         fingerprint = getattr(net, "fingerprint", None)
         if fingerprint is None:
             return collect(net, iter(self))
-        key = content_hash([self.digest, self.space, fingerprint(), *make_of(net)])
+        device, listed = net.head.weight.device, is_listed(net)
+        said = () if listed else collect(net, [next(iter(self))])
+        first = [tensor_hash(tensor) for tensor in said if tensor is not None]
+        key = content_hash([self.digest, self.space, fingerprint(), *make_of(net), first])
         if key not in self._outputs:
-            self._outputs[key] = kept_outputs(key, lambda: collect(net, iter(self)), net.head.weight.device)
+            compute = partial(collect, net, iter(self))
+            self._outputs[key] = kept_outputs(key, compute, device, fresh=self.fresh) if listed else compute()
         return Fitting(*(None if part is None else part.clone() for part in self._outputs[key]))  # type: ignore[arg-type]
 
     def in_space(self, space: str, transform: Callable[[Tensor], Tensor]) -> ImageSet:

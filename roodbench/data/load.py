@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectors import unknown
+from detectors.care import usual_state
 
 from .benchmark import Benchmark
 
@@ -14,6 +15,7 @@ EMBEDDED = ("digits",)
 """Benchmarks that read no images from a folder."""
 
 
+@usual_state()
 def load_benchmark(
     name: str = "digits", *, root: str | Path | None = None, ood: Sequence[str] | None = None, limit: int | None = None
 ) -> Benchmark:

@@ -18,6 +18,7 @@ STREAMS = {
     "differences": "starts and common noise of the differences that judge a gradient",
     "search": "scores of the validation images in a search of parameters",
     "precision": "the rehearsal that decides on bfloat16",
+    "behaviour": "scores and gradients by which a kept result is known to be of the same detector",
     "certify": "noisy scores of a certification, by block: certify/3",
     "verify": "noisy scores of an assessor's check, by seed and block: verify/77/3",
 }

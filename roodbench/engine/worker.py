@@ -54,12 +54,12 @@ class Worker:
         return stream(self.seed, name, population, shard, self.device)
 
     def map(
-        self, images: ImageSet, what: Mapping[str, Any], label: str, compute: Callable[[int, Tensor], Cell]
+        self, images: ImageSet, what: Mapping[str, Any] | None, label: str, compute: Callable[[int, Tensor], Cell]
     ) -> list[Cell]:
         """compute(shard number, images on the device) of every shard, in order; each shard is kept under `what`.
 
-        `compute` must depend on nothing but its arguments, the detector and what `what` names. Without a label it shows
-        no progress.
+        `compute` must depend on nothing but its arguments, the detector and what `what` names; with None nothing is
+        kept. Without a label it shows no progress.
         """
         keys = {n: self._key(images, images.shard_digest(n), what, shard=n) for n in range(images.shard_count)}
         found = {n: cell for n, key in keys.items() if (cell := self._load(key)) is not None}
@@ -101,8 +101,10 @@ class Worker:
         except GivenError as error:
             raise EvaluationError(str(error)) from None
 
-    def _key(self, images: ImageSet, content: str, what: Mapping[str, Any], **place: int) -> dict[str, Any] | None:
-        if self.store is None:
+    def _key(
+        self, images: ImageSet, content: str, what: Mapping[str, Any] | None, **place: int
+    ) -> dict[str, Any] | None:
+        if self.store is None or what is None:
             return None
         own = {**self.key, "images": images.name, "content": content, "space": images.space, **place}
         if own.keys() & what.keys():

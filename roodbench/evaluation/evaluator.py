@@ -19,7 +19,9 @@ from ..engine.copies import on_copy
 from ..engine.worker import Worker, joined
 from ..store.cells import Cell
 from ..store.identity import tensor_hash
+from ..store.listed import is_listed
 from .attacker import Attacker
+from .behaviour import gradients_of, scores_of
 from .populations import Population
 
 REFERENCE_DRAWS = 2
@@ -30,7 +32,8 @@ EOT_IMAGES = 16
 class Evaluator:
     """Scores and attacks the populations of one benchmark for the fitted detector of a worker.
 
-    `precision` bfloat16 computes the attack's gradients in it, on a prepared network.
+    `precision` bfloat16 computes the attack's gradients in it, on a prepared network. What is kept is kept for a
+    detector that does the same (`behaviour`).
     """
 
     def __init__(self, worker: Worker, bench: Benchmark, *, precision: str = "float32") -> None:
@@ -38,6 +41,22 @@ class Evaluator:
         self.plain = Attacker(worker)
         self._cleaned: dict[str, Population] = {}
         self._draws: dict[str, dict[str, tuple[int, float]]] = {}
+        self._gradients: dict[str, str] = {}
+        if worker.store is not None:
+            worker.key["behaviour"] = scores_of(self.plain, bench)
+
+    def gradients(self, plan: AttackPlan, *sets: ImageSet) -> list[str]:
+        """What a plan's attack sees of the detector near some populations.
+
+        Empty where nothing is kept, or the key says all of the detector.
+        """
+        if self.worker.store is None or is_listed(self.detector):
+            return []
+        names = {images: f"{images.name} {plan.method} {plan.objective} {plan.strength}" for images in sets}
+        for images, name in names.items():
+            if name not in self._gradients:
+                self._gradients[name] = gradients_of(self.plain, images, plan, 1 / self.bench.std)
+        return [self._gradients[name] for name in names.values()]
 
     def references(self) -> dict[Direction, Tensor]:
         """By direction, the clean scores (R, m) of the opposing population by which candidates are compared."""
@@ -86,7 +105,7 @@ class Evaluator:
                 tensors["transfer"] = self.attacker.rescored(found.transfer, images.name, shard, direction, plan)
             exact = self.precision == "float32" and not plan.threat.quantize
             late = found.late_gain(SIGN[direction])
-            tensors["late_gain"] = torch.full((len(x),), torch.nan) if late is None else late
+            tensors["late_gain"] = torch.full((len(x),), torch.nan, dtype=torch.float32) if late is None else late
             facts = {
                 "images": len(x),
                 "components": found.components,
@@ -103,6 +122,7 @@ class Evaluator:
             "precision": self.precision,
             "reference": tensor_hash(reference),
             "draws": draws,
+            "gradients": self.gradients(plan, images),
             **self.peers(plan),
         }
         return population_of(self.worker.map(images, what, f"{images.name} {direction}", attack))
@@ -136,6 +156,7 @@ class Evaluator:
             "draws": fixed,
             "compared": None if fixed is None else attacks.rests_on(fixed, plan),
             "objectives": names,
+            "gradients": self.gradients(plan, images),
         }
         if repr(what) not in self._draws:
             tensors, facts = self.worker.once(images, what, compute)
@@ -176,7 +197,8 @@ class Evaluator:
             name = f"the network of {self.detector.label}"
             return {"predicted": on_copy(lambda x: net(x).argmax(1), x, name).cpu()}, {}
 
-        found = self.worker.map(images, {"condition": "predicted"}, "", predict)
+        what = {"condition": "predicted"} if is_listed(net) else None
+        found = self.worker.map(images, what, "", predict)
         predicted = joined(found)["predicted"]
         classes = int(torch.cat([predicted, images.labels]).max()) + 1
         p, q = (torch.bincount(y, minlength=classes).double() / len(images) for y in (images.labels, predicted))

@@ -63,6 +63,7 @@ def probe(
         "sets": {name: images.digest for name, images in bench.ood.items()},
         "directions": list(directions),
         "size": size,
+        "gradients": evaluator.gradients(plan, bench.id_test, *bench.ood.values()),
         **evaluator.peers(plan),
     }
     return worker.once(bench.id_test, what, compute)[1]

@@ -9,23 +9,19 @@ from pathlib import Path
 
 import torch
 
+from detectors.care import usual_state
+
 
 @contextmanager
 def opened(name: str | torch.device) -> Iterator[torch.device]:
-    """The device `auto`, `cpu`, `cuda` or `cuda:N`, ready to compute scores: without TF32, one thread per core.
+    """The device `auto`, `cpu`, `cuda` or `cuda:N`, ready to compute scores: torch as it starts, one thread per core.
 
-    Torch's own settings are put back at the end. ValueError for a device that this machine lacks.
+    Every global setting is put back at the end (`usual_state`). ValueError for a device that this machine lacks.
     """
     device = device_of(name) if isinstance(name, str) else name
-    cudnn, matmul, threads = torch.backends.cudnn, torch.backends.cuda.matmul, torch.get_num_threads()
-    before = cudnn.allow_tf32, matmul.allow_tf32
-    cudnn.allow_tf32 = matmul.allow_tf32 = False
-    use_threads()
-    try:
+    with usual_state(device.type):
+        use_threads()
         yield device
-    finally:
-        cudnn.allow_tf32, matmul.allow_tf32 = before
-        torch.set_num_threads(threads)
 
 
 def device_of(name: str) -> torch.device:

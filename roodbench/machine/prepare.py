@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from detectors import Detector
+from detectors.care import usual_state
 
 from ..models import Classifier
 from ..models.classifier import Backbone
@@ -29,6 +30,7 @@ TOLERANCE = 1e-4
 """Largest relative difference of logits between the prepared and the plain network."""
 
 
+@usual_state()
 def prepare(net: Classifier, sample: Tensor, *, compile: str = "auto", work: float = 0.0) -> Classifier:
     """The same function as `net`, faster: scores agree within 1e-4 relative, or `net` itself comes back with a warning.
 
@@ -156,7 +158,7 @@ def folded(backbone: nn.Module) -> tuple[nn.Module, int]:
     from torch import fx
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    module: nn.Module = Features(copy.deepcopy(backbone))
+    module: nn.Module = Features(copy.deepcopy(backbone)).eval().requires_grad_(False)
     folds = 0
     try:
         graph = fx.symbolic_trace(module)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from detectors import Outputs
+from detectors.care import in_eval, usual_state
 
 from ..store.identity import state_hash
 
@@ -22,7 +23,10 @@ class Backbone(Protocol):
 
 
 class Classifier(nn.Module):
-    """`backbone((x - mean) / std)`, frozen, always in eval mode; x is (B, C, H, W) in [0, 1]."""
+    """`backbone((x - mean) / std)`, always computed in eval mode; x is (B, C, H, W) in [0, 1].
+
+    The backbone itself stays as it is between calls: a caller may go on to train it.
+    """
 
     mean: Tensor
     std: Tensor
@@ -31,12 +35,11 @@ class Classifier(nn.Module):
 
     def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float], *, name: str) -> None:
         super().__init__()
-        self.backbone, self.name = backbone, name
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
-        self.register_buffer("unit_std", torch.ones(1, len(std), 1, 1))
-        self.requires_grad_(False)
-        self.eval()
+        self.backbone, self.name, self.training = backbone, name, False
+        with usual_state():
+            self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+            self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+            self.register_buffer("unit_std", torch.ones(1, len(std), 1, 1))
 
     @property
     def head(self) -> nn.Linear:
@@ -47,15 +50,15 @@ class Classifier(nn.Module):
         if not x.is_floating_point() or x.ndim != 4 or x.shape[1] != self.mean.numel():
             wanted = f"expected floats (B, {self.mean.numel()}, H, W)"
             raise ValueError(f"network {self.name} is given {x.dtype} {tuple(x.shape)}: {wanted}")
-        h = cast(Backbone, self.backbone).features((x - self.mean) / self.std)
-        return Outputs(self.head(h), h)
+        with in_eval(self.backbone):
+            h = cast(Backbone, self.backbone).features((x - self.mean) / self.std)
+            return Outputs(self.head(h), h)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.outputs(x).logits
 
     def train(self, mode: bool = True) -> Classifier:
-        """Stays in eval mode: a detector judges a finished network."""
-        super().train(False)
+        """Stays in eval mode, as does the backbone: a detector judges a finished network."""
         return self
 
     def normalized(self) -> Classifier:

@@ -48,4 +48,4 @@ def digits_cnn(name: str) -> Classifier:
         raise OSError(
             f"{name}, a part of RoodBench, is missing or damaged ({error}): install roodbench again"
         ) from None
-    return classifier(net, name)
+    return classifier(net.eval(), name)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from detectors import unknown
+from detectors.care import usual_state
 
 from .classifier import Classifier
 from .digits import DIGITS_CNNS, digits_cnn
@@ -39,6 +40,7 @@ def check_model(name: str) -> None:
     raise ValueError(unknown("model", name, MODELS))
 
 
+@usual_state()
 def load_model(name: str, *, checkpoint: str | Path | None = None, device: str | torch.device = "cpu") -> Classifier:
     """The network `name` with the weights in `checkpoint` (safetensors, or a .th / .pt state dict), frozen.
 
@@ -49,7 +51,7 @@ def load_model(name: str, *, checkpoint: str | Path | None = None, device: str |
     if name in DIGITS_CNNS:
         if checkpoint is not None:
             raise ValueError(f"model {name} comes with its weights: leave out --checkpoint")
-        return digits_cnn(name).to(device)
+        return digits_cnn(name).requires_grad_(False).to(device)
     if checkpoint is None:
         raise ValueError(f"model {name} needs weights: give --checkpoint FILE (.safetensors, .th or .pt)")
     backbone: ResNet | ATResNet | ResNet18
@@ -58,4 +60,4 @@ def load_model(name: str, *, checkpoint: str | Path | None = None, device: str |
     else:
         backbone, (mean, std) = (ATResNet(AT_RESNETS[name]), CIFAR10) if name in AT_RESNETS else (ResNet18(), OPENOOD)
     load_weights(backbone, Path(checkpoint), name)
-    return Classifier(backbone, mean, std, name=name).to(device)
+    return Classifier(backbone.eval(), mean, std, name=name).requires_grad_(False).to(device)

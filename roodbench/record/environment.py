@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from detectors.care import is_full_float32
+
 from ..store.identity import PACKAGES, code_version
 
 
@@ -41,7 +43,7 @@ def environment(device: torch.device) -> Environment:
         device_type=device.type,
         cpus=os.cpu_count(),
         threads=torch.get_num_threads(),
-        tf32=torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32,
+        tf32=not is_full_float32(),
         revision=revision(),
         code=code_version(*PACKAGES),
     )

@@ -111,3 +111,5 @@ class Timing:
 
     seconds: float
     parts: dict[str, float] | None = None
+    reused: dict[str, Any] | None = None
+    """`cells` that were kept by earlier runs, `of` so many, the date of the `oldest`; None where nothing is kept."""

@@ -7,6 +7,8 @@ import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +21,18 @@ from detectors import BASES, WRAPPERS, Classifier, Detector, Plain, shown
 from ..engine.users import described
 from ..lazy import search_here
 from .seam import check_seam, signature_of, takes
+
+
+@contextmanager
+def here() -> Iterator[None]:
+    """Modules of the current folder can be imported; what is added to `sys.path` inside is taken out again."""
+    before = sys.path[:]
+    if "" not in sys.path:
+        search_here()
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def is_plugin(name: str) -> bool:
@@ -48,7 +62,8 @@ def import_attribute(name: str) -> Any:
     if not module_name or not attribute or (module_name.startswith(".") and not is_file(module_name)):
         raise ValueError(f"detector {name!r}: expected MODULE:ATTRIBUTE or FILE.py:ATTRIBUTE")
     try:
-        module = import_file(Path(module_name)) if is_file(module_name) else import_module(module_name)
+        with here():
+            module = import_file(Path(module_name)) if is_file(module_name) else importlib.import_module(module_name)
     except FileNotFoundError as error:
         raise ValueError(f"detector {name!r}: {error}") from None
     except (Exception, SystemExit) as error:  # whatever a user's module raises
@@ -59,13 +74,6 @@ def import_attribute(name: str) -> Any:
         raise ValueError(missing(module, module_name, attribute)) from None
 
 
-def import_module(name: str) -> ModuleType:
-    """A module by its name."""
-    if "" not in sys.path:
-        search_here()
-    return importlib.import_module(name)
-
-
 def import_file(file: Path) -> ModuleType:
     """The module in a file, under a name that no other module has; FileNotFoundError where there is none."""
     if not file.is_file():
@@ -73,6 +81,8 @@ def import_file(file: Path) -> ModuleType:
         hint = f", did you mean {str(file.with_name(near[0]))!r}?" if near else f" (looked in {file.parent.resolve()})"
         raise FileNotFoundError(f"no file {str(file)!r}{hint}")
     path, name = file.resolve(), re.sub(r"\W", "_", file.stem)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # last: a file there hides no installed module
     while (known := sys.modules.get(name)) is not None or is_taken(name, path):
         if known is not None and getattr(known, "__file__", None) == str(path):
             return known
@@ -80,8 +90,6 @@ def import_file(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(f"{str(file)!r} is no Python file")
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # last: a file there hides no installed module
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

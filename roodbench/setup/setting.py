@@ -14,6 +14,7 @@ from torch import Tensor
 import detectors
 from attacks import STRENGTHS, AttackPlan, ThreatModel, attack_class, check_method, is_external
 from detectors import WRAPPERS, Detector, Smoothed
+from detectors.care import in_eval
 
 from ..data import SHARD, Benchmark, load_benchmark
 from ..engine.users import described, users_code
@@ -34,10 +35,11 @@ L2_EPS = 0.5
 class Setting:
     """What a configuration names, loaded: the benchmark and the network in its input space, on a device.
 
-    `plain` is the network as it was loaded, `net` the same function made fast, below every detector.
+    `plain` is the network as it was loaded, `net` the same function made fast, below every detector. `fresh` leaves
+    alone what was kept of a network's outputs.
     """
 
-    def __init__(self, config: RunConfig, device: torch.device) -> None:
+    def __init__(self, config: RunConfig, device: torch.device, *, fresh: bool = False) -> None:
         self.config, self.device = config, device
         ood = None if config.ood is None else list(config.ood)
         bench = load_benchmark(config.benchmark, root=config.data_root, ood=ood, limit=config.limit or None)
@@ -47,6 +49,8 @@ class Setting:
         net = load_model(model, checkpoint=config.checkpoint, device=device)
         pixels = config.space == "pixel"
         self.bench: Benchmark = bench if pixels else bench.normalized(net.mean, net.std)
+        for images in (self.bench.id_train, self.bench.id_val, self.bench.ood_val):
+            images.fresh = fresh
         self.plain: Classifier = net if pixels else net.normalized()
         check_network(self.plain, self.bench, device)
         self.bench.check()
@@ -181,7 +185,7 @@ def check_network(net: detectors.Classifier | None, bench: Benchmark, device: to
     if isinstance(net, Classifier) and net.mean.numel() != x.shape[1]:
         raise ValueError(f"network {name} takes {net.mean.numel()} channels: {bench.name} has {x.shape[1]}")
     try:
-        with torch.no_grad():
+        with torch.no_grad(), in_eval(net):
             logits = net(x)
     except detectors.GivenError:
         raise

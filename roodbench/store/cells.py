@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,35 @@ from torch import Tensor
 
 from .files import save_tensors
 from .folder import runs_folder
-from .identity import code_version, content_hash
+from .identity import code_version, content_hash, tensor_hash
 
 log = logging.getLogger("roodbench")
 
 Cell = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors and JSON-like facts about them."""
+
+
+class DamagedError(ValueError):
+    """A file that should hold a cell holds something else."""
+
+
+@dataclass
+class Reuse:
+    """How many cells a run asked for, how many of them were kept before it, and when the oldest of those was made."""
+
+    asked: int = 0
+    reused: int = 0
+    oldest: float | None = None
+    """Seconds since 1970."""
+
+    def noted(self, made: float) -> None:
+        self.reused += 1
+        self.oldest = made if self.oldest is None else min(self.oldest, made)
+
+    def described(self) -> dict[str, Any]:
+        """JSON-like: `cells` reused `of` so many, the date of the `oldest`, None where nothing was reused."""
+        date = None if self.oldest is None else datetime.fromtimestamp(self.oldest).isoformat(" ", "seconds")
+        return {"cells": self.reused, "of": self.asked, "oldest": date}
 
 
 class Store:
@@ -28,31 +53,78 @@ class Store:
 
     def __init__(self, folder: Path | str | None) -> None:
         self.folder = runs_folder(folder)
-        self._full = False
+        self.begin()
+
+    def begin(self, *, fresh: bool = False) -> None:
+        """Count anew what is reused; `fresh` leaves alone what was kept before now, and replaces it."""
+        self.fresh, self.reuse = fresh, Reuse()
+        self._own: set[Path] = set()
+        """What was written since."""
+        self._warned = False
 
     def load(self, key: Mapping[str, Any]) -> Cell | None:
-        """The cell, None where it was not computed yet (or its file is damaged)."""
-        from safetensors import SafetensorError, safe_open
-
+        """The cell, None where it was not computed yet, or its file is not what was written."""
         file = self._file(key)
-        try:
-            if not file.is_file():
-                return None
-            with safe_open(file, "pt") as f:
-                meta = json.loads((f.metadata() or {})["meta"])
-                return {name: f.get_tensor(name) for name in f.keys()}, meta  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
-            log.warning("ignoring the damaged cell %s (%s)", file, error)
+        own = file in self._own
+        self.reuse.asked += not own
+        if not file.exists() or (self.fresh and not own):
             return None
+        try:
+            cell, made = read_cell(file), file.stat().st_mtime
+        except (DamagedError, OSError) as error:
+            self._warn(f"the kept {file} is damaged ({error}): computing it anew, and whatever else is damaged")
+            return None
+        if not own:
+            self.reuse.noted(made)
+        return cell
 
     def save(self, key: Mapping[str, Any], cell: Cell) -> None:
-        tensors, meta = cell
+        """Keep a cell; a warning where the folder does not take it."""
+        file = self._file(key)
+        self._own.add(file)
         try:
-            save_tensors(tensors, self._file(key), {"meta": json.dumps(meta), "key": json.dumps(key, default=str)})
-        except OSError as error:  # a full disk: the run goes on, and what it computes is shown
-            if not self._full:
-                log.warning("cannot keep what is computed in '%s': %s", self.folder, error.strerror or error)
-            self._full = True
+            write_cell(file, cell, json.dumps(key, default=str))
+        except OSError as error:
+            self._own.discard(file)
+            self._warn(f"cannot keep {file} ({error.strerror or error}): going on without")
+
+    def notice(self) -> dict[str, Any]:
+        """Say what was reused since `begin`; returns it, JSON-like."""
+        found = self.reuse.described()
+        if self.reuse.reused:
+            log.info("reused %d of %d kept parts, the oldest of %s: --fresh computes them anew", *found.values())
+        return found
+
+    def _warn(self, text: str) -> None:
+        if not self._warned:
+            log.warning("%s", text)
+        self._warned = True
 
     def _file(self, key: Mapping[str, Any]) -> Path:
         return self.folder / "cells" / f"{content_hash({**key, 'code': code_version()})}.safetensors"
+
+
+def write_cell(file: Path, cell: Cell, key: str = "") -> None:
+    """Write a cell, `key` beside it for people, with a hash of all of it."""
+    tensors, facts = cell
+    text = {"meta": json.dumps(facts), "key": key}
+    save_tensors(tensors, file, {**text, "sha256": checksum(tensors, text)})
+
+
+def read_cell(file: Path) -> Cell:
+    """The cell in a file; DamagedError, saying how, where that is not what `write_cell` wrote."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as f:
+            text = f.metadata() or {}
+            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
+        raise DamagedError(str(error)) from None
+    if text.pop("sha256", "") != checksum(tensors, text):
+        raise DamagedError("its content is not what its checksum says")
+    return tensors, json.loads(text["meta"])
+
+
+def checksum(tensors: Mapping[str, Tensor], text: Mapping[str, str]) -> str:
+    return content_hash([{name: tensor_hash(tensor) for name, tensor in tensors.items()}, text])

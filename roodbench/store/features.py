@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,23 +11,30 @@ import torch
 
 from detectors import Fitting
 
-from .files import save_tensors
+from .cells import DamagedError, read_cell, write_cell
 from .identity import code_version, content_hash
 
+log = logging.getLogger("roodbench")
 
-def kept_outputs(key: Any, compute: Callable[[], Fitting], device: torch.device) -> Fitting:
-    """What `compute` gives, from the user's cache where it lies there under `key`, this code and this torch."""
+
+def kept_outputs(key: Any, compute: Callable[[], Fitting], device: torch.device, *, fresh: bool = False) -> Fitting:
+    """What `compute` gives, from the user's cache where it lies there under `key`, this code and this torch.
+
+    `fresh` replaces what lies there.
+    """
     from platformdirs import user_cache_path
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     name = content_hash([key, torch.__version__, device.type, code_version()])
     file = user_cache_path("roodbench") / "features" / f"{name}.safetensors"
-    try:
-        found = load_file(file)
-    except (OSError, SafetensorError):
+    found = None
+    if file.exists() and not fresh:
+        try:
+            found = read_cell(file)[0]
+        except DamagedError as error:
+            log.warning("the kept %s is damaged (%s): computing it anew", file, error)
+    if found is None:
         found = {k: v for k, v in compute()._asdict().items() if v is not None}
         with contextlib.suppress(OSError):
-            save_tensors(found, file)
+            write_cell(file, (found, {}))
     found = {k: v.to(device) for k, v in found.items()}
     return Fitting(found["logits"], found.get("features"), found["labels"])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from detectors import Detector
 
@@ -39,10 +40,16 @@ def content_hash(value: Any) -> str:
 
 def tensor_hash(tensor: Tensor) -> str:
     """A hash of a tensor's values."""
-    data = tensor.detach().cpu().contiguous()
-    if data.dtype == torch.bfloat16:
-        data = data.view(torch.int16)
-    return hashlib.sha256(f"{data.dtype} {tuple(data.shape)}".encode() + data.numpy().tobytes()).hexdigest()[:24]
+    return hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode() + bytes_of(tensor)).hexdigest()[:24]
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """A tensor's values as they lie in memory, also of a type that numpy does not know."""
+    data = tensor.detach().cpu().resolve_conj().resolve_neg().to_dense().contiguous()
+    try:
+        return data.numpy().tobytes()
+    except TypeError:
+        return data.flatten().view(torch.uint8).numpy().tobytes()
 
 
 @cache
@@ -60,7 +67,7 @@ def state_hash(module: nn.Module, *extra: str) -> str:
     """A hash of a module's parameters and buffers, by name, and of further text."""
     digest = hashlib.sha256("".join(extra).encode())
     for key, value in sorted(module.state_dict().items()):
-        digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(key.encode() + (bytes_of(value) if isinstance(value, Tensor) else written(value).encode()))
     return digest.hexdigest()
 
 
@@ -84,6 +91,7 @@ def make_of(module: Any) -> tuple[str, str]:
     if not isinstance(module, nn.Module):
         return type(module).__qualname__, ""
     plain = [repr((name, type(m).__qualname__, plain_attributes(m))) for name, m in module.named_modules()]
+    plain += [m.code for m in module.modules() if isinstance(m, GraphModule)]
     return content_hash(plain), source_hash(module)
 
 
@@ -123,7 +131,7 @@ def source_hash(module: nn.Module) -> str:
     for owner in classes | functions:
         try:
             file = Path(inspect.getsourcefile(owner) or "")
-        except TypeError:
+        except (TypeError, OSError):  # built in, or of no file: from exec, `python -c`, a notebook
             continue
         ours = any(ROOT / package in file.parents for package in PACKAGES)
         if file.is_file() and not ours and "site-packages" not in file.parts:

@@ -1,14 +1,19 @@
 """What was computed is kept: reused where nothing that decides it changed, computed again where something did."""
 
+import json
+from contextlib import redirect_stdout
 from dataclasses import asdict
+from io import StringIO
 
 import pytest
 import torch
 
 import detectors
 import roodbench
+from roodbench import cli
 from roodbench.evaluation.attacker import Attacker
 from roodbench.evaluation.evaluator import Evaluator
+from roodbench.store.cells import DamagedError, read_cell, write_cell
 from tests.roodbench.helpers import fitted, small
 
 
@@ -17,8 +22,12 @@ def test_finished_populations_are_reused(digits_net, tmp_path, monkeypatch):
     ross = fitted("ross", digits_net, bench)
     first = roodbench.evaluate(ross, bench, steps=2, store=store)
 
-    def forbidden(*args, **kwargs):
-        raise AssertionError("scored again")
+    whole = Attacker.scores
+
+    def forbidden(self, x, population, shard, name="report", **settings):
+        if name != "behaviour":  # of a few images, by which the detector is known to be the same
+            raise AssertionError("scored again")
+        return whole(self, x, population, shard, name, **settings)
 
     monkeypatch.setattr(Attacker, "scores", forbidden)
     again = roodbench.evaluate(ross, bench, steps=2, store=store)
@@ -39,7 +48,7 @@ def test_a_damaged_cell_is_computed_again(digits_net, tmp_path, caplog):
         file.write_bytes(b"broken")
     again = roodbench.evaluate(gen, bench, attack="none", store=store)
     assert [r.auroc for r in again.rows] == [r.auroc for r in first.rows]
-    assert "damaged cell" in caplog.text
+    assert sum("is damaged" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(digits_net, tmp_path, monkeypatch):
@@ -59,7 +68,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(digits_net, tmp_path, monke
     plain = Attacker.scores
 
     def noting(self, x, population, *place, **settings):
-        scored.append(population)
+        scored.extend([] if "behaviour" in place else [population])
         return plain(self, x, population, *place, **settings)
 
     monkeypatch.setattr(Attacker, "scores", noting)
@@ -96,3 +105,120 @@ def test_whatever_decides_the_scores_is_in_the_key(digits_net, tmp_path):
             fresh = roodbench.evaluate(Scaled(net, factor), data, attack="none")
             assert [r.auroc for r in kept.rows] == [r.auroc for r in fresh.rows]
             assert torch.equal(kept.scores["scaled/digits/clean"], fresh.scores["scaled/digits/clean"])
+
+
+def test_every_flipped_byte_of_a_cell_is_noticed(tmp_path):
+    file = tmp_path / "cell.safetensors"
+    write_cell(file, ({"draws": torch.tensor([8, 16])}, {"cosine": [0.5]}), "a key")
+    whole = file.read_bytes()
+    tensors, facts = read_cell(file)
+    assert (tensors["draws"].tolist(), facts) == ([8, 16], {"cosine": [0.5]})
+    for place in range(len(whole)):
+        for flip in (1, 255):
+            file.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :])
+            with pytest.raises(DamagedError):
+                read_cell(file)
+    for cut in (0, 7, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:cut])
+        with pytest.raises(DamagedError):
+            read_cell(file)
+
+
+def damage(file):
+    """Flip a byte of the tensors, which no format notices."""
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 255
+    file.write_bytes(content)
+
+
+def aurocs(result):
+    return [row.auroc for row in result.rows]
+
+
+def test_flipped_bytes_are_said_once_and_computed_anew(digits_net, tmp_path, caplog):
+    """Of every cell, those of `draws` too: a number of copies that is read wrong runs for days."""
+    bench, store = small(8), roodbench.Store(tmp_path)
+    ross = fitted("ross", digits_net, bench, copies=5)
+    settings = {"steps": 2, "strength": "standard", "restarts": 1, "check": False, "store": store}
+    first = roodbench.evaluate(ross, bench, **settings)
+    files = list((tmp_path / "cells").iterdir())
+    assert len(files) == first.timing.reused["of"]
+    for file in files:
+        damage(file)
+    again = roodbench.evaluate(ross, bench, **settings)
+    assert aurocs(again) == aurocs(first)
+    assert again.timing.reused["cells"] == 0
+    assert sum("is damaged" in record.getMessage() for record in caplog.records) == 1
+    assert roodbench.evaluate(ross, bench, **settings).timing.reused["cells"] == len(files)
+
+
+def test_a_folder_in_the_place_of_a_cell_costs_the_cell_alone(digits_net, tmp_path, caplog):
+    bench, store = small(8), roodbench.Store(tmp_path)
+    gen = fitted("gen", digits_net, bench)
+    first = roodbench.evaluate(gen, bench, attack="none", store=store)
+    for file in list((tmp_path / "cells").iterdir()):
+        file.unlink()
+        file.mkdir()
+    again = roodbench.evaluate(gen, bench, attack="none", store=store)
+    assert aurocs(again) == aurocs(first)
+    assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
+    assert "is damaged" in caplog.text
+
+
+def test_a_store_that_takes_nothing_is_said_once(digits_net, tmp_path, caplog):
+    (tmp_path / "cells").write_text("no folder")
+    bench = small(8)
+    gen = fitted("gen", digits_net, bench)
+    result = roodbench.evaluate(gen, bench, attack="none", store=roodbench.Store(tmp_path))
+    assert aurocs(result) == aurocs(roodbench.evaluate(gen, bench, attack="none"))
+    assert [r.getMessage().startswith("cannot keep") for r in caplog.records if r.levelname == "WARNING"] == [True]
+
+
+def poison(folder):
+    """Halve the scores of every kept cell, with the right checksum, as no run can notice."""
+    for file in folder.iterdir():
+        tensors, facts = read_cell(file)
+        moved = {name: t.flip(-1) * 0 if t.is_floating_point() else t for name, t in tensors.items()}
+        write_cell(file, (moved, facts))
+
+
+def test_fresh_leaves_alone_what_is_kept_and_replaces_it(digits_net, tmp_path):
+    bench, store = small(8), roodbench.Store(tmp_path)
+    gen = fitted("gen", digits_net, bench)
+    settings = {"attack": "none", "store": store}
+    right = roodbench.evaluate(gen, bench, **settings)
+    poison(tmp_path / "cells")
+    assert aurocs(roodbench.evaluate(gen, bench, **settings)) == [0.5]
+    fresh = roodbench.evaluate(gen, bench, fresh=True, **settings)
+    assert aurocs(fresh) == aurocs(right)
+    assert fresh.timing.reused == {"cells": 0, "of": right.timing.reused["of"], "oldest": None}
+    assert aurocs(roodbench.evaluate(gen, bench, **settings)) == aurocs(right)
+
+
+@pytest.mark.parametrize("way", ["fresh", "damaged"])
+def test_kept_features_are_made_anew(way, tmp_path, monkeypatch, caplog):
+    """By `--fresh`, and where their bytes were flipped; else a run takes what is kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    command = ["--detector", "knn", "--attack", "none", "--limit", "8", "--ood", "noise", "--format", "json"]
+    command += ["--out", str(tmp_path / "runs")]
+    features = tmp_path / "cache" / "roodbench" / "features"
+    right = fitted_by(command)
+    (file,) = features.iterdir()
+    whole = file.read_bytes()
+    if way == "damaged":
+        damage(file)
+        assert fitted_by(command) == right
+        assert sum("is damaged" in record.getMessage() for record in caplog.records) == 1
+    else:
+        poison(features)
+        assert fitted_by(command) != right
+        assert fitted_by([*command, "--fresh"]) == right
+    assert file.read_bytes() == whole
+    assert fitted_by(command) == right
+
+
+def fitted_by(command):
+    """The AUROC that the command line finds."""
+    with redirect_stdout(StringIO()) as out:
+        assert cli.main(command) == 0
+    return json.loads(out.getvalue())["rows"][0]["auroc"]

@@ -1,0 +1,59 @@
+"""Whether a key can list all that decides what a module gives: it can of our code and torch's, and of plain data."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from .identity import PACKAGES
+
+KNOWN = frozenset({*PACKAGES, "torch", "builtins", "_operator", "math", "typing", "abc"})
+"""Packages whose code is in every key: by its hash, or by torch's version."""
+PLAIN = (bool, int, float, complex, str, bytes, type(None), Tensor, torch.dtype, torch.device, np.generic)
+
+
+def is_listed(module: Any) -> bool:
+    """Whether `identity` says all of a module: no code of others in its or its parts' classes, attributes, hooks.
+
+    Code of others may read a file, a variable of the environment, a closure: no list can name what decides its output.
+    """
+    return isinstance(module, nn.Module) and all(is_listed_alone(part) for part in module.modules())
+
+
+def is_listed_alone(module: nn.Module) -> bool:
+    """The same of a module without its parts."""
+    if not all(is_known(cls) for cls in type(module).__mro__):
+        return False
+    own = vars(module)
+    if any(own[name] for name in own if name.endswith("_hooks")):
+        return False
+    if isinstance(module, GraphModule):
+        return all(is_known(node.target) for node in module.graph.nodes if node.op == "call_function")
+    incidental: frozenset[str] = getattr(type(module), "incidental", frozenset())
+    torchs = vars(nn.Module()).keys()
+    return all(is_plain(value) for name, value in own.items() if name not in incidental | torchs)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is data, or a function of known code that closes over nothing."""
+    if isinstance(value, Mapping):
+        return all(is_plain(part) for part in chain(value.keys(), value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(is_plain(part) for part in value)
+    if isinstance(value, np.ndarray):
+        return value.dtype != object
+    if inspect.isfunction(value):
+        return is_known(value) and not value.__closure__
+    return isinstance(value, PLAIN) or (inspect.isbuiltin(value) and is_known(value))
+
+
+def is_known(code: Any) -> bool:
+    """Whether a class or function is of a package that every key knows."""
+    return (getattr(code, "__module__", None) or "builtins").partition(".")[0] in KNOWN

@@ -1,0 +1,348 @@
+"""A kept result is of a detector that still does the same, whatever its code depends on; what was reused is said."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import detectors
+import roodbench
+from roodbench.setup.config import RunConfig
+from roodbench.store.listed import is_listed
+from tests.roodbench.helpers import small
+
+SIGN = 1.0
+VARIABLE = "ROODBENCH_TEST_SIGN"
+
+
+class Signed(detectors.Detector):
+    """sign() times the largest logit: what sign() gives is nobody's attribute."""
+
+    name = "signed"
+    direction = 1.0
+
+    def __init__(self, net, sign=None):
+        super().__init__()
+        self.module = net
+        self.keep(sign)
+
+    def keep(self, sign):
+        self.sign = sign
+
+    def forward(self, x, *, generator=None):
+        return self.sign() * self.module(x).amax(1)
+
+
+class Holder:
+    def __init__(self, value):
+        self.value = value
+
+
+class Configured(Signed):
+    """An attribute that no text can tell from another: an object in a dict."""
+
+    def keep(self, sign):
+        self.settings = {"sign": Holder(sign)}
+
+    def sign(self):
+        return self.settings["sign"].value
+
+
+class Weighted(Signed):
+    """A tensor in a list in an object."""
+
+    def keep(self, sign):
+        self.holder = Holder([torch.tensor(sign)])
+
+    def sign(self):
+        return self.holder.value[0]
+
+
+class Reading(Signed):
+    """A file."""
+
+    def keep(self, sign):
+        self.file = sign
+
+    def sign(self):
+        return float(self.file.read_text())
+
+
+def through_dict(net, folder, monkeypatch):
+    detector = Configured(net, 1.0)
+    return detector, lambda: setattr(detector.settings["sign"], "value", -1.0)
+
+
+def through_tensor_in_list(net, folder, monkeypatch):
+    detector = Weighted(net, 1.0)
+    return detector, lambda: detector.holder.value[0].neg_()
+
+
+def through_data_file(net, folder, monkeypatch):
+    (folder / "sign.txt").write_text("1")
+    return Reading(net, folder / "sign.txt"), lambda: (folder / "sign.txt").write_text("-1")
+
+
+def through_environment(net, folder, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "1")
+    return Signed(net, lambda: float(os.environ[VARIABLE])), lambda: monkeypatch.setenv(VARIABLE, "-1")
+
+
+def through_closure(net, folder, monkeypatch):
+    sign = 1.0
+
+    def change():
+        nonlocal sign
+        sign = -1.0
+
+    return Signed(net, lambda: sign), change
+
+
+def through_class_attribute(net, folder, monkeypatch):
+    detector = Signed(net)
+    detector.sign = lambda: detector.direction
+    return detector, lambda: monkeypatch.setattr(Signed, "direction", -1.0)
+
+
+def through_global(net, folder, monkeypatch):
+    return Signed(net, lambda: SIGN), lambda: monkeypatch.setitem(globals(), "SIGN", -1.0)
+
+
+def through_partial(net, folder, monkeypatch):
+    box = [1.0]
+    return Signed(net, functools.partial(box.__getitem__, 0)), lambda: box.__setitem__(0, -1.0)
+
+
+def through_module(net, folder, monkeypatch):
+    """A helper module that is loaded anew."""
+    helper = types.ModuleType("helper_of_a_test")
+    helper.sign = lambda: 1.0
+    return Signed(net, lambda: helper.sign()), lambda: setattr(helper, "sign", lambda: -1.0)
+
+
+def through_hidden_network(net, folder, monkeypatch):
+    """The network itself lies in a list, where no state_dict sees it."""
+    hidden = [torch.nn.Linear(64, 1)]
+    hidden[0].weight.data.normal_(generator=torch.Generator().manual_seed(0))
+
+    class Hiding(torch.nn.Module):
+        def forward(self, x):
+            return hidden[0](x.flatten(1))[:, 0]
+
+    return Hiding(), lambda: hidden[0].weight.data.neg_()
+
+
+def through_hook(net, folder, monkeypatch):
+    """Our own detector, and a hook on it."""
+    detector = detectors.create("mls", net)
+    return detector, lambda: detector.register_forward_hook(lambda m, args, out: -out)
+
+
+WAYS = [value for name, value in list(globals().items()) if name.startswith("through_")]
+
+
+def aurocs(result):
+    return [row.auroc for row in result.rows]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("attack", ["none", "both"])
+def test_a_detector_that_changed_is_evaluated_anew(way, attack, digits_net, tmp_path, monkeypatch):
+    bench, store = small(8), roodbench.Store(tmp_path)
+    settings = {"attack": attack, "check": False, **({"steps": 2} if attack != "none" else {})}
+    detector, change = way(digits_net, tmp_path, monkeypatch)
+    before = roodbench.evaluate(detector, bench, store=store, **settings)
+    again = roodbench.evaluate(detector, bench, store=store, **settings)
+    assert aurocs(again) == aurocs(before)
+    assert before.timing.reused == {"cells": 0, "of": before.timing.reused["of"], "oldest": None}
+    assert again.timing.reused["cells"] == again.timing.reused["of"] == before.timing.reused["of"] > 0
+    change()
+    after = roodbench.evaluate(detector, bench, store=store, **settings)
+    assert after.timing.reused["cells"] == 0
+    assert aurocs(after) == aurocs(roodbench.evaluate(detector, bench, **settings))
+    assert aurocs(after)[0] == pytest.approx(1 - aurocs(before)[0])
+
+
+class Steered(Signed):
+    """Its score never changes, its gradient is what a helper makes of it."""
+
+    def forward(self, x, *, generator=None):
+        return self.module(x).amax(1)
+
+    def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
+        value, grad = super().value_and_grad(x)
+        return value, self.sign(grad)
+
+
+@pytest.mark.parametrize("other", [torch.zeros_like, torch.neg, lambda grad: grad.flip(3)])
+def test_a_helper_that_changes_the_gradient_alone_is_noticed(other, digits_net, tmp_path):
+    bench, store, helper = small(12), roodbench.Store(tmp_path), [other]
+    detector = Steered(digits_net, lambda grad: helper[0](grad))
+    settings = {"attack": "min", "steps": 4, "check": False, "eps": 32 / 255}
+    weak = roodbench.evaluate(detector, bench, store=store, **settings)
+    helper[0] = lambda grad: grad
+    strong = roodbench.evaluate(detector, bench, store=store, **settings)
+    assert aurocs(strong) == aurocs(roodbench.evaluate(detector, bench, **settings))
+    assert aurocs(strong)[1] < aurocs(weak)[1] - 0.05
+
+
+def test_what_is_drawn_without_a_generator_is_never_reused(digits_net, tmp_path):
+    class Drawing(torch.nn.Module):
+        def forward(self, x):
+            return digits_net(x).amax(1) + torch.rand(len(x))
+
+    bench, store, module = small(8), roodbench.Store(tmp_path), Drawing()
+    torch.manual_seed(1)
+    roodbench.evaluate(module, bench, attack="none", store=store)
+    torch.rand(1)
+    assert roodbench.evaluate(module, bench, attack="none", store=store).timing.reused["cells"] == 0
+
+
+HELPER = "def sign():\n    return {sign}\n"
+PLUGIN = """
+import torch
+import helper_on_disk
+
+class Mine(torch.nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+    def forward(self, x):
+        return helper_on_disk.sign() * self.net(x).amax(1)
+"""
+NOTEBOOK = """
+import json, pathlib, sys, torch, roodbench
+net = roodbench.load_model("digits-cnn")
+exec("class Mine(torch.nn.Module):\\n    def forward(self, x):\\n        return SIGN * net(x).amax(1)".replace("SIGN", sys.argv[1]))
+bench = roodbench.load_benchmark("digits", ood=["unseen-digits"], limit=8)
+result = roodbench.evaluate(Mine(), bench, attack="none", store=roodbench.Store(pathlib.Path("runs")))
+print(result.to_json())
+"""  # noqa: E501
+
+
+def said_by(folder, *command):
+    """The record that a fresh process prints, and its notices."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def test_a_helper_module_that_changes_on_disk_is_noticed(tmp_path):
+    (tmp_path / "mine_of_a_test.py").write_text(PLUGIN)
+    command = ["-m", "roodbench", "--detector", "mine_of_a_test:Mine", "--attack", "none", "--limit", "8"]
+    command += ["--ood", "unseen-digits", "--out", "runs", "--format", "json"]
+    found = []
+    for sign in (1, 1, -1):
+        (tmp_path / "helper_on_disk.py").write_text(HELPER.format(sign=sign))
+        found.append(said_by(tmp_path, *command))
+    (first, quiet), (second, notice), (third, _) = found
+    areas = [record["rows"][0]["auroc"] for record, _ in found]
+    assert areas[1] == areas[0] > 0.9
+    assert areas[2] == pytest.approx(1 - areas[0])
+    kept = [record["timing"]["reused"] for record in (first, second, third)]
+    assert [entry["cells"] for entry in kept] == [0, kept[0]["of"], 0]
+    assert "reused" not in quiet
+    assert f"reused {kept[0]['of']} of {kept[0]['of']} kept parts, the oldest of {kept[1]['oldest']}" in notice
+    assert "--fresh computes them anew" in notice
+
+
+def test_a_class_without_a_file_is_known_by_what_it_does(tmp_path):
+    areas = [said_by(tmp_path, "-c", NOTEBOOK, sign)[0]["rows"][0]["auroc"] for sign in ("1", "-1")]
+    assert areas[0] > 0.9
+    assert areas[1] == pytest.approx(1 - areas[0])
+
+
+@pytest.mark.parametrize("name", detectors.DETECTORS)
+def test_our_own_detectors_are_listed_whole(name, digits_net):
+    bench = small(4)
+    fast = roodbench.prepare(digits_net, bench.id_val.shard(0, 4), compile="off")
+    assert is_listed(detectors.create(name, fast).fit(bench.id_train, bench.id_val))
+
+
+def test_code_of_others_is_not_listed(digits_net):
+    listed = detectors.create("gen", digits_net)
+    assert is_listed(listed)
+    for value in (lambda x: x, Holder(1), [Holder(1)], {"a": torch.nn.Linear(1, 1)}, functools.partial(abs, 1)):
+        other = detectors.create("gen", digits_net)
+        other.more = value
+        assert not is_listed(other)
+    assert not is_listed(Signed(digits_net))
+    assert not is_listed(detectors.create("gen", types.SimpleNamespace(outputs=None)))
+
+
+class Backbone(torch.nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale, self.head = scale, torch.nn.Linear(64, 6)
+
+    def features(self, x):
+        return self.scale() * x.flatten(1)
+
+
+def test_features_of_a_network_with_code_of_others_are_not_those_of_another_day():
+    """What is fitted on them follows the network, too."""
+    scale = 1.0
+    net = roodbench.Classifier(Backbone(lambda: scale), [0.0], [1.0], name="mine")
+    bench = small(4)
+    before = bench.id_val.outputs(net).features
+    assert bench.id_val.outputs(net).features is before
+    scale = 2.0
+    torch.testing.assert_close(bench.id_val.outputs(net).features, 2 * before)
+    torch.testing.assert_close(small(4).id_val.outputs(net).features, 2 * before)
+
+
+def test_a_users_network_says_its_accuracy_anew(tmp_path):
+    """Labels that are permuted later leave the largest logit where it was."""
+    shift = 0
+
+    class Turning(torch.nn.Module):
+        head = torch.nn.Linear(1, 1)
+
+        def forward(self, x):
+            return roodbench.load_model("digits-cnn")(x).roll(shift, 1)
+
+    class Largest(detectors.Detector):
+        name = "largest"
+
+        def __init__(self):
+            super().__init__()
+            self.net = Turning()
+
+        def forward(self, x, *, generator=None):
+            return self.net(x).amax(1)
+
+    bench, store = small(8), roodbench.Store(tmp_path)
+    before = roodbench.evaluate(Largest(), bench, attack="none", store=store).rows[0]
+    shift = 1
+    after = roodbench.evaluate(Largest(), bench, attack="none", store=store).rows[0]
+    assert before.id_accuracy == 1.0
+    assert after.id_accuracy == 0.0
+    assert after.auroc == before.auroc
+
+
+def test_a_run_and_a_certification_say_what_they_reused(tmp_path, caplog):
+    from roodbench.certify import CertifyConfig, certify
+
+    run = RunConfig(detector=("median",), attack="none", limit=4, ood=("noise",))
+    config = CertifyConfig(replace(run, norm="l2"), sigma=0.25, radius=(0.1,), samples=300)
+    caplog.set_level("INFO", "roodbench")
+    for timings in (
+        [roodbench.run(run, out=tmp_path, fresh=fresh)[0].timing.reused for fresh in (False, False, True, False)],
+        [certify(config, out=tmp_path, fresh=fresh)[0].timing["reused"] for fresh in (False, False, True, False)],
+    ):
+        of = timings[0]["of"]
+        assert [entry["cells"] for entry in timings] == [0, of, 0, of]
+    assert sum("kept parts" in record.getMessage() for record in caplog.records) == 4
+
+
+def test_fresh_needs_something_that_is_kept(digits_net):
+    with pytest.raises(ValueError, match=r"give store=roodbench\.Store"):
+        roodbench.evaluate(detectors.create("gen", digits_net), small(4), attack="none", fresh=True)

@@ -1,0 +1,426 @@
+"""Public calls leave alone what is the caller's: modules, and the global state of torch, numpy and Python."""
+
+import contextlib
+import json
+import random
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+import attacks
+import detectors
+import roodbench
+from attacks import AttackPlan, ThreatModel
+from roodbench import cli, metrics
+from roodbench.certify import CertifyConfig, certify, plan, read, verify
+from roodbench.machine.device import opened
+from roodbench.setup.config import RunConfig
+from tests.roodbench.helpers import small
+from tests.roodbench.surroundings import contents, surroundings
+
+TINY = RunConfig(detector=("gen",), attack="none", limit=4, ood=("noise",), compile="off")
+CERTIFIED = CertifyConfig(replace(TINY, detector=("median",), norm="l2"), sigma=0.25, radius=(0.1,), samples=300)
+PLUGIN = """
+import torch
+
+class Mine(torch.nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x).amax(1)
+"""
+
+
+class Trained(torch.nn.Module):
+    """A network in the middle of its training: dropout, batch norm, gradients of the last step."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Dropout()
+        )
+        self.head = torch.nn.Linear(16, 6)
+        generator = torch.Generator().manual_seed(3)
+        for parameter in self.parameters():
+            parameter.data.normal_(generator=generator)
+        self.body[2].eval()  # a part that the caller has frozen
+        self.head.bias.requires_grad_(False)
+
+    def features(self, x):
+        return self.body(x)
+
+    def forward(self, x):
+        return self.head(self.body(x)).amax(1)
+
+    @property
+    def net(self):
+        return self
+
+
+def trained():
+    """One step into its training."""
+    module = Trained()
+    module(torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))).sum().backward()
+    return module
+
+
+class Wrapped(detectors.Detector):
+    name = "wrapped"
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x, *, generator=None):
+        return self.module(x)
+
+
+class Network(Trained):
+    """What `detectors.create` takes."""
+
+    def outputs(self, x):
+        h = self.body(x)
+        return detectors.Outputs(self.head(h), h)
+
+    def forward(self, x):
+        return self.outputs(x).logits
+
+
+def images(n=4):
+    return torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+
+
+def noise():
+    return torch.Generator().manual_seed(0)
+
+
+def view_of(module):
+    view = attacks.TwoLogits(detectors.Plain(module), 0.0)
+    view.train()
+    view.eval()
+    return view(images().requires_grad_()).sum().backward()
+
+
+USES = {
+    "evaluate": lambda m: roodbench.evaluate(m, small(4), steps=2),
+    "evaluate a detector": lambda m: roodbench.evaluate(Wrapped(m), small(4), steps=2, check=False),
+    "evaluate without attack": lambda m: roodbench.evaluate(m, small(4), attack="none"),
+    "square": lambda m: roodbench.evaluate(m, small(4), method="square", check=False),
+    "Plain": lambda m: detectors.Plain(m).fit([], [])(images()),
+    "pgd": lambda m: attacks.pgd(detectors.Plain(m), images(), ThreatModel(0.1), sign=1, steps=2, generator=noise()),
+    "TwoLogits": view_of,
+    "TwoLogits of": lambda m: attacks.TwoLogits.of(detectors.Plain(m), images()),
+    "Classifier": lambda m: roodbench.Classifier(m, [0.5], [0.5], name="mine")(images()),
+    "Classifier modes": lambda m: roodbench.Classifier(m, [0.5], [0.5], name="mine").train().eval(),
+    "prepare": lambda m: roodbench.prepare(classifier(m), images(), compile="off")(images()),
+    "fit": lambda m: fitted(m, "knn"),
+    "evaluate a score": lambda m: roodbench.evaluate(fitted(m, "gen"), small(4), steps=2, check=False),
+    "evaluate knn": lambda m: roodbench.evaluate(fitted(m, "knn"), small(4), steps=2, check=False),
+    "evaluate vim": lambda m: roodbench.evaluate(fitted(m, "vim"), small(4), steps=2, check=False),
+    "evaluate fdbd": lambda m: roodbench.evaluate(fitted(m, "fdbd"), small(4), steps=2, check=False),
+    "evaluate ross": lambda m: roodbench.evaluate(fitted(m, "ross"), small(4), steps=2, check=False),
+}
+
+
+def classifier(module):
+    return roodbench.Classifier(module, [0.5], [0.5], name="mine")
+
+
+def fitted(module, name):
+    bench = small(4)
+    return detectors.create(name, classifier(module)).fit(bench.id_train, bench.id_val)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_callers_module_is_as_it_was(use):
+    """And its next training step moves what the same step moves of a module that nobody used."""
+    module, other = trained(), trained()
+    before = contents(module)
+    USES[use](module)
+    assert contents(module) == before
+    for one in (module, other):
+        torch.manual_seed(5)
+        optimizer = torch.optim.SGD(one.parameters(), lr=0.1)
+        optimizer.zero_grad()
+        one(images(8)).sum().backward()
+        optimizer.step()
+    weight = dict(module.named_parameters())["body.1.weight"]
+    assert torch.equal(weight, other.body[1].weight)
+    assert not torch.equal(weight, Trained().body[1].weight)
+
+
+def test_a_network_given_to_create_is_as_it_was():
+    net = Network()
+    before = contents(net)
+    bench = small(4)
+    for name in ("gen", "mds", "vim", "pro"):
+        detector = detectors.create(name, net).fit(bench.id_train, bench.id_val)
+        roodbench.evaluate(detector, bench, steps=2, check=False)
+        assert contents(net) == before
+
+
+class Meddling(torch.nn.Module):
+    """Changes in every pass what it should leave alone, and fails in one of them."""
+
+    def __init__(self, passes):
+        super().__init__()
+        self.layer, self.passes = torch.nn.Linear(64, 1), passes
+        self.register_buffer("count", torch.zeros(1))
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x):
+        self.passes -= 1
+        if self.passes == 0:
+            raise ArithmeticError("no pass left")
+        self.count += 1
+        self.seen = self.seen + len(x)
+        self.layer.register_forward_hook(lambda *args: None)
+        with torch.enable_grad():
+            self.layer(torch.ones_like(x[:1]).flatten(1)).sum().backward()
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        torch.manual_seed(0)
+        torch.set_default_dtype(torch.float64)
+        torch.use_deterministic_algorithms(True)
+        torch.set_num_threads(1)
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("medium")
+        torch.set_grad_enabled(torch.is_grad_enabled())
+        return self.layer(x.flatten(1))[:, 0].float()
+
+
+@pytest.mark.parametrize("passes", [0, 1, 4, 12])
+def test_a_module_that_meddles_is_put_back_with_what_it_meddled_with(passes):
+    module = Meddling(passes)
+    before, around = contents(module), surroundings()
+    with pytest.raises(Exception, match="no pass left") if passes else contextlib.nullcontext():
+        roodbench.evaluate(module, small(4), steps=2)
+    assert surroundings() == around
+    assert contents(module) == before
+
+
+def test_dropout_is_off_while_a_module_is_scored():
+    """The same numbers as of a module in eval mode; of a detector around it, too."""
+    module = Trained()
+    rows = [
+        [(row.condition, row.auroc) for row in roodbench.evaluate(one, small(8), steps=2, check=False).rows]
+        for one in (module, Wrapped(module), Trained().eval().requires_grad_(False))
+    ]
+    assert rows[0] == rows[1] == rows[2]
+    assert module.training
+
+
+def test_a_detector_may_ask_for_gradients_of_its_parameters():
+    class GradientNorm(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = Trained()
+
+        def forward(self, x):
+            with torch.enable_grad():
+                (grad,) = torch.autograd.grad(self.net(x).sum(), self.net.head.weight, create_graph=True)
+            return self.net(x) + grad.norm()
+
+    roodbench.evaluate(GradientNorm(), small(4), steps=2, check=False)
+
+
+def certificate(folder):
+    return read(certify(CERTIFIED, out=folder)[1] / "certificate.json")
+
+
+def plugin(folder):
+    (folder / "plugin_left_alone.py").write_text(PLUGIN)
+    config = replace(TINY, detector=("plugin_left_alone:Mine",))
+    return roodbench.run(config, out=folder / "runs")
+
+
+def gen():
+    return detectors.create("gen", roodbench.load_model("digits-cnn"))
+
+
+def ross():
+    bench = small(4)
+    return detectors.create("ross", gen().net, sigma=0.05).fit(bench.id_train, bench.id_val)
+
+
+BALL = ThreatModel(0.1)
+SCORES = np.random.default_rng(0).random((2, 3, 9))
+CALLS = {
+    "load_benchmark": lambda folder: roodbench.load_benchmark("digits", limit=4),
+    "Benchmark": lambda folder: small(4).normalized(torch.tensor([0.5]), torch.tensor([0.5])).description(),
+    "load_model": lambda folder: roodbench.load_model("digits-cnn-at"),
+    "Classifier": lambda folder: classifier(gen().net.backbone)(images()),
+    "prepare": lambda folder: roodbench.prepare(roodbench.load_model("digits-cnn"), images(), compile="off"),
+    "evaluate": lambda folder: roodbench.evaluate(ross(), small(4), steps=2),
+    "RunConfig": lambda folder: replace(TINY, detector=("plugin_left_alone:Mine",)),
+    "run": plugin,
+    "run all": lambda folder: roodbench.run(replace(TINY, detector=("all",)), out=folder),
+    "search": lambda folder: roodbench.run(replace(TINY, detector=("msp-t",), search=True), out=folder),
+    "Store": lambda folder: roodbench.evaluate(gen(), small(4), attack="none", store=roodbench.Store(folder)),
+    "Result": lambda folder: str(roodbench.Result.from_json(plugin(folder)[0].to_json()).to_markdown()),
+    "Row": lambda folder: asdict(plugin(folder)[0].rows[0]),
+    "EvaluationError": lambda folder: roodbench.EvaluationError("a message"),
+    "certify": certificate,
+    "plan": lambda folder: plan(CERTIFIED),
+    "verify": lambda folder: verify(certificate(folder), seed=1, samples=500),
+    "metrics": lambda folder: [
+        metrics.auroc(*SCORES[:, 0]),
+        metrics.fpr95_id(*SCORES[:, 0]),
+        metrics.bootstrap(metrics.fpr95_id, *SCORES),
+        metrics.over_draws(metrics.aupr_in, *SCORES),
+        metrics.components(*SCORES).interval(),
+    ],
+    "cli run": lambda folder: cli.main(["--detector", "gen", "--limit", "4", "--steps", "2", "--out", str(folder)]),
+    "cli list": lambda folder: cli.main(["list"]),
+    "cli help": lambda folder: cli.main(["run", "--help"]),
+    "cli version": lambda folder: cli.main(["--version"]),
+    "cli mistake": lambda folder: cli.main(["--detector", "rosss"]),
+    "cli plugin": lambda folder: cli.main(["--detector", "nothing_of_this_name:Mine"]),
+    "cli check": lambda folder: cli.main(["check", "--detector", "gen", "--limit", "4", "--out", str(folder)]),
+    "cli certify": lambda folder: cli.main(
+        ["certify", "--limit", "2", "--samples", "100", "--attack", "none", "--radius", "0.1", "--out", str(folder)]
+    ),
+    "create": lambda folder: [detectors.create(name, gen().net) for name in detectors.DETECTORS],
+    "fit": lambda folder: [
+        detectors.create(name, gen().net).fit(small(4).id_train, small(4).id_val) for name in detectors.DETECTORS
+    ],
+    "pgd": lambda folder: attacks.pgd(ross(), images(), BALL, sign=1, steps=2, draws=2, generator=noise()),
+    "apgd": lambda folder: attacks.apgd(gen(), images(), BALL, sign=1, steps=3, generator=noise()),
+    "square": lambda folder: attacks.square(gen(), images(), BALL, sign=1, queries=5, generator=noise()),
+    "noise": lambda folder: attacks.noise(gen(), images(), BALL, sign=1, queries=5, generator=noise()),
+    "draws_needed": lambda folder: attacks.draws_needed(ross(), images(), BALL, objective="mean", generator=noise()),
+    "suite": lambda folder: attacks.suite(gen(), images(), AttackPlan(BALL), "min", streams=lambda name: noise()),
+    "TwoLogits": lambda folder: attacks.TwoLogits.of(gen(), images()),
+}
+
+
+@contextlib.contextmanager
+def usual():
+    yield
+
+
+@contextlib.contextmanager
+def changed():
+    """Nothing as torch starts."""
+    threads = torch.get_num_threads()
+    torch.set_default_dtype(torch.float64)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = True
+    torch.set_num_threads(2)
+    try:
+        with torch.no_grad(), torch.autograd.set_detect_anomaly(True), torch.autocast("cpu", torch.bfloat16):
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = False
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = True
+        torch.use_deterministic_algorithms(False)
+        torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(threads)
+
+
+def test_every_public_name_is_called():
+    assert set(roodbench.__all__) <= set(CALLS)
+
+
+@pytest.mark.parametrize("state", [usual, changed], ids=lambda state: state.__name__)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_public_call_leaves_the_global_state_alone(call, state, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plugin_left_alone.py").write_text(PLUGIN)
+    monkeypatch.setattr("roodbench.certify.planner.REHEARSAL", 0.0)
+    with state():
+        before = surroundings()
+        CALLS[call](tmp_path)
+        assert surroundings() == before
+
+
+ODD = {
+    "float64 by default": lambda: setting(torch.set_default_dtype, torch.float64, torch.float32),
+    "another device by default": lambda: setting(torch.set_default_device, "meta", None),
+    "another device around": lambda: torch.device("meta"),
+    "no grad": torch.no_grad,
+    "inference mode": torch.inference_mode,
+    "anomaly detection": lambda: torch.autograd.set_detect_anomaly(True),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "deterministic algorithms": lambda: setting(torch.use_deterministic_algorithms, True, False),
+    "less than float32": lambda: setting(torch.set_float32_matmul_precision, "medium", "highest"),
+}
+
+
+@contextlib.contextmanager
+def setting(use, odd, usual):
+    use(odd)
+    try:
+        yield
+    finally:
+        use(usual)
+        torch.backends.cudnn.allow_tf32 = True
+
+
+def numbers():
+    """Rows of detectors of several kinds, everything from loading to attack."""
+    bench, net = small(4), roodbench.load_model("digits-cnn")
+    found = []
+    for name, params in {"gen": {}, "vim": {}, "knn": {}, "odin": {}, "pro": {}, "ross": {"copies": 5}}.items():
+        detector = detectors.create(name, net, **params).fit(bench.id_train, bench.id_val)
+        result = roodbench.evaluate(detector, bench, steps=3, check=False)
+        found += [result.to_json().split('"timing"')[0], {k: v.tolist() for k, v in result.scores.items()}]
+    return found
+
+
+@pytest.fixture(scope="module")
+def usual_numbers():
+    return numbers()
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_numbers_do_not_depend_on_the_callers_state(odd, usual_numbers):
+    with ODD[odd]():
+        found = numbers()
+    assert found == usual_numbers
+
+
+def test_an_attack_in_inference_mode_follows_the_gradient():
+    """It had found none there, without a word."""
+    detector = gen()
+    wanted = attacks.pgd(detector, images(), BALL, sign=1, steps=3, generator=noise())
+    with torch.inference_mode():
+        found = attacks.pgd(detector, images(), BALL, sign=1, steps=3, generator=noise())
+    assert torch.equal(found.values, wanted.values)
+    assert (found.values > detector(images())).all()
+
+
+def test_tensors_of_inference_mode_are_refused_in_one_line():
+    with torch.inference_mode():
+        module = Trained().eval()
+    with pytest.raises(ValueError, match=r"the tensors of Trained were made in torch\.inference_mode"):
+        roodbench.evaluate(module, small(4))
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch says it in the older way alone")
+@pytest.mark.parametrize("place", ["", "cuda.matmul", "cudnn", "mkldnn"])
+def test_precision_said_in_the_newer_way_is_honoured_and_put_back(place):
+    target = torch.backends
+    for name in filter(None, place.split(".")):
+        target = getattr(target, name)
+    before, usual = target.fp32_precision, [torch.backends.cudnn.conv, torch.backends.cudnn.rnn]
+    values = [p.fp32_precision for p in usual]
+    target.fp32_precision = "ieee" if place == "cuda.matmul" else "tf32"
+    try:
+        around = surroundings()
+        with opened("cpu"):
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+            result = roodbench.evaluate(gen(), small(4), attack="none")
+        assert surroundings() == around
+        assert json.loads(result.to_json())["environment"]["tf32"] is False
+    finally:
+        target.fp32_precision = before
+        for p, value in zip(usual, values, strict=True):
+            p.fp32_precision = value
