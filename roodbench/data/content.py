@@ -61,8 +61,8 @@ def read_content(name: str, names: Sequence[str], read: Callable[[], Any]) -> Co
         raise ValueError(f"{name}: the images are no array ({error}): {WANTED}") from None
     check_layout(name, pixels, len(names))
     if pixels.flags.writeable or not pixels.flags.owndata or not pixels.flags.c_contiguous:
-        pixels = pixels.copy("C")  # somebody else may write into it; a reader hands over what it locks
-    pixels.flags.writeable = True
+        pixels = pixels.copy("C")  # somebody else may write into it; a reader hands over what it has locked
+        pixels.flags.writeable = False
     check_range(name, names, pixels)
     digests = [digest_of(image) for image in pixels]
     content = Content(pixels, digests, digests if pixels.dtype == np.uint8 else looks_of(pixels))
@@ -72,6 +72,7 @@ def read_content(name: str, names: Sequence[str], read: Callable[[], Any]) -> Co
 
 
 def digest_of(image: np.ndarray) -> bytes:
+    """A hash of the bytes of an image."""
     return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 

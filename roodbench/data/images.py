@@ -91,9 +91,7 @@ class ImageSet:
     @property
     def array(self) -> np.ndarray:
         """The images as they were read; nobody can write into them."""
-        view = self._content().pixels.view()
-        view.flags.writeable = False
-        return view
+        return self._content().pixels
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -139,11 +137,9 @@ class ImageSet:
 
     def shard(self, start: int, stop: int) -> Tensor:
         """Images start..stop as float32 (B, C, H, W) in the benchmark's input space."""
-        part = self._content().pixels[start:stop]
-        if part.dtype == np.uint8:
-            x = torch.from_numpy(part).permute(0, 3, 1, 2).contiguous().float() / 255
-        else:
-            x = torch.from_numpy(part).clone()  # nobody writes into the set; aligned, so that sums repeat
+        x = torch.tensor(self.array[start:stop])  # a copy: nobody writes into the set; aligned, so that sums repeat
+        if x.dtype == torch.uint8:
+            x = x.permute(0, 3, 1, 2).contiguous().float() / 255
         return x if self.transform is None else self.transform(x)
 
     @property

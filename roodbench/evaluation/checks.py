@@ -40,6 +40,7 @@ class Refusal:
 
 FREE = "none: read off the attack"
 SCORES = "none: read off the clean scores"
+READING = "none: a look at every image, and a hash of it, as it is read"
 
 CHECKS = {
     "few-images": Check(
@@ -208,11 +209,21 @@ CHECKS = {
 """Every check, in the order of the record. The probe is a few images of ID and OOD (docs/attacks.md)."""
 
 REFUSALS = {
-    "pixels": Refusal("data", "an image has a pixel that is not finite", "none: a look at every image as it is read"),
+    "files": Refusal("data", "an image file is missing, broken, too large, or of a mode of unknown range", READING),
+    "lists": Refusal("data", "a line of an image list is no path and class label", READING),
+    "layout": Refusal("data", "an array has other axes or another type, or not one image for each label", READING),
+    "labels": Refusal("data", "labels are no whole numbers, or negative in an ID set", READING),
+    "pixels": Refusal(
+        "data", "pixels are not finite, outside [0, 1], or so dark that they were divided by 255 twice", READING
+    ),
+    "distinct": Refusal("data", "a set has fewer than 2 different images", READING),
     "splits": Refusal(
         "data",
-        "the same image is in two of ID train, ID val, ID test, OOD val and OOD test",
-        "a hash of every image as it is read",
+        "the same image is in two of ID train, ID val, ID test, OOD val, OOD test and covariate-shifted ID",
+        READING,
+    ),
+    "sets": Refusal(
+        "data", "two sets have one name or images of different shapes, or an OOD set is in no group", "none"
     ),
     "test-fit": Refusal("data", "a detector would be fitted on a test set", "none"),
     "limit": Refusal("data", "fewer than 2 images are wanted of a population", "none"),
@@ -223,7 +234,7 @@ REFUSALS = {
         "one pass over 2 images",
     ),
     "weights": Refusal("network", "the checkpoint lacks weights, has others, or some that are not finite", "none"),
-    "shape": Refusal("detector", "scores of B images have another shape than (B,)", "none"),
+    "shape": Refusal("detector", "scores of B images are no float tensor of shape (B,)", "none"),
     "finite": Refusal(
         "detector", "a score, or a gradient in an attack, is not finite; the message names the image", "none"
     ),
@@ -239,6 +250,11 @@ REFUSALS = {
         "batches hold one population, so the batch would tell the label",
         "a scoring of 64 images per population in other company, and of 4 batches of two (with noise 10 times); under "
         "attack, gradients of 16 images, twice per objective",
+    ),
+    "handed-in": Refusal(
+        "attack",
+        "images that a caller gives to an attack are out of the bounds, not finite or of another layout",
+        "none: a look at every batch",
     ),
 }
 """Every refusal; tests/roodbench/evaluation/test_refusals.py plants each."""

@@ -155,6 +155,9 @@ def test_a_set_keeps_images_of_its_own():
     assert images.digest == digest
     assert images.labels.tolist() == [0, 1, 2]
     assert own.flags.writeable
+    own.flags.writeable = False
+    assert not set_of(own).array.flags.writeable
+    assert not own.flags.writeable
 
 
 @pytest.mark.parametrize(

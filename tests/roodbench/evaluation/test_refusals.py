@@ -1,15 +1,21 @@
 """Every row of REFUSALS, planted: the run ends with a message that says what and where."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
+import attacks
 import detectors
 import roodbench
 from detectors import Plain
 from roodbench.data import ImageSet
 from roodbench.data.images import SplitGuard
+from roodbench.data.openood import entries_of
+from roodbench.data.picture import read_picture
 from roodbench.engine.errors import EvaluationError
 from roodbench.evaluation.checks import CHECKS, REFUSALS
 from roodbench.models import Classifier
@@ -25,14 +31,42 @@ def evaluate(module):
     return roodbench.evaluate(module, small(10), attack="none")
 
 
+def files(net, folder):
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(folder / "a.tiff")
+    read_picture(folder / "a.tiff", 8)
+
+
+def lists(net, folder):
+    (folder / "test_photos.txt").write_text("a.png -1\nb.png one\n")
+    entries_of(folder / "test_photos.txt")
+
+
+def layout(net, folder):
+    images(np.ones((3, 8, 8, 1), np.float32)).shard(0, 3)
+
+
+def labels(net, folder):
+    ImageSet("made", "ID test", [0.5, 1.0], lambda: np.ones((2, 1, 8, 8), np.float32))
+
+
 def pixels(net, folder):
     images(np.full((3, 1, 8, 8), np.nan, np.float32)).shard(0, 3)
 
 
+def distinct(net, folder):
+    images(np.ones((3, 1, 8, 8), np.float32)).shard(0, 3)
+
+
+def sets(net, folder):
+    bench = small(10)
+    other = images(np.random.default_rng(0).random((4, 3, 8, 8), np.float32))
+    replace(bench, ood={**bench.ood, "made": other}, groups={**bench.groups, "made": "far"}).check()
+
+
 def splits(net, folder):
-    guard, array = SplitGuard(), np.ones((1, 1, 8, 8), np.float32)
+    guard, array = SplitGuard(), np.random.default_rng(0).random((2, 1, 8, 8), np.float32)
     for split in ("ID train", "OOD test"):
-        assert len(images(array, split, guard).array) == 1
+        assert len(images(array, split, guard).array) == 2
 
 
 def fitted_on_a_test_set(net, folder):
@@ -74,17 +108,31 @@ def writes(net, folder):
     evaluate(Planted(net, lambda energy, x: energy(x.mul_(2))))
 
 
+def handed_in(net, folder):
+    attacks.pgd(detectors.create("mls", net), 255 * torch.rand(2, 1, 8, 8), attacks.ThreatModel(0.1), sign=1)
+
+
 def company(net, folder):
     evaluate(Plain(Planted(net, BATCH_EFFECTS["mean"])))
 
 
 PLANTS = {
+    "files": (files, ValueError, r"image '.*a.tiff' "),
+    "lists": (lists, ValueError, r"line 2: 'b.png one' is not 'path label'"),
+    "layout": (
+        layout,
+        ValueError,
+        r"made: an array of float32 \(3, 8, 8, 1\): expected uint8 \(n, H, W, C\) or float32",
+    ),
+    "labels": (labels, ValueError, "made"),
     "pixels": (pixels, ValueError, "made: image 0 has non-finite pixels"),
+    "distinct": (distinct, ValueError, "made: 3 images, 1 distinct: expected at least 2"),
     "splits": (
         splits,
         ValueError,
         r"the same image is in ID train \(made: image 0\) and in OOD test \(made: image 0\)",
     ),
+    "sets": (sets, ValueError, r"made \(OOD test\) has images .* one network takes one shape"),
     "test-fit": (fitted_on_a_test_set, ValueError, r"digits is a test set \(ID test\)"),
     "limit": (limit, ValueError, "limit 1: expected at least 2 images per population"),
     "channels": (channels, ValueError, "network rgb takes 3 channels: digits has 1"),
@@ -94,6 +142,7 @@ PLANTS = {
     "finite": (finite, EvaluationError, r"Planted: score inf is not finite on digits, index 0 \(digit \d+\)"),
     "writes": (writes, EvaluationError, r"Planted writes into the images it is given: work on a copy: x = x.clone\(\)"),
     "company": (company, EvaluationError, r"Planted: the score of digits, index \d+ .* it must be a function of that"),
+    "handed-in": (handed_in, ValueError, r"images have pixels from .*, outside \[0, 1\]"),
 }
 """By name: what it does, and the exception and message with which it ends."""
 
