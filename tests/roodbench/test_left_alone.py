@@ -399,7 +399,7 @@ def test_an_attack_in_inference_mode_follows_the_gradient():
 def test_tensors_of_inference_mode_are_refused_in_one_line():
     with torch.inference_mode():
         module = Trained().eval()
-    with pytest.raises(ValueError, match="the tensors of Trained were made in torch.inference_mode"):
+    with pytest.raises(ValueError, match=r"the tensors of Trained were made in torch\.inference_mode"):
         roodbench.evaluate(module, small(4))
 
 
