@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -140,7 +140,10 @@ class ImageSet:
         first = [tensor_hash(tensor) for tensor in said if tensor is not None]
         key = content_hash([self.digest, self.space, fingerprint(), *make_of(net), first])
         if key not in self._outputs:
-            compute = partial(collect, net, iter(self))
+
+            def compute() -> Fitting:
+                return collect(net, iter(self))
+
             self._outputs[key] = kept_outputs(key, compute, device, fresh=self.fresh) if listed else compute()
         return self._outputs[key]
 
