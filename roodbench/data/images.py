@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -179,7 +179,10 @@ class ImageSet:
         first = [tensor_hash(tensor) for tensor in said if tensor is not None]
         key = content_hash([self.digest, self.space, fingerprint(), *make_of(net), first])
         if key not in self._outputs:
-            compute = partial(collect, net, iter(self))
+
+            def compute() -> Fitting:
+                return collect(net, iter(self))
+
             self._outputs[key] = kept_outputs(key, compute, device, fresh=self.fresh) if listed else compute()
         return Fitting(*(None if part is None else part.clone() for part in self._outputs[key]))  # type: ignore[arg-type]
 
