@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,6 +82,33 @@ def timed(benchmark: Any, setting: Setting) -> Callable[..., None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Peers warn about their own dependencies: no reason to stop. The marker is known without the plugin, too."""
+    """Peers and pytest-benchmark warn: no reason to stop. The marker is known without the plugin, too."""
     config.addinivalue_line("filterwarnings", "ignore")
     config.addinivalue_line("markers", "benchmark: a timing, by pytest-benchmark")
+    warnings.filterwarnings("default", category=pytest.PytestWarning)  # of the plugin while it reads its records
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Before anything is timed: is there a record to compare with, and which timings has it in common with this run?"""
+    plugin = session.config.pluginmanager.getplugin("pytest-benchmark")
+    if getattr(plugin, "compare", None) and not session.config.option.collectonly:
+        stored = {name for record in plugin.compared_mapping.values() for name in record}
+        timed = {item.nodeid for item in session.items if item.get_closest_marker("benchmark")}
+        for line in in_common(stored, timed):
+            session.config.get_terminal_writer().line(line)
+
+
+def in_common(stored: set[str], timed: set[str]) -> list[str]:
+    """A line each for timings that only one side has; UsageError where there is nothing to compare."""
+    if not stored:
+        raise pytest.UsageError("no stored record to compare with: run once with --benchmark-autosave, then compare")
+    if not stored & timed:
+        raise pytest.UsageError(f"nothing to compare: the record has {some(stored)}, this run {some(timed)}")
+    sides = {"not in the record, so not compared": timed - stored, "in the record alone": stored - timed}
+    return [f"{what}: {some(names)}" for what, names in sides.items() if names]
+
+
+def some(names: set[str]) -> str:
+    """A few names and how many more."""
+    shown, more = sorted(names)[:4], len(names) - 4
+    return (", ".join(shown) or "none") + (f" and {more} more" if more > 0 else "")

@@ -1,15 +1,17 @@
 """The ratios that matter, from a pytest-benchmark record: ours over the floor and over peers, medians of one run.
 
-usage: python -m benchmarks.ratios RECORD.json [--strict]        (--strict: exit 1 where a ratio misses its target)
+usage: python -m benchmarks.ratios RECORD.json [--strict]
+(--strict: exit 1 where a ratio misses its target or lacks one of its two timings, or where no ratio has a target)
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PGD_PEERS = ("peer[torchattacks_pgd]", "peer[foolbox_pgd]")
 EOTPGD = "peer_torchattacks_eotpgd"
@@ -44,39 +46,77 @@ def verdict(ratio: float, target: float | None) -> str:
     return "" if target is None else f"{target:.2f} {'met' if ratio <= target else 'NOT met'}"
 
 
-def compared(record: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """The lines of the table, ours / other of every pair in the record, and the pairs that miss their target."""
+class Compared(NamedTuple):
+    """Lines of the table, and the names of pairs that met or missed their target, or of which one half is missing."""
+
+    lines: list[str]
+    met: list[str]
+    missed: list[str]
+    halves: list[str]
+
+
+def compared(record: dict[str, Any]) -> Compared:
+    """ours / other of every pair of which the record has both, or one half."""
     medians = {
         b["fullname"].rpartition("/")[2].replace(".py::test_", "::"): 1000 * b["stats"]["median"]
         for b in record["benchmarks"]
     }
-    lines, missed = [], []
+    found = Compared([], [], [], [])
     for what, group, ours, others in RATIOS:
         for other, target in others.items():
-            a, b = (medians.get(f"test_{group}::{name}") for name in (ours, other))
-            if a is None or b is None:
+            names = [f"test_{group}::{name}" for name in (ours, other)]
+            if not all(medians.get(name) for name in names):
+                absent = [name for name in names if not medians.get(name)]
+                found.halves.extend([f"{what} / {other} lacks {absent[0]}"] if len(absent) == 1 else [])
                 continue
+            a, b = (medians[name] for name in names)
             said = verdict(a / b, target)
-            missed += [f"{what} / {other}"] if said.endswith("NOT met") else []
-            lines.append(f"| {what} | {a:.1f} | {other.replace('_', ' ')} | {b:.1f} | {a / b:.2f} | {said} |")
-    return lines, missed
+            if said:
+                (found.missed if said.endswith("NOT met") else found.met).append(f"{what} / {other}")
+            found.lines.append(f"| {what} | {a:.1f} | {other.replace('_', ' ')} | {b:.1f} | {a / b:.2f} | {said} |")
+    return found
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A record of pytest-benchmark of the timings here; ValueError for another file."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        info = record["benchmarks"][0]["extra_info"]
+        if not {"network", "batch", "device", "threads", "revision"} <= info.keys():
+            raise KeyError
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}") from None
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise ValueError(
+            f"{file} is no record of these timings: make one with "
+            "python -m pytest benchmarks --benchmark-only --benchmark-json=FILE"
+        ) from None
+    return record
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a Markdown table; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("record", type=Path, metavar="RECORD.json")
-    parser.add_argument("--strict", action="store_true", help="exit 1 where a ratio misses its target")
+    parser.add_argument("--strict", action="store_true", help="exit 1 where a ratio misses its target or has none")
     options = parser.parse_args(argv)
-    record = json.loads(options.record.read_text())
-    lines, missed = compared(record)
-    if not lines:
+    try:
+        record = read(options.record)
+    except ValueError as error:
+        parser.error(str(error))
+    found = compared(record)
+    if not found.lines:
         parser.error(f"{options.record} holds none of the pairs: time at least one of ours and its floor or peer")
     info = record["benchmarks"][0]["extra_info"]
     where = f"{info['device']}, {info['threads']} threads, {info['revision']}"
     print(f"{info['network']}, batch {info['batch']}, {where}\n")
-    print("\n".join([COLUMNS, *lines]))
-    return 1 if missed and options.strict else 0
+    print("\n".join([COLUMNS, *found.lines]))
+    for half in found.halves:
+        print(f"not compared: {half}", file=sys.stderr)
+    nothing = not found.met and not found.missed
+    if nothing:
+        print("no ratio has a target: nothing was judged", file=sys.stderr)
+    return 1 if options.strict and (found.missed or found.halves or nothing) else 0
 
 
 if __name__ == "__main__":

@@ -58,10 +58,7 @@ def read_safetensors(file: Path) -> object:
     try:
         return load_file(file)
     except SafetensorError as error:
-        cut = any(
-            word in str(error) for word in ("IncompleteBuffer", "header too large", "HeaderTooLarge", "HeaderLength")
-        )
-        raise ValueError(f"is {'a truncated' if cut else 'no valid'} safetensors file: {error}") from None
+        raise ValueError(f"is no valid safetensors file, or is cut off: {error}") from None
 
 
 def read_torch(file: Path, start: bytes) -> object:
@@ -70,15 +67,16 @@ def read_torch(file: Path, start: bytes) -> object:
         raise ValueError(reason)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles that it then refuses
-            return torch.load(file, map_location="cpu", weights_only=True)
+            warnings.simplefilter("ignore")  # about pickles that torch then refuses
+            with file.open("rb") as opened:  # by its name torch would take it for one of safetensors
+                return torch.load(opened, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error):
             raise ValueError(f"is no state dict that torch can read, or is cut off: {EXPECTED}") from None
         found = re.search(r"GLOBAL (\S+)", str(error))
         what = f", such as {found[1]}," if found else ""
         raise ValueError(
-            f"holds more than tensors{what} and is not unpickled: load it where it was made, save net.state_dict()"
+            f"holds more than tensors{what} and is not unpickled: where it was made, save net.state_dict() alone"
         ) from None
     except EOFError:
         raise ValueError(f"is cut off: {EXPECTED}") from None

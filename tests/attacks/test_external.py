@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from attacks import AttackPlan, Strength, ThreatModel, TwoLogits, suite
+from attacks import AttackPlan, Strength, ThreatModel, TwoLogits, check_method, suite
 from attacks.external import attack_class, external
 from tests.attacks.analytic import Linear, Noisy, generator, linear_optimum, streams
 
@@ -125,24 +125,73 @@ def test_a_module_of_scores_must_be_wrapped(w):
         TwoLogits(torch.nn.Linear(2, 1), 0.0)
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "method", ["torchattacks:FAB", "torchattacks:CW", "torchattacks:AutoAttack", "foolbox:L2CarliniWagnerAttack"]
+DECISION = "looks for a change of decision, not of a score in a ball: try PGD, APGD or Square"
+WHOLE = (
+    "is all of AutoAttack, which leaves an image alone once it crosses the threshold: take a part, autoattack:APGD or"
 )
-def test_attacks_on_a_decision_are_refused(method):
-    """A peer, but none that moves a score within a ball."""
-    pytest.importorskip(method.partition(":")[0])
-    with pytest.raises(ValueError, match="looks for a change of decision"):
-        attack_class(method, ThreatModel(0.1, "l2"))
+REFUSED = {
+    "torchattacks:FAB": DECISION,
+    "torchattacks:CW": DECISION,
+    "torchattacks:DeepFool": DECISION,
+    "torchattacks:AutoAttack": DECISION,
+    "torchattacks:TPGD": DECISION,
+    "foolbox:L2CarliniWagnerAttack": DECISION,
+    "foolbox:LinfDeepFoolAttack": DECISION,
+    "foolbox:GenAttack": DECISION,
+    "foolbox:LinfRepeatedAdditiveUniformNoiseAttack": DECISION,
+    "foolbox:L1PGD": "is an l1 attack and the norm is linf: choose another",
+    "foolbox:L2PGD": "is an l2 attack and the norm is linf: choose another, or --norm l2",
+    "autoattack:standard": WHOLE,
+    "autoattack:AutoAttack": WHOLE,
+    "autoattack:rand": WHOLE,
+}
+UNKNOWN = {
+    "torchattacks:apgd": "torchattacks has no apgd, did you mean 'APGD'? for linf it has APGD, BIM",
+    "torchattacks:": "torchattacks has no attack without a name; for linf it has APGD, BIM",
+    "torchattacks:deepfol": "torchattacks has no deepfol, did you mean 'DeepFool'? for linf it has",
+    "foolbox:": "foolbox has no attack without a name; for linf it has AdamPGD, FGSM",
+    "foolbox:linfpgd": "foolbox has no linfpgd, did you mean 'LinfPGD'?",
+    "autoattack:": "autoattack has no attack without a name; for linf it has APGD, Square",
+    "autoattack:apgd-ce": "autoattack has no apgd-ce, did you mean 'APGD'? for linf it has APGD, Square",
+    "autoattack:square": "autoattack has no square, did you mean 'Square'?",
+    "autoattack:fab": "autoattack has no fab; for linf it has APGD, Square",
+}
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_peer_that_does_not_exist_or_fit_gets_a_hint():
+@pytest.mark.parametrize("method", [*REFUSED, *UNKNOWN])
+def test_a_peer_that_is_refused_or_does_not_exist_says_why_and_what_there_is(method):
+    library = method.partition(":")[0]
+    pytest.importorskip({"autoattack": "pyautoattack"}.get(library, library))
+    with pytest.raises(ValueError, match=rf"^(unknown attack )?'?{method}") as found:
+        attack_class(method, ThreatModel(0.1))
+    assert (REFUSED | UNKNOWN)[method] in str(found.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_names_that_are_listed_are_taken_and_fit_the_norm():
     pytest.importorskip("torchattacks")
-    with pytest.raises(ValueError, match=r"torchattacks has no apgd, did you mean 'APGD'\?"):
-        attack_class("torchattacks:apgd", ThreatModel(0.1))
+    with pytest.raises(ValueError, match="for l2 it has APGD, PGDL2, PGDRSL2, Square$"):
+        attack_class("torchattacks:", ThreatModel(0.1, "l2"))
+    for name in ("APGD", "PGDL2", "PGDRSL2", "Square"):
+        assert attack_class(f"torchattacks:{name}", ThreatModel(0.1, "l2")).__name__ == name
     with pytest.raises(ValueError, match="PGD is an linf attack and the norm is l2: choose another, or --norm linf"):
         attack_class("torchattacks:PGD", ThreatModel(0.1, "l2"))
+
+
+@pytest.mark.parametrize(
+    ("method", "near"),
+    [
+        ("torchattack:PGD", "torchattacks:PGD"),
+        ("Foolbox:LinfPGD", "foolbox:LinfPGD"),
+        ("autoatack:standard", "autoattack:standard"),
+        ("torchattacks", "torchattacks:NAME"),
+        ("PGD", "pgd"),
+    ],
+)
+def test_a_library_that_nobody_knows_gets_its_nearest(method, near):
+    with pytest.raises(ValueError, match=f"unknown method '{method}': did you mean '{near}'\\? expected one of suite"):
+        check_method(method)
 
 
 def test_a_surrogate_gives_the_gradient_and_the_score_the_value():

@@ -136,7 +136,7 @@ class Shell:
         two = self.folder / "test_two.py"
         two.write_text("import pytest\ndef test_one(): pass\n@pytest.mark.slow\ndef test_other(): pass\n")
         given = [str(ROOT / a) if (ROOT / a).exists() else a for a in argv]
-        given += ["--collect-only", "-W", "default"] if paths else [str(two)]
+        given += ["--collect-only"] if paths else [str(two)]
         command = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
         path = os.pathsep.join([str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])

@@ -65,7 +65,7 @@ def test_detectors_that_cannot_be_loaded(folder, capsys):
         "nomodule:X": "cannot import 'nomodule'",
         "brokenmodule:Plan": "did you mean 'Plain'",
         "brokenmodule:NotOne": "gave a NotOne: expected a Detector or nn.Module",
-        "brokenmodule:number": "is a int: expected a Detector or nn.Module",
+        "brokenmodule:number": "is the int 3: expected a Detector or nn.Module",
     }.items():
         code, _, err = run(capsys, "--detector", name)
         assert code == 2

@@ -1,0 +1,159 @@
+"""Detectors in files of a user's, and what their code raises: one line with the file and the line there."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from roodbench import cli
+from roodbench.models.load import MODELS, load_model
+from roodbench.setup.plugins import import_attribute
+
+MINE = """
+import torch
+from detectors import Detector
+from helper import double
+class Net(torch.nn.Module):
+    def __init__(self, net, *, factor=2.0):
+        super().__init__()
+        self.net, self.factor = net, factor
+    def forward(self, x):
+        return double(self.net(x).amax(1))
+class Fails(Detector):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+    def forward(self, x):
+        return self.net(x).amax(1)
+class InConstructor(Fails):
+    def __init__(self, net):
+        raise FileNotFoundError("weights.pt")
+class InFit(Fails):
+    def fit(self, train, val):
+        return 1 / 0
+class InForward(Fails):
+    def forward(self, x):
+        return torch.matmul(x, torch.zeros(3, 3))
+class InGradient(Fails):
+    def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
+        raise KeyError("tau")
+class Leaves(Fails):
+    def __init__(self, net):
+        raise SystemExit(0)
+class Two(Fails):
+    def __init__(self, net, other):
+        pass
+def make(net, *, factor=1.0):
+    return Net(net, factor=factor)
+def nothing(net):
+    pass
+def alone():
+    pass
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with mine.py, the same in sub/ and as random.py, and files that cannot be imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    (tmp_path / "sub").mkdir()
+    for place in (tmp_path, tmp_path / "sub"):
+        (place / "mine.py").write_text(MINE)
+        (place / "helper.py").write_text("def double(x):\n    return 2 * x\n")
+    (tmp_path / "random.py").write_text(MINE)
+    (tmp_path / "absent.py").write_text("\nimport nothere\n")
+    (tmp_path / "half.py").write_text("x = 1\ny = (\n")
+    (tmp_path / "raises.py").write_text("x = 1\nraise RuntimeError('boom')\n")
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "empty.py").write_text("")
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def run(capsys, name, *options):
+    quick = ["--limit", "6", "--steps", "2", "--ood", "unseen-digits", "--no-check", "--out", "runs", "--quiet"]
+    code = cli.main(["--detector", name, *quick, *options])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", ["mine.py:Net", "./sub/mine.py:Net", "mine:Net", "random.py:Net", "sub/mine.py:make"])
+def test_a_detector_in_a_file(name, capsys):
+    code, out, err = run(capsys, name, "--param", "factor=3")
+    assert code == 0
+    assert "error" not in err
+    assert "Net" in out
+
+
+@pytest.mark.usefixtures("folder")
+def test_two_files_of_one_name_are_two_modules():
+    import random
+
+    one, other, third = (import_attribute(f"{place}:Net") for place in ("mine.py", "sub/mine.py", "random.py"))
+    assert one is not other
+    assert import_attribute("./mine.py:Net") is one
+    assert sys.modules["random"] is random
+    assert [cls.__module__ for cls in (one, other, third)] == ["mine", "user_mine", "user_random"]
+
+
+MISTAKES = {
+    "mine.py": (2, "detector 'mine.py' is a file: name the class or function in it, mine.py:NAME"),
+    "mine.py:": (2, "detector 'mine.py:': expected MODULE:ATTRIBUTE or FILE.py:ATTRIBUTE"),
+    "mine.py:Nett": (2, "unknown attribute of mine.py 'Nett': did you mean 'Net'? expected one of Net, Fails"),
+    "mien.py:Net": (2, "no file 'mien.py', did you mean 'mine.py'?"),
+    "sub/nime.py:Net": (2, "no file 'sub/nime.py', did you mean 'sub/mine.py'?"),
+    "nofolder/mine.py:Net": (2, "no file 'nofolder/mine.py' (looked in "),
+    "empty.py:Net": (2, "empty.py has no 'Net' and defines no class or function"),
+    "random:Net": (2, "and has no 'Net': name your file, ./random.py:Net"),
+    "absent.py:X": (2, "cannot import 'absent.py' (ModuleNotFoundError: No module named 'nothere' (absent.py:2))"),
+    "half.py:X": (2, "cannot import 'half.py' (SyntaxError: '(' was never closed (half.py:2))"),
+    "raises.py:X": (2, "cannot import 'raises.py' (RuntimeError: boom (raises.py:2))"),
+    "leaves.py:X": (2, "cannot import 'leaves.py' (SystemExit: 0 (leaves.py:2))"),
+    "mine.py:InConstructor": (2, "cannot be made (FileNotFoundError: weights.pt (mine.py:19))"),
+    "mine.py:Leaves": (2, "cannot be made (SystemExit: 0 (mine.py:31))"),
+    "mine.py:Two": (2, "Two(net, other) cannot be called as Two(net), with the network"),
+    "mine.py:alone": (2, "alone() cannot be called as alone(net), with the network"),
+    "mine.py:nothing": (2, "'mine.py:nothing' gave None: expected a Detector or nn.Module"),
+    "mine.py:InFit": (1, "InFit, fit: ZeroDivisionError: division by zero (mine.py:22)"),
+    "mine.py:InForward": (1, "(mine.py:25)"),
+    "mine.py:InGradient": (1, "KeyError: 'tau' (mine.py:28)"),
+}
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_with_its_place(name, capsys):
+    code, out, err = run(capsys, name)
+    assert (code, out) == (MISTAKES[name][0], "")
+    assert MISTAKES[name][1] in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["mine.py:Net", "mine:Net", "mine.py", "resnet20.pth", "torchvision:resnet18"])
+def test_a_model_that_is_a_file_says_what_is_understood(name, capsys):
+    code, _, err = run(capsys, "gen", "--model", name)
+    assert code == 2
+    assert f"model {name!r}: expected one of {', '.join(MODELS)}; weights go to --checkpoint" in err
+    assert "--detector FILE.py:NAME" in err
+    with pytest.raises(ValueError, match="weights go to --checkpoint"):
+        load_model(name)
+
+
+def test_a_file_called_as_a_module_of_pythons_hides_nothing(folder):
+    """`python -m` puts the current folder first, and torch imports `random`."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "roodbench", "--detector", "random:Net"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "name your file, ./random.py:Net" in done.stderr
