@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -270,10 +271,18 @@ def test_our_own_detectors_are_listed_whole(name, digits_net):
 def test_code_of_others_is_not_listed(digits_net):
     listed = detectors.create("gen", digits_net)
     assert is_listed(listed)
-    for value in (lambda x: x, Holder(1), [Holder(1)], {"a": torch.nn.Linear(1, 1)}, functools.partial(abs, 1)):
+    nowhere = {}
+    exec("def function(x): return x\nclass Class: pass", nowhere)
+    values = [lambda x: x, Holder(1), [Holder(1)], {"a": torch.nn.Linear(1, 1)}, functools.partial(abs, 1)]
+    values += [nowhere["function"], nowhere["Class"](), [1.0].__getitem__, functools.wraps(torch.relu)(lambda x: x)]
+    for value in values:
         other = detectors.create("gen", digits_net)
         other.more = value
         assert not is_listed(other)
+    for value in (torch.relu, torch.nn.functional.relu, abs, math.exp, {"a": [1, torch.ones(2), None]}):
+        listed.more = value
+        assert is_listed(listed)
+    assert not is_listed(type("Mine", (detectors.GEN,), {"__module__": "builtins"})(digits_net))
     assert not is_listed(Signed(digits_net))
     assert not is_listed(detectors.create("gen", types.SimpleNamespace(outputs=None)))
 
