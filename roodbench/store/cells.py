@@ -118,7 +118,7 @@ def read_cell(file: Path) -> Cell:
     try:
         with safe_open(file, "pt") as f:
             text = f.metadata() or {}
-            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
+            tensors = {name: f.get_tensor(name).clone() for name in f.keys()}  # noqa: SIM118 - no view of the file
     except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
         raise DamagedError(str(error)) from None
     if text.pop("sha256", "") != checksum(tensors, text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 from collections.abc import Mapping
 from itertools import chain
@@ -14,7 +15,7 @@ from torch.fx import GraphModule
 
 from .identity import PACKAGES
 
-KNOWN = frozenset({*PACKAGES, "torch", "builtins", "_operator", "math", "typing", "abc"})
+KNOWN = frozenset({*PACKAGES, "torch", "_operator", "math", "typing", "abc"})
 """Packages whose code is in every key: by its hash, or by torch's version."""
 PLAIN = (bool, int, float, complex, str, bytes, type(None), Tensor, torch.dtype, torch.device, np.generic)
 
@@ -49,11 +50,25 @@ def is_plain(value: Any) -> bool:
         return all(is_plain(part) for part in value)
     if isinstance(value, np.ndarray):
         return value.dtype != object
-    if inspect.isfunction(value):
-        return is_known(value) and not value.__closure__
-    return isinstance(value, PLAIN) or (inspect.isbuiltin(value) and is_known(value))
+    if inspect.isroutine(value):
+        return is_known(value) and not getattr(value, "__closure__", None)
+    return isinstance(value, PLAIN)
 
 
 def is_known(code: Any) -> bool:
-    """Whether a class or function is of a package that every key knows."""
-    return (getattr(code, "__module__", None) or "builtins").partition(".")[0] in KNOWN
+    """Whether a class or function is of a package that every key knows, or Python's own.
+
+    A function is where its globals are, a method of an object nowhere: other names can be borrowed.
+    """
+    if any(getattr(package, getattr(code, "__name__", ""), None) is code for package in (builtins, torch)):
+        return True
+    owner = getattr(code, "__self__", None)
+    if inspect.isfunction(code):
+        place = code.__globals__.get("__name__", "")
+    elif isinstance(code, type):
+        place = code.__module__
+    elif isinstance(owner, type):
+        place = owner.__module__
+    else:
+        place = owner.__name__ if inspect.ismodule(owner) else ""
+    return place.partition(".")[0] in KNOWN

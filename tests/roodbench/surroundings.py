@@ -1,4 +1,4 @@
-"""All that a caller may have set before a public call, and what a module of theirs holds: as values to compare."""
+"""All that a caller may have set before a public call, and what a module of theirs holds: as values to compare; and such a module."""
 
 import gc
 import logging
@@ -9,6 +9,8 @@ import warnings
 
 import numpy as np
 import torch
+
+import roodbench
 
 
 def told(*names):
@@ -72,3 +74,41 @@ def contents(module):
         grad = None if tensor.grad is None else tensor.grad.tolist()
         found[f"tensor {name}"] = (tensor.requires_grad, tensor.tolist(), grad, id(tensor.grad))
     return found
+
+
+class Trained(torch.nn.Module):
+    """A network in the middle of its training: dropout, batch norm, gradients of the last step."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Dropout()
+        )
+        self.head = torch.nn.Linear(16, 6)
+        generator = torch.Generator().manual_seed(3)
+        for parameter in self.parameters():
+            parameter.data.normal_(generator=generator)
+        self.body[2].eval()  # a part that the caller has frozen
+        self.head.bias.requires_grad_(False)
+
+    def features(self, x):
+        return self.body(x)
+
+    def forward(self, x):
+        return self.head(self.body(x)).amax(1)
+
+    @property
+    def net(self):
+        return self
+
+
+def images(n=4):
+    return torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+
+
+def noise():
+    return torch.Generator().manual_seed(0)
+
+
+def classifier(module):
+    return roodbench.Classifier(module, [0.5], [0.5], name="mine")
