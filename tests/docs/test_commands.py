@@ -125,6 +125,11 @@ class Shell:
         assert (ROOT / "tests/parity/reference.py").is_file()
         assert (ROOT / "tests/parity/test_parity.py").is_file()
 
+    def coverage(self) -> None:
+        """It takes minutes; a slow test simulates what it writes down, and a fast one that its cases are the page's."""
+        assert (ROOT / "tests/roodbench/metrics/coverage.py").is_file()
+        assert (ROOT / "tests/roodbench/metrics/test_coverage.py").is_file()
+
     def tests(self, *argv: str) -> None:
         """pytest takes the options and collects the paths; where there is none, a file of two tests."""
         paths = [ROOT / a for a in argv if (ROOT / a).exists()]
@@ -181,6 +186,7 @@ RULES: list[tuple[str, Callable[..., None]]] = [
     (r"python -m benchmarks\.ratios (.*)", Shell.ratios),
     (r"python -m tests\.docs\.tables", Shell.tables),
     (r"python -m tests\.parity\.reference", Shell.parity),
+    (r"python -m tests\.roodbench\.metrics\.coverage", Shell.coverage),
     (r"python -m ((?:benchmarks|studies|roodbench\.models)\.\w+.*)", Shell.script),
     (r"((?:ruff|mypy)\b.*)", Shell.linter),
     (r"(?:bash )?((?:\.ci/run|(?:benchmarks|studies)/\w+\.sh).*)", Shell.bash),
