@@ -171,7 +171,7 @@ def test_a_peer_that_is_refused_or_does_not_exist_says_why_and_what_there_is(met
 @pytest.mark.filterwarnings("ignore")
 def test_the_names_that_are_listed_are_taken_and_fit_the_norm():
     pytest.importorskip("torchattacks")
-    with pytest.raises(ValueError, match="for l2 it has APGD, PGDL2, PGDRSL2, Square$"):
+    with pytest.raises(ValueError, match=r"for l2 it has APGD, PGDL2, PGDRSL2, Square$"):
         attack_class("torchattacks:", ThreatModel(0.1, "l2"))
     for name in ("APGD", "PGDL2", "PGDRSL2", "Square"):
         assert attack_class(f"torchattacks:{name}", ThreatModel(0.1, "l2")).__name__ == name
