@@ -1,4 +1,4 @@
-"""All that a caller may have set before a public call, and what a module of theirs holds: as values to compare; and such a module."""
+"""What a caller may have set before a public call and what their module holds, as values to compare; such a module."""
 
 import gc
 import logging
