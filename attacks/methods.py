@@ -13,7 +13,7 @@ from .selection import selection_draws
 
 METHODS = {
     "suite": "per image the worst of pgd (then apgd, square) over all its objectives, chosen on noise of its own",
-    **{name: row.about for name, row in ALGORITHMS.items() if row.starts_at_random},
+    **{name: row.about for name, row in ALGORITHMS.items() if row.starts_at_random or not row.follows_gradient},
     "transfer": "pgd on the base score alone: the published evaluation",
     "torchattacks:NAME": "an attack of torchattacks on the two-logit view of the detector",
     "foolbox:NAME": "an attack of foolbox on it",

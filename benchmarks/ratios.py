@@ -1,7 +1,7 @@
 """The ratios that matter, from a pytest-benchmark record: ours over the floor and over peers, medians of one run.
 
 usage: python -m benchmarks.ratios RECORD.json [--strict]
-(--strict: exit 1 where a ratio misses its target or lacks one of its two timings, or where no ratio has a target)
+(--strict: exit 1 where a ratio misses its target, or where nothing can be judged, overall or of a loop that was timed)
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def verdict(ratio: float, target: float | None) -> str:
 
 
 class Compared(NamedTuple):
-    """Lines of the table, and the names of pairs that met or missed their target, or of which one half is missing."""
+    """Lines of the table; the pairs that miss their target; pairs of which one half is missing; what was not judged."""
 
     lines: list[str]
-    met: list[str]
     missed: list[str]
     halves: list[str]
+    unjudged: list[str]
 
 
 def compared(record: dict[str, Any]) -> Compared:
@@ -63,18 +63,18 @@ def compared(record: dict[str, Any]) -> Compared:
     }
     found = Compared([], [], [], [])
     for what, group, ours, others in RATIOS:
+        judged, halves = False, []
         for other, target in others.items():
-            names = [f"test_{group}::{name}" for name in (ours, other)]
-            if not all(medians.get(name) for name in names):
-                absent = [name for name in names if not medians.get(name)]
-                if len(absent) == 1 and "peer" not in absent[0]:  # libraries that are not installed are not timed
-                    found.halves.append(f"{what} / {other} lacks {absent[0]}")
-                continue
-            a, b = (medians[name] for name in names)
-            said = verdict(a / b, target)
-            if said:
-                (found.missed if said.endswith("NOT met") else found.met).append(f"{what} / {other}")
-            found.lines.append(f"| {what} | {a:.1f} | {other.replace('_', ' ')} | {b:.1f} | {a / b:.2f} | {said} |")
+            a, b = (medians.get(f"test_{group}::{name}") for name in (ours, other))
+            if a and b:
+                said = verdict(a / b, target)
+                found.missed.extend([f"{what} / {other}"] if said.endswith("NOT met") else [])
+                found.lines.append(f"| {what} | {a:.1f} | {other.replace('_', ' ')} | {b:.1f} | {a / b:.2f} | {said} |")
+                judged = judged or bool(said)
+            elif a or b:
+                halves.append(f"{what} / {other} lacks test_{group}::{other if a else ours}")
+        found.halves.extend(halves)
+        found.unjudged.extend([what] if halves and not judged and any(others.values()) else [])
     return found
 
 
@@ -82,12 +82,12 @@ def read(file: Path) -> dict[str, Any]:
     """A record of pytest-benchmark of the timings here; ValueError for another file."""
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        info = record["benchmarks"][0]["extra_info"]
-        if not {"network", "batch", "device", "threads", "revision"} <= info.keys():
+        where = {"network", "batch", "device", "threads", "revision"}
+        if not all(where <= timing["extra_info"].keys() for timing in record["benchmarks"]):
             raise KeyError
     except OSError as error:
         raise ValueError(f"{file}: {error.strerror}") from None
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
             f"{file} is no record of these timings: make one with "
             "python -m pytest benchmarks --benchmark-only --benchmark-json=FILE"
@@ -114,10 +114,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("\n".join([COLUMNS, *found.lines]))
     for half in found.halves:
         print(f"not compared: {half}", file=sys.stderr)
-    nothing = not found.met and not found.missed
-    if nothing:
+    if all(line.endswith("|  |") for line in found.lines):
         print("no ratio has a target: nothing was judged", file=sys.stderr)
-    return 1 if options.strict and (found.missed or found.halves or nothing) else 0
+        found.unjudged.append("everything")
+    return 1 if options.strict and (found.missed or found.unjudged) else 0
 
 
 if __name__ == "__main__":

@@ -50,5 +50,7 @@ class OnCopies(nn.Module):
         return on_copy(self.detector, x, self.label)
 
     def value_and_grad(self, x: Tensor, **settings: Any) -> tuple[Tensor, Tensor]:
-        value, grad = watched(lambda x: self.detector.value_and_grad(x, **settings), x, self.label, thorough=False)
+        value, grad = watched(
+            lambda x: attacks.gradient_of(self.detector, x, **settings), x, self.label, thorough=False
+        )
         return value.clone(), grad.clone()

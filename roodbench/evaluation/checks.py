@@ -233,8 +233,27 @@ REFUSALS = {
         "the network cannot take the images, or gives no (B, K) logits with the benchmark's classes among the K",
         "one pass over 2 images",
     ),
-    "weights": Refusal("network", "the checkpoint lacks weights, has others, or some that are not finite", "none"),
-    "shape": Refusal("detector", "scores of B images are no float tensor of shape (B,)", "none"),
+    "weights": Refusal(
+        "network",
+        "the checkpoint is no state dict or several, lacks weights, has others, or some that are quantised, complex or "
+        "not finite",
+        "none",
+    ),
+    "features": Refusal(
+        "network",
+        "the network shows no features or last layer, and the score needs them; or it is in training mode",
+        "none",
+    ),
+    "seam": Refusal(
+        "detector",
+        "an attribute or method of the detector is not what the seam calls by that name (`passes = 3`, noise without a "
+        "generator)",
+        "none",
+    ),
+    "shape": Refusal("detector", "scores of B images are no float32 or float64 tensor of shape (B,)", "none"),
+    "gradients": Refusal(
+        "detector", "`value_and_grad` gives no pair of values (B,) and gradients of the images' shape", "none"
+    ),
     "finite": Refusal(
         "detector", "a score, or a gradient in an attack, is not finite; the message names the image", "none"
     ),

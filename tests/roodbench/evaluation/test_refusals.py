@@ -96,6 +96,22 @@ def weights(net, folder):
     roodbench.load_model("cifar-resnet20", checkpoint=folder / "w.safetensors")
 
 
+def features(net, folder):
+    detectors.create("knn", torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 6)))
+
+
+def seam(net, folder):
+    mls = detectors.create("mls", net)
+    mls.passes = 3
+    evaluate(mls)
+
+
+def gradients(net, folder):
+    mls = detectors.create("mls", net)
+    mls.value_and_grad = lambda x, *, objective="exact", draws=None, generator=None: mls(x)
+    roodbench.evaluate(mls, small(10))
+
+
 def shape(net, folder):
     evaluate(Planted(net, lambda energy, x: energy(x)[:, None]))
 
@@ -138,7 +154,14 @@ PLANTS = {
     "channels": (channels, ValueError, "network rgb takes 3 channels: digits has 1"),
     "logits": (logits, ValueError, r"network small gives outputs of shape \(2, 3\) for 2 images: expected \(2, K\)"),
     "weights": (weights, ValueError, r"checkpoint '.*' does not fit cifar-resnet20"),
+    "features": (features, ValueError, "knn needs penultimate features, and Sequential shows its logits alone"),
+    "seam": (seam, ValueError, r"passes is the int 3: the seam calls passes\(objective='exact', draws=None\)"),
     "shape": (shape, EvaluationError, r"Planted gave scores of shape \(10, 1\) for 10 images: expected \(10,\)"),
+    "gradients": (
+        gradients,
+        EvaluationError,
+        r"mls: value_and_grad gave a tensor \(\d+,\) of float32: expected the pair",
+    ),
     "finite": (finite, EvaluationError, r"Planted: score inf is not finite on digits, index 0 \(digit \d+\)"),
     "writes": (writes, EvaluationError, r"Planted writes into the images it is given: work on a copy: x = x.clone\(\)"),
     "company": (company, EvaluationError, r"Planted: the score of digits, index \d+ .* it must be a function of that"),
