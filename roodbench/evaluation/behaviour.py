@@ -33,13 +33,13 @@ RADIUS = 0.1
 
 def scores_of(attacker: Attacker, bench: Benchmark) -> str:
     """A hash of the detector's scores on one draw: of every image of the evaluation, or of a few where `is_listed`."""
-    worker, detector = attacker.worker, attacker.detector
+    worker = attacker.worker
 
     def score(shard: int, x: Tensor, name: str) -> Cell:
         with steady():
             return {"scores": attacker.scores(x, name, shard, "behaviour", draws=1)}, {}
 
-    if is_listed(detector):
+    if is_listed(worker.detector):
         images = bench.id_test
         x = images.shard(0, min(IMAGES, len(images))).to(worker.device)
         noise = torch.rand(x.shape, generator=worker.stream("behaviour/images", "noise", 0), device=x.device)

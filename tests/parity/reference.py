@@ -98,7 +98,7 @@ class Reference:
         return load_images(DATA / "images_classic", file, entries, 32)
 
     def images(self, dataset: str, space: str) -> torch.Tensor:
-        x = torch.from_numpy(self.block(dataset)).permute(0, 3, 1, 2).contiguous().float() / 255
+        x = torch.tensor(self.block(dataset)).permute(0, 3, 1, 2).contiguous().float() / 255
         return x if space == "pixel" else (x - self.net.mean) / self.net.std
 
     @cached_property

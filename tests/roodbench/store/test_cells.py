@@ -11,6 +11,7 @@ import torch
 import detectors
 import roodbench
 from roodbench import cli
+from roodbench.engine.errors import EvaluationError
 from roodbench.evaluation.attacker import Attacker
 from roodbench.evaluation.evaluator import Evaluator
 from roodbench.store.cells import DamagedError, read_cell, write_cell
@@ -32,11 +33,11 @@ def test_finished_populations_are_reused(digits_net, tmp_path, monkeypatch):
     monkeypatch.setattr(Attacker, "scores", forbidden)
     again = roodbench.evaluate(ross, bench, steps=2, store=store)
     assert [asdict(r) for r in again.rows] == [asdict(r) for r in first.rows]
-    with pytest.raises(AssertionError, match="scored again"):
+    with pytest.raises(EvaluationError, match="scored again"):
         roodbench.evaluate(ross, bench, steps=3, store=store)
-    with pytest.raises(AssertionError, match="scored again"):
+    with pytest.raises(EvaluationError, match="scored again"):
         roodbench.evaluate(ross, bench, steps=2, seed=1, store=store)
-    with pytest.raises(AssertionError, match="scored again"):
+    with pytest.raises(EvaluationError, match="scored again"):
         roodbench.evaluate(fitted("ross", digits_net, bench, gain=0.05), bench, steps=2, store=store)
 
 

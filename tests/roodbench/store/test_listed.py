@@ -66,7 +66,7 @@ def test_features_of_a_network_with_code_of_others_are_not_those_of_another_day(
     net = roodbench.Classifier(Backbone(lambda: scale), [0.0], [1.0], name="mine")
     bench = small(4)
     before = bench.id_val.outputs(net).features
-    assert bench.id_val.outputs(net).features is before
+    assert torch.equal(bench.id_val.outputs(net).features, before)
     scale = 2.0
     torch.testing.assert_close(bench.id_val.outputs(net).features, 2 * before)
     torch.testing.assert_close(small(4).id_val.outputs(net).features, 2 * before)
