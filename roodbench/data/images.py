@@ -90,8 +90,10 @@ class ImageSet:
 
     @property
     def array(self) -> np.ndarray:
-        """The images as they were read; nobody can write into them."""
-        return self._content().pixels
+        """A copy of the images as they were read: nobody can write into the set, past numpy's lock neither."""
+        copied = self._content().pixels.copy()
+        copied.flags.writeable = False
+        return copied
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -137,7 +139,9 @@ class ImageSet:
 
     def shard(self, start: int, stop: int) -> Tensor:
         """Images start..stop as float32 (B, C, H, W) in the benchmark's input space."""
-        x = torch.tensor(self.array[start:stop])  # a copy: nobody writes into the set; aligned, so that sums repeat
+        x = torch.tensor(
+            self._content().pixels[start:stop]
+        )  # a copy: nobody writes into the set; aligned, so that sums repeat
         if x.dtype == torch.uint8:
             x = x.permute(0, 3, 1, 2).contiguous().float() / 255
         return x if self.transform is None else self.transform(x)

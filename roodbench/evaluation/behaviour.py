@@ -7,6 +7,8 @@ kept, and results are reused only where all of them are the same to the last bit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -71,10 +73,9 @@ def gradients_of(attacker: Attacker, images: ImageSet, plan: AttackPlan, unit: f
         found: list[Any] = []
         for objective in objectives:
             for _ in range(STEPS):
-                value, grad = detector.value_and_grad(z.clone(), objective=objective, **settings)
-                found += [objective, *(tensor_hash(t) if isinstance(t, Tensor) else repr(t) for t in (value, grad))]
-                if isinstance(grad, Tensor) and grad.shape == z.shape:
-                    z = ball.project(z + ball.eps / STEPS * grad.sign(), x).nan_to_num()
+                value, grad = attacks.gradient_of(detector, z.clone(), objective=objective, **settings)
+                found += [objective, tensor_hash(value), tensor_hash(grad)]
+                z = ball.project(z + ball.eps / STEPS * grad.sign(), x).nan_to_num()
         with torch.no_grad():
             scores = detector(z, generator=generator) if detector.randomized else detector(z)
         return [*found, tensor_hash(scores) if isinstance(scores, Tensor) else repr(scores)]
@@ -83,7 +84,13 @@ def gradients_of(attacker: Attacker, images: ImageSet, plan: AttackPlan, unit: f
         return content_hash(worker.guard(images, 0, look))
 
 
-def steady() -> Any:
+@contextmanager
+def steady() -> Iterator[None]:
     """Let cuDNN choose algorithms that repeat to the last bit."""
     cudnn = torch.backends.cudnn
-    return cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False)
+    before = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before

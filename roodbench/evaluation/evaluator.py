@@ -202,7 +202,8 @@ class Evaluator:
         predicted = joined(found)["predicted"]
         classes = int(torch.cat([predicted, images.labels]).max()) + 1
         p, q = (torch.bincount(y, minlength=classes).double() / len(images) for y in (images.labels, predicted))
-        return float((predicted == images.labels).double().mean()), float((p * q).sum())
+        chance = max(float((p * q).sum()), 1 / classes)  # labels of other classes than are ever predicted: no agreement
+        return float((predicted == images.labels).double().mean()), chance
 
 
 def zero_gradients(found: attacks.Suite) -> Tensor:

@@ -70,7 +70,7 @@ class Store:
         if not file.exists() or (self.fresh and not own):
             return None
         try:
-            cell, made = read_cell(file), file.stat().st_mtime
+            cell, made = read_cell(file, json.dumps(key, default=str)), file.stat().st_mtime
         except (DamagedError, OSError) as error:
             self._warn(f"the kept {file} is damaged ({error}): computing it anew, and whatever else is damaged")
             return None
@@ -111,8 +111,8 @@ def write_cell(file: Path, cell: Cell, key: str = "") -> None:
     save_tensors(tensors, file, {**text, "sha256": checksum(tensors, text)})
 
 
-def read_cell(file: Path) -> Cell:
-    """The cell in a file; DamagedError, saying how, where that is not what `write_cell` wrote."""
+def read_cell(file: Path, key: str | None = None) -> Cell:
+    """The cell in a file; DamagedError, saying how, where that is not what `write_cell` wrote (under `key`)."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -123,6 +123,8 @@ def read_cell(file: Path) -> Cell:
         raise DamagedError(str(error)) from None
     if text.pop("sha256", "") != checksum(tensors, text):
         raise DamagedError("its content is not what its checksum says")
+    if key is not None and text["key"] != key:
+        raise DamagedError("it is another cell's")
     return tensors, json.loads(text["meta"])
 
 

@@ -1,4 +1,4 @@
-"""What a caller may have set before a public call and what their module holds, as values to compare; such a module."""
+"""What a caller may have set before a public call, a module of theirs, and what it holds: as values to compare."""
 
 import gc
 import logging

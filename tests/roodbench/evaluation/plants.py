@@ -82,7 +82,6 @@ HONEST = {
     "constant": lambda energy, x: 0 * energy(x) + 3,
     "zero": lambda energy, x: 0 * energy(x),
     "saturated": lambda energy, x: (100 * energy(x)).sigmoid(),
-    "half": lambda energy, x: energy(x).half(),
     "rounded": lambda energy, x: energy(x).round(),
     "sum of the softmax": lambda energy, x: energy(x).unsqueeze(1).expand(-1, 3).softmax(1).sum(1),
 }

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 import detectors
+import roodbench
 from attacks import ThreatModel
 from detectors import Detector
 from roodbench.evaluation.differences import DIRECTIONS, FINE, agreement
+from tests.roodbench.helpers import fitted, small
 
 THREAT = ThreatModel(16 / 255)
 
@@ -121,3 +123,14 @@ def test_a_constant_score_has_no_gradient_to_judge(images):
     found = agreement(Still(), images, THREAT, noise)
     assert found.cosines.isnan().all()
     assert found.untrue == 0.0
+
+
+@pytest.mark.parametrize(("share", "passed"), [(0.3, False), (0.0, True)])
+def test_the_record_says_so(share, passed, digits_net):
+    """The energy with a part of another score that has no gradient: what is left of it still attacks a little."""
+    bench = small(40)
+    mixed = Mixed(fitted("ebo", digits_net, bench), fitted("vim", digits_net, bench), share)
+    result = roodbench.evaluate(mixed, bench, thorough=True)
+    (entry,) = (i for i in result.indicators if i.name == "finite-difference")
+    assert entry.passed == passed
+    assert ("is a part of it detached?" in entry.message) == (not passed)

@@ -121,34 +121,9 @@ class Loud(HiddenNoise):
         return self.energy(x + 0.5 * torch.randn(x.shape))
 
 
-class Partly(Planted):
-    """Another score beside the energy, without its gradient: what is left of it still attacks a little."""
-
-    share = 0.3
-
-    def fit(self, train, val):
-        self.other = detectors.create("vim", self.net).fit(train, val)
-        return self
-
-    def forward(self, x, *, generator=None):
-        with torch.no_grad():
-            other = self.other(x)
-        return self.energy(x) + self.share * other
-
-
-class HalfDetached(Partly):
-    """The energy has a gradient where it is high alone."""
-
-    def forward(self, x, *, generator=None):
-        energy = self.energy(x)
-        return torch.where(energy > energy.new_tensor(8.0), energy, energy.detach())
-
-
 @pytest.mark.parametrize(
     ("planted", "trips"),
     [
-        (Partly, {"finite-difference"}),
-        (HalfDetached, {"finite-difference"}),
         (Disobedient, {"randomness"}),
         (Detached, {"gradient", "own-gradient"}),
         (Rounded, {"gradient"}),

@@ -120,15 +120,21 @@ def test_a_network_that_always_says_the_same_class_is_noticed():
     bench = benchmark(2, 0.0, 100)
     array = np.zeros((100, 1, 1, 3), np.float32)
     array[..., 0], array[:, 0, 0, 2] = 1, np.linspace(0, 1, 100)
-    id_test = ImageSet("id", "ID test", np.arange(100) % 5 == 0, lambda: array)
+    id_test = ImageSet("id", "ID test", (np.arange(100) % 5 == 0).astype(int), lambda: array)
     found = of_network(replace(bench, id_test=id_test), 2)
     assert found["id-accuracy"].startswith("the network: ID accuracy 80.0% is what labels that know nothing")
 
 
+def test_labels_of_classes_that_are_never_predicted_are_noticed(digits_net):
+    low, known = np.flatnonzero(small(60).id_test.labels < 3), small(60).id_test
+    wrong = altered(known, index=low, labels=known.labels.numpy()[low] + 3)
+    found = failed(clean(fitted("gen", digits_net, small(60)), replace(small(60), id_test=wrong)))
+    assert found["id-accuracy"].startswith("digits-cnn: ID accuracy 0.0%")
+
+
 def test_one_class_alone_says_nothing_of_accuracy():
-    bench = benchmark(10, 1.0, 20)
-    shown = np.flatnonzero(bench.id_test.labels == 3)
-    one = altered(bench.id_test, index=np.repeat(shown, 20)[:20])
+    bench = benchmark(10, 1.0, 200)
+    one = altered(bench.id_test, index=np.flatnonzero(bench.id_test.labels == 3))
     assert "id-accuracy" not in of_network(replace(bench, id_test=one), 10)
 
 
@@ -137,7 +143,7 @@ def test_an_ood_list_with_class_labels_is_noticed(digits_net):
     bench = small(60, ("unseen-digits", "noise"))
     noise = bench.ood["noise"]
     as_shifted = {
-        "good": altered(bench.id_test, name="good"),
+        "good": ImageSet("good", "ID test", bench.id_test.labels, lambda: 0.98 * bench.id_test.array),
         "noise": altered(noise, labels=np.arange(len(noise)) % 6),
     }
     bench = replace(bench.only(["unseen-digits"]), shifted=as_shifted)
@@ -202,7 +208,6 @@ def test_no_detector_fails_a_clean_check(name, digits_net):
 
 
 def test_copies_of_images_are_counted(digits_net):
-    """They mark the rows of their set and the averages that hold it; copies in ID mark everything."""
     bench = small(40, ("unseen-digits", "photos", "noise"))
     photos = altered(bench.ood["photos"], index=np.repeat(np.arange(20), 2))
     result = clean(fitted("gen", digits_net, bench), replace(bench, ood={**bench.ood, "photos": photos}))
@@ -214,7 +219,7 @@ def test_copies_of_images_are_counted(digits_net):
     assert (entry.number, entry.concerns, entry.detector, entry.eps) == (0.5, ["photos"], "", None)
     assert {row.ood: row.reliable for row in result.rows} == {"unseen-digits": True, "photos": False, "noise": True}
     assert {row.group: row.reliable for row in result.averages} == {"near": True, "far": False, "all": False}
-    assert [row.warnings for row in result.rows if row.ood == "photos"] == [[entry.message]]
+    assert [row.warnings[0] for row in result.rows if row.ood == "photos"] == [entry.message]
     twice = replace(bench, id_test=altered(bench.id_test, index=np.repeat(np.arange(20), 2)))
     result = clean(fitted("gen", digits_net, bench), twice)
     assert list(failed(result)) == ["duplicates"]

@@ -7,6 +7,7 @@ from io import StringIO
 
 import pytest
 import torch
+from safetensors import safe_open
 
 import detectors
 import roodbench
@@ -25,10 +26,10 @@ def test_finished_populations_are_reused(digits_net, tmp_path, monkeypatch):
 
     whole = Attacker.scores
 
-    def forbidden(self, x, population, shard, name="report", **settings):
+    def forbidden(self, x, population, shard, name="report", *draws, **settings):
         if name != "behaviour":  # of a few images, by which the detector is known to be the same
             raise AssertionError("scored again")
-        return whole(self, x, population, shard, name, **settings)
+        return whole(self, x, population, shard, name, *draws, **settings)
 
     monkeypatch.setattr(Attacker, "scores", forbidden)
     again = roodbench.evaluate(ross, bench, steps=2, store=store)
@@ -180,7 +181,9 @@ def poison(folder):
     for file in folder.iterdir():
         tensors, facts = read_cell(file)
         moved = {name: t.flip(-1) * 0 if t.is_floating_point() else t for name, t in tensors.items()}
-        write_cell(file, (moved, facts))
+        with safe_open(file, "pt") as kept:
+            key = kept.metadata()["key"]
+        write_cell(file, (moved, facts), key)
 
 
 def test_fresh_leaves_alone_what_is_kept_and_replaces_it(digits_net, tmp_path):
@@ -224,3 +227,17 @@ def fitted_by(command):
     with redirect_stdout(StringIO()) as out:
         assert cli.main(command) == 0
     return json.loads(out.getvalue())["rows"][0]["auroc"]
+
+
+def test_a_cell_under_another_name_is_computed_again(digits_net, tmp_path, caplog):
+    """A folder that was restored or merged by hand."""
+    bench, store = small(20), roodbench.Store(tmp_path)
+    ebo = fitted("ebo", digits_net, bench)
+    first = roodbench.evaluate(ebo, bench, attack="none", store=store)
+    cells = sorted((tmp_path / "cells").iterdir())
+    kept = [file.read_bytes() for file in cells]
+    for file, content in zip(cells, [*kept[1:], kept[0]], strict=True):
+        file.write_bytes(content)
+    again = roodbench.evaluate(ebo, bench, attack="none", store=store)
+    assert [r.auroc for r in again.rows] == [r.auroc for r in first.rows]
+    assert "it is another cell's" in caplog.text

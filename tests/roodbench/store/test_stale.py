@@ -192,6 +192,12 @@ def test_a_helper_that_changes_the_gradient_alone_is_noticed(other, digits_net, 
     assert aurocs(strong)[1] < aurocs(weak)[1] - 0.05
 
 
+def test_a_gradient_that_is_none_is_named_where_results_are_kept(digits_net, tmp_path):
+    detector = Steered(digits_net, lambda grad: None)
+    with pytest.raises(roodbench.EvaluationError, match="signed: value_and_grad gave None as its gradient"):
+        roodbench.evaluate(detector, small(4), steps=2, check=False, store=roodbench.Store(tmp_path))
+
+
 def test_what_is_drawn_without_a_generator_is_never_reused(digits_net, tmp_path):
     class Drawing(torch.nn.Module):
         def forward(self, x):
