@@ -121,9 +121,11 @@ class Companies:
             place = self.differs(reported[:1], found, none, company.rounding)
             if place is None or not self.detector.randomized:
                 return None if place is None else self.said(company, place, reported[:1], found)
-        # other noise, or a detector whose draws depend on the images: means must differ significantly
-        found = self.scores(company.batch, "", REPORT_DRAWS)[:, company.places]
-        error = ((reported.var(0) + found.var(0)) / REPORT_DRAWS).sqrt()
+        # other noise, or a detector whose draws depend on the images: means must differ significantly; where the noise
+        # is the same after all, pairs of draws differ by what the company does alone
+        found = self.scores(company.batch, company.noise, REPORT_DRAWS)[:, company.places]
+        spread = (reported - found).var(0) if company.noise else reported.var(0) + found.var(0)
+        error = (spread / REPORT_DRAWS).sqrt()
         place = self.differs(reported, found, error, company.rounding)
         return None if place is None else self.said(company, place, reported, found)
 

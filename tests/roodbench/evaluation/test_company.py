@@ -40,6 +40,12 @@ def test_noise_hides_no_batch(effect, digits_net):
         clean(NoisyPlanted(digits_net, BATCH_EFFECTS[effect]))
 
 
+def test_much_noise_hides_no_batch(digits_net):
+    """It is the same in both batches: what they differ by is the company's."""
+    with pytest.raises(EvaluationError, match=f"^noisy-planted: {SAID}"):
+        clean(NoisyPlanted(digits_net, BATCH_EFFECTS["mean"], noise=30.0))
+
+
 @pytest.mark.parametrize("limit", [2, 3, 65])
 def test_a_batch_is_noticed_in_populations_of_any_size(limit, digits_net):
     with pytest.raises(EvaluationError, match=f"^Planted: {SAID}"):
