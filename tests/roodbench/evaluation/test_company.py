@@ -40,6 +40,16 @@ def test_noise_hides_no_batch(effect, digits_net):
         clean(NoisyPlanted(digits_net, BATCH_EFFECTS[effect]))
 
 
+def test_undeclared_noise_far_from_zero_is_no_batch(digits_net):
+    """It is small beside the scores and large beside their spread: `randomness` names it."""
+
+    def noisy(energy, x):
+        return energy(x) + 1e5 + 2 * torch.randn(len(x))
+
+    result = clean(Planted(digits_net, noisy))
+    assert [i.name for i in result.indicators if not i.passed] == ["randomness"]
+
+
 def test_much_noise_hides_no_batch(digits_net):
     """It is the same in both batches: what they differ by is the company's."""
     with pytest.raises(EvaluationError, match=f"^noisy-planted: {SAID}"):
