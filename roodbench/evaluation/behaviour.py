@@ -7,18 +7,22 @@ kept, and results are reused only where all of them are the same to the last bit
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import attacks
-from attacks import AttackPlan, ThreatModel
+from attacks import SIGN, AttackPlan, Direction
+from detectors import Detector
 
 from ..data import Benchmark, ImageSet
+from ..engine.worker import Worker
 from ..store.cells import Cell
 from ..store.identity import content_hash, tensor_hash
 from ..store.listed import is_listed
@@ -26,11 +30,12 @@ from .attacker import Attacker
 
 IMAGES = 16
 """ID test images, and as many of uniform noise, on which a detector that is listed whole is scored."""
-FEW = 4
-"""Images of a population on which gradients and scores under attack are looked at."""
-STEPS = 3
-RADIUS = 0.1
-"""In pixels: of the random start; a step is a third of it."""
+FEW = 16
+"""Images of a population, all over it, on which gradients and scores under attack are looked at."""
+STEPS = 4
+"""Of the plan's attack, half of epsilon long: from a random start to the rim of the ball, where attacks end."""
+COMPARED = f"the clean scores of every image and {FEW} images of each set over {STEPS} steps of the attack"
+"""Of a detector that is not listed whole."""
 
 
 def scores_of(attacker: Attacker, bench: Benchmark) -> str:
@@ -44,8 +49,7 @@ def scores_of(attacker: Attacker, bench: Benchmark) -> str:
     if is_listed(worker.detector):
         images = bench.id_test
         x = images.shard(0, min(IMAGES, len(images))).to(worker.device)
-        noise = torch.rand(x.shape, generator=worker.stream("behaviour/images", "noise", 0), device=x.device)
-        both = torch.cat([x, noise.to(x)])
+        both = torch.cat([x, noise_like(bench, worker)])
         return tensor_hash(worker.guard(images, 0, lambda: score(0, both, images.name))[0]["scores"])
     found = []
     for images in (bench.id_test, *bench.ood.values(), *bench.shifted.values()):
@@ -54,34 +58,63 @@ def scores_of(attacker: Attacker, bench: Benchmark) -> str:
     return content_hash(found)
 
 
-def gradients_of(attacker: Attacker, images: ImageSet, plan: AttackPlan, unit: float) -> str:
-    """A hash of every objective of a plan at a random start near a few images, of its gradient, and of a few steps.
+def noise_like(bench: Benchmark, worker: Worker) -> Tensor:
+    """As many images of uniform noise as `IMAGES`, or as ID test has."""
+    x = bench.id_test.shard(0, min(IMAGES, len(bench.id_test))).to(worker.device)
+    generator = worker.stream("behaviour/images", "noise", 0)
+    return torch.rand(x.shape, generator=generator, device=x.device).to(x)
 
-    What is no number there is hashed like the rest: the attack itself says which image it is. `unit` is a pixel of
-    [0, 1] in units of the input space.
+
+def gradients_of(attacker: Attacker, images: ImageSet, plan: AttackPlan, direction: Direction) -> str:
+    """A hash of what a plan's attack meets on a few images: every objective, its gradient and the scores, step by step.
+
+    What is no number there is hashed like the rest: the attack itself says which image it is.
     """
-    worker, detector = attacker.worker, attacker.detector
-    x = images.shard(0, min(FEW, len(images))).to(worker.device)
-    ball = ThreatModel(RADIUS * unit, "linf", plan.threat.bounds)
+    worker, detector, ball = attacker.worker, attacker.detector, plan.threat
+    some = images.at(np.unique(np.linspace(0, len(images) - 1, FEW).round().astype(int)))
+    x = some.shard(0, len(some)).to(worker.device)
     components = attacks.components_of(attacker.seen(plan, images.name, 0), plan)
     objectives = list(dict.fromkeys(c.objective for c in components if c.follows_gradient))
 
     def look() -> list[Any]:
         generator = worker.stream("behaviour/gradient", images.name, 0)
         settings: dict[str, Any] = {"draws": 2, "generator": generator} if detector.randomized else {}
-        z = ball.random(x, generator)
         found: list[Any] = []
-        for objective in objectives:
+        for objective in objectives or [""]:
+            z = ball.random(x, generator)
             for _ in range(STEPS):
-                value, grad = attacks.gradient_of(detector, z.clone(), objective=objective, **settings)
-                found += [objective, tensor_hash(value), tensor_hash(grad)]
-                z = ball.project(z + ball.eps / STEPS * grad.sign(), x).nan_to_num()
-        with torch.no_grad():
-            scores = detector(z, generator=generator) if detector.randomized else detector(z)
-        return [*found, tensor_hash(scores) if isinstance(scores, Tensor) else repr(scores)]
+                if objective:
+                    value, grad = attacks.gradient_of(detector, z.clone(), objective=objective, **settings)
+                    found += [objective, tensor_hash(value), tensor_hash(grad)]
+                    step = SIGN[direction] * ball.eps / 2 * ball.ascent(grad)
+                    z = ball.project(z + step, x).nan_to_num()
+                else:
+                    z = ball.random(x, generator)
+                with torch.no_grad():
+                    scores = detector(z, generator=generator) if detector.randomized else detector(z)
+                found.append(tensor_hash(scores) if isinstance(scores, Tensor) else repr(scores))
+        return found
 
     with steady():
-        return content_hash(worker.guard(images, 0, look))
+        return content_hash(worker.guard(some, 0, look))
+
+
+def unmet(attacker: Attacker, bench: Benchmark) -> Detector | None:
+    """A copy of a detector that has scored nothing, None of one that is listed whole or cannot be copied.
+
+    The detector itself then scores noise, so that one that learns from what it meets first learns nothing of ID.
+    """
+    worker = attacker.worker
+    if is_listed(worker.detector):
+        return None
+    x = noise_like(bench, worker)
+    try:
+        copied = copy.deepcopy(worker.detector)
+    except Exception:  # whatever a user's attributes raise: locks, files, tensors of a graph
+        copied = None
+    with suppress(Exception):  # the first real images say what is wrong
+        attacker.scores(x, "noise", 0, "behaviour/first", draws=1)
+    return copied
 
 
 @contextmanager

@@ -83,9 +83,10 @@ CHECKS = {
         REPEATABLE,
         "{label} scores the same images differently ({number:.2g} relative): set `randomized` in a "
         "Detector, draw all noise from the generator it is given, and remember no earlier call",
-        "repeated scorings of the same images, also after others, differ by more than 1e-4 (relative): noise that is "
-        "not declared or, where it is, not drawn from the given generator, or a score that remembers earlier calls",
-        "5 scorings of the first 64 ID images",
+        "repeated scorings of the same images, also after others, or by a copy that has scored nothing before, differ "
+        "by more than 1e-4 (relative): noise that is not declared or, where it is, not drawn from the given generator, "
+        "or a score that remembers earlier calls",
+        "5 scorings of the first 64 ID images; of a user's detector, one of 64 of every set by a copy of it",
     ),
     "constant": Check(
         "detector",
@@ -116,7 +117,8 @@ CHECKS = {
         "{label}: its gradient is not that of its score on {number:.1%} of images: is a part of it detached? The "
         "attack is weaker than it should be",
         "differences of the score along 8 random directions disagree with its gradient (cosine below 0.99 in float64, "
-        "0.7 where that cannot be computed) on more than 10% of images, at the random start or where the attack ended",
+        "0.7 where that cannot be computed) on more than 10% of images, at the random start or beside where the attack "
+        "ended",
         "36 scores and 4 gradients of the probe",
     ),
     "eot": Check(
@@ -164,7 +166,8 @@ CHECKS = {
         "attack",
         0.0,
         "{label} is masked: without a bound, the attack moves {number:.1%} too few of the images past the threshold",
-        "at epsilon 1, less than 99% of OOD rise above, or 95% of ID fall below, the clean threshold",
+        "at epsilon 1, less than 99% of OOD rise above, or 95% of ID fall below, the clean threshold (where the attack "
+        "left an AUROC of more than 0.01)",
         "an attack at epsilon 1, on the probe",
     ),
     "random": Check(

@@ -7,6 +7,7 @@ single image would get.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -14,8 +15,10 @@ from torch import Tensor
 
 import attacks
 from attacks import AttackPlan
+from detectors import Detector
 
 from ..data import SHARD, ImageSet
+from ..engine.copies import OnCopies
 from ..engine.errors import EvaluationError
 from ..store.cells import Cell
 from .attacker import REPORT_DRAWS
@@ -69,7 +72,7 @@ class Companies:
 
         A score that differs on repetition cannot be compared: `randomness` says so.
         """
-        gap = self.repeated(self.sets[:1])
+        gap = max(self.repeated(self.sets[:1]), self.remembered())
         if gap > REPEATABLE:
             return gap
         for company in (*(self.mixed(s) for s in self.sets), *self.pairs()):
@@ -81,17 +84,25 @@ class Companies:
                 raise EvaluationError(f"{self.detector.label}: {fault}: it must be a function of that image alone")
         return self.repeated(self.sets[:1])
 
-    def repeated(self, sets: Sequence[ImageSet], *, offset: bool = True) -> float:
+    def repeated(self, sets: Sequence[ImageSet], *, offset: bool = True, by: Detector | None = None) -> float:
         """The largest difference of first shards, scored again on the same noise, over the scores' size and spread.
 
-        Without `offset`, over their spread alone.
+        Without `offset`, over their spread alone; `by` another detector than the one that reported.
         """
         gaps = []
         for s in sets:
-            reported, again = self.reported[s.name][0], self.scores(self.images[s.name], s.name)[0]
+            reported, again = self.reported[s.name][0], self.scores(self.images[s.name], s.name, by=by)[0]
             size = (offset * reported.abs() + self.spread).clamp_min(torch.finfo(torch.double).tiny)
             gaps.append(float(((again - reported).abs() / size).nan_to_num(torch.inf).max()))
         return max(gaps)
+
+    def remembered(self) -> float:
+        """The largest difference where a copy that has met no image yet meets the sets in another order, ID last."""
+        if self.evaluator.unmet is None:
+            return 0.0
+        with suppress(Exception):  # a copy of a user's own that does not work says nothing
+            return self.repeated(self.sets[::-1], by=self.evaluator.unmet)
+        return 0.0
 
     def mixed(self, images: ImageSet) -> Company:
         """Its first shard with most of its images replaced by other populations': some stay, the extremes among them.
@@ -155,11 +166,13 @@ class Companies:
         )
 
     @torch.no_grad()
-    def scores(self, x: Tensor, population: str, draws: int = 1) -> Tensor:
+    def scores(self, x: Tensor, population: str, draws: int = 1, *, by: Detector | None = None) -> Tensor:
         """(draws, B) scores on the report noise of a population's first shard, or on noise of their own."""
-        worker = self.evaluator.worker
+        worker, detector = self.evaluator.worker, self.evaluator.plain.detector
+        if by is not None:
+            detector = OnCopies(by, by.label)
         generator = worker.stream("report" if population else "company", population, 0)
-        return torch.stack([self.evaluator.plain.detector(x, generator=generator) for _ in range(draws)]).double().cpu()
+        return torch.stack([detector(x, generator=generator) for _ in range(draws)]).double().cpu()
 
 
 def spread(scores: Tensor) -> float:

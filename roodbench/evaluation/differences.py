@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ TRUE = {FINE: 0.99} | dict.fromkeys(COARSE, 0.7)
 """Cosine below which an image's gradient is not its score's, by step: kinks blur the larger ones."""
 ENOUGH = 0.1
 """Share of images that may disagree; where no more do, no larger step is tried."""
+
+BESIDE = 1 / 50
+"""Of epsilon, how far from an attack's images the gradient is judged."""
 
 Noise = Callable[[], torch.Generator]
 """A generator that is the same at every call: common noise."""
@@ -63,6 +66,11 @@ def agreement(detector: Detector, x: Tensor, threat: ThreatModel, noise: Noise) 
         if tried[-1].untrue <= ENOUGH:
             break
     return min(tried, key=lambda found: found.untrue)
+
+
+def beside(x_adv: Tensor, x: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
+    """Points of the balls around x next to x_adv (B, C, H, W): attacks end on kinks, where no gradient says all."""
+    return threat.project(replace(threat, eps=BESIDE * threat.eps).random(x_adv, generator), x)
 
 
 def measure(detector: Detector, x: Tensor, signs: Tensor, step: float, threat: ThreatModel, noise: Noise) -> Agreement:

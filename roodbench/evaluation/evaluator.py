@@ -21,7 +21,7 @@ from ..store.cells import Cell
 from ..store.identity import tensor_hash
 from ..store.listed import is_listed
 from .attacker import Attacker
-from .behaviour import gradients_of, scores_of
+from .behaviour import COMPARED, gradients_of, scores_of, unmet
 from .populations import Population
 
 REFERENCE_DRAWS = 2
@@ -42,8 +42,11 @@ class Evaluator:
         self._cleaned: dict[str, Population] = {}
         self._draws: dict[str, dict[str, tuple[int, float]]] = {}
         self._gradients: dict[str, str] = {}
+        self.unmet = unmet(self.plain, bench)
         if worker.store is not None:
             worker.key["behaviour"] = scores_of(self.plain, bench)
+            if not is_listed(self.detector):
+                worker.store.grounds = COMPARED
 
     def gradients(self, plan: AttackPlan, *sets: ImageSet) -> list[str]:
         """What a plan's attack sees of the detector near some populations.
@@ -52,10 +55,11 @@ class Evaluator:
         """
         if self.worker.store is None or is_listed(self.detector):
             return []
-        names = {images: f"{images.name} {plan.method} {plan.objective} {plan.strength}" for images in sets}
+        names = {images: f"{images.name} {plan}" for images in sets}
         for images, name in names.items():
             if name not in self._gradients:
-                self._gradients[name] = gradients_of(self.plain, images, plan, 1 / self.bench.std)
+                direction: Direction = "min" if images is self.bench.id_test else "max"
+                self._gradients[name] = gradients_of(self.plain, images, plan, direction)
         return [self._gradients[name] for name in names.values()]
 
     def references(self) -> dict[Direction, Tensor]:

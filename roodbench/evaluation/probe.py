@@ -20,12 +20,14 @@ from ..data import ImageSet
 from ..engine.errors import EvaluationError
 from ..metrics import Components
 from ..store.cells import Cell
-from .differences import agreement
+from .differences import agreement, beside
 from .evaluator import Evaluator
 from .trials import Trial, affordable, gradient_attacks, trial_of, trials_of
 
 log = logging.getLogger("roodbench")
 
+NOTHING = 0.01
+"""AUROC from which on there is nothing left to take, and no gradient that could be masked."""
 Images = dict[Direction, Tensor]
 """Of the directions that the evaluation attacks."""
 
@@ -132,10 +134,10 @@ class Probe:
             self.found["silent-success"] = max(0.0, self.beaten(last, best_kept) - self.beaten(best_kept, last))
             self.margins["silent-success"] = one
         if any(c.objective == "exact" for c in gradient):
-            self.found["finite-difference"] = max(self.untrue(strongest), self.untrue(self.started()))
+            self.found["finite-difference"] = max(self.untrue(self.ended(strongest)), self.untrue(self.started()))
         if "own" in runs:
             self.record("own-gradient", self.area(runs["own"]), runs["base"])
-        if missed is not None:
+        if missed is not None and area.value > NOTHING:
             self.found["unbounded"] = missed
         return {"numbers": self.found, "margins": self.margins, "images": self.size}
 
@@ -143,6 +145,14 @@ class Probe:
         """Random points of the balls."""
         worker, threat = self.evaluator.worker, self.plan.threat
         return {d: threat.random(x, worker.stream("differences", f"start {d}", 0)) for d, x in self.images.items()}
+
+    def ended(self, images: Images) -> Images:
+        """Points next to where an attack ended."""
+        worker, threat = self.evaluator.worker, self.plan.threat
+        return {
+            d: beside(x, self.clean[d][0], threat, worker.stream("differences", f"end {d}", 0))
+            for d, x in images.items()
+        }
 
     def untrue(self, images: Images) -> float:
         """The share of images whose gradient is not that of the score, in the worse of the populations."""

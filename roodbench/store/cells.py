@@ -56,8 +56,11 @@ class Store:
         self.begin()
 
     def begin(self, *, fresh: bool = False) -> None:
-        """Count anew what is reused; `fresh` leaves alone what was kept before now, and replaces it."""
-        self.fresh, self.reuse = fresh, Reuse()
+        """Count anew what is reused; `fresh` leaves alone what was kept before now, and replaces it.
+
+        `grounds`, set by whoever compares more than keys, are what the notice names.
+        """
+        self.fresh, self.reuse, self.grounds = fresh, Reuse(), ""
         self._own: set[Path] = set()
         """What was written since."""
         self._warned = False
@@ -92,7 +95,8 @@ class Store:
         """Say what was reused since `begin`; returns it, JSON-like."""
         found = self.reuse.described()
         if self.reuse.reused:
-            log.info("reused %d of %d kept parts, the oldest of %s: --fresh computes them anew", *found.values())
+            why = f", since {self.grounds} are the same" if self.grounds else ""
+            log.info("reused %d of %d kept parts, the oldest of %s%s: --fresh computes them anew", *found.values(), why)
         return found
 
     def _warn(self, text: str) -> None:

@@ -7,7 +7,7 @@ import detectors
 import roodbench
 from attacks import ThreatModel
 from detectors import Detector
-from roodbench.evaluation.differences import DIRECTIONS, FINE, agreement
+from roodbench.evaluation.differences import DIRECTIONS, FINE, agreement, beside
 from tests.roodbench.helpers import fitted, small
 
 THREAT = ThreatModel(16 / 255)
@@ -123,6 +123,24 @@ def test_a_constant_score_has_no_gradient_to_judge(images):
     found = agreement(Still(), images, THREAT, noise)
     assert found.cosines.isnan().all()
     assert found.untrue == 0.0
+
+
+class Ridge(Detector):
+    """Highest where half of the pixels are 1/2: there the gradient is that of one side."""
+
+    def forward(self, x, *, generator=None):
+        left, right = x.flatten(1).split(32, 1)
+        return torch.where(left > 0.5, 0.5 - left, left - 0.5).sum(1) + right.sum(1) / 5
+
+
+def test_an_attack_that_ends_on_a_kink_is_judged_beside_it(images):
+    x = images.clamp(0.45, 0.55)
+    top = torch.full_like(x, 0.5)
+    near = beside(top, x, ThreatModel(0.1), noise())
+    assert agreement(Ridge(), top, THREAT, noise).untrue == 1.0
+    assert agreement(Ridge(), near, THREAT, noise).untrue == 0.0
+    assert ThreatModel(0.1).violation(near, x) < 1e-6
+    assert 0 < (near - top).abs().max() <= 0.1 / 50 + 1e-6
 
 
 @pytest.mark.parametrize(("share", "passed"), [(0.3, False), (0.0, True)])
