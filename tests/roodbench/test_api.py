@@ -31,7 +31,7 @@ def components(result, condition, detector):
 
 
 @pytest.mark.parametrize("name", ["ross", "pro"])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_main_job_separates_clean_and_falls_under_attack(name, seed, digits_net):
     """Default settings: near clean AUROC >= 0.95, `both` clearly lower, the suite at least as strong as transfer."""
     bench = small(60)
@@ -133,10 +133,9 @@ def test_scores_repeat_with_the_seed(digits_net):
 
 
 def test_the_chunk_of_copies_changes_nothing(digits_net):
-    bench = small(20)
+    bench = small(8)
     a, b = (
-        roodbench.evaluate(fitted("ross", digits_net, bench, chunk=c), bench, steps=2, check=False).scores
-        for c in (4096, 7)
+        roodbench.evaluate(fitted("ross", digits_net, bench, chunk=c), bench, attack="none").scores for c in (4096, 7)
     )
     torch.testing.assert_close(a["ross(gen)/digits/clean"], b["ross(gen)/digits/clean"], rtol=1e-4, atol=1e-4)
 

@@ -128,7 +128,9 @@ def test_a_method_takes_no_setting_that_changes_nothing(method, setting):
             roodbench.evaluate(torch.nn.Identity(), small(4), method=method, **setting)
 
 
-CONFIG = RunConfig(detector=("ross", "pro", "knn"), ood=("noise",), limit=70, steps=3, compile="off")
+CONFIG = RunConfig(
+    detector=("ross", "pro", "knn"), ood=("noise",), limit=66, steps=2, params={"copies": 5}, compile="off"
+)
 
 
 @pytest.fixture(scope="module")

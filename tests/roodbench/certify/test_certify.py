@@ -74,8 +74,8 @@ def test_files_and_table(certified):
 
 
 def test_the_strongest_attack_never_beats_a_bound(digits_net, tmp_path):
-    """200 steps of the l2 suite, image by image, in the population form; and the deployed detector against its own."""
-    run = replace(SMALL.run, detector=("ross-q",), limit=16, steps=200)
+    """100 steps of the l2 suite, image by image, in the population form; and the deployed detector against its own."""
+    run = replace(SMALL.run, detector=("ross-q",), limit=10, steps=100)
     result, _ = certify(replace(SMALL, run=run, radius=(RADIUS,), samples=2000), out=tmp_path)
     assert result.violations == []
     both = next(row for row in result.rows if row.condition == "both")

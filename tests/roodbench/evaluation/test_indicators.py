@@ -22,7 +22,7 @@ QUICK = Strength(steps=20, restarts=1, draws=8)
 
 @pytest.fixture(scope="module")
 def bench():
-    return roodbench.load_benchmark("digits", limit=40).only(["unseen-digits"])
+    return small(24)
 
 
 def failed(detector, bench, strength=QUICK, eps=16 / 255, method="suite"):
@@ -43,7 +43,7 @@ def test_healthy_detectors_trip_none(name, digits_net):
 
     What they reach of detectors over a base, on fewer images, is 0.
     """
-    bench = small(100 if name in BASES else 40)
+    bench = small(100 if name in BASES else 24)
     assert failed(fitted(name, digits_net, bench), bench) == set()
 
 

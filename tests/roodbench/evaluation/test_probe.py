@@ -34,8 +34,9 @@ class Counted(torch.nn.Module):
         return self.outputs(x).logits
 
 
-@pytest.mark.parametrize("attack", ["min", "both"])
-@pytest.mark.parametrize(("name", "limit"), [("msp", 100), ("pro", 60), ("ross", 40)])
+@pytest.mark.parametrize(
+    ("name", "limit", "attack"), [("msp", 100, "min"), ("msp", 100, "both"), ("pro", 60, "both"), ("ross", 40, "both")]
+)
 def test_the_indicators_cost_no_more_than_the_attack(name, limit, attack, digits_net):
     """In passes counted in the network, on the default OOD sets, where the attack is large enough to be judged."""
     net = Counted(digits_net)

@@ -141,7 +141,7 @@ def test_flipped_bytes_are_said_once_and_computed_anew(digits_net, tmp_path, cap
     """Of every cell, those of `draws` too: a number of copies that is read wrong runs for days."""
     bench, store = small(8), roodbench.Store(tmp_path)
     ross = fitted("ross", digits_net, bench, copies=5)
-    settings = {"steps": 2, "strength": "standard", "restarts": 1, "check": False, "store": store}
+    settings = {"steps": 2, "strength": "standard", "method": "pgd", "restarts": 1, "check": False, "store": store}
     first = roodbench.evaluate(ross, bench, **settings)
     files = list((tmp_path / "cells").iterdir())
     assert len(files) == first.timing.reused["of"]
