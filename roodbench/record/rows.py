@@ -120,7 +120,7 @@ def numbers(parts: Measured, clean: Components | None) -> dict[str, Any]:
 
 def common(found: Evaluated, condition: str) -> dict[str, Any]:
     """The fields that all rows of a detector and condition share."""
-    base, net = found.detector.wrapped, found.detector.network
+    base = found.detector.wrapped
     plan = found.plan if condition != "clean" else None
     threat = None if plan is None else plan.threat
     return {
@@ -128,7 +128,7 @@ def common(found: Evaluated, condition: str) -> dict[str, Any]:
         "base": None if base is None else base.name,
         "params": {k: v for d in reversed(found.detector.chain) for k, v in d.hyperparameters().items()},
         "benchmark": found.bench.name,
-        "model": getattr(net, "name", None),
+        "model": getattr(found.network, "name", None),
         "id_accuracy": found.id_accuracy,
         "condition": condition,
         "attack": None
@@ -234,7 +234,7 @@ def detector_of(found: Evaluated) -> FittedDetector:
         for (name, condition), population in found.populations.items()
         if condition == "clean" and population.instability is not None
     }
-    net = found.detector.network
+    net = found.network
     prepared = net.backbone if isinstance(net, Classifier) and isinstance(net.backbone, Prepared) else None
     return FittedDetector(
         detector=found.detector.label,

@@ -58,8 +58,7 @@ def markdown(result: Record) -> str:
 
 def heading(result: Record) -> str:
     rows, row = result.rows, result.rows[0]
-    accuracy = "" if row.id_accuracy is None else f" (ID accuracy {row.id_accuracy:.1%})"
-    text = f"{row.benchmark}, {row.model or 'network unknown'}{accuracy}, {row.n_id} ID images"
+    text = f"{row.benchmark}, {networks(rows)}, {row.n_id} ID images"
     attacked = next((r for r in rows if r.condition != "clean"), None)
     if attacked is not None:
         text += f"; attack: {attacked.attack}, {attacked.norm}, {attacked.space} space{adversary_of(result.config)}"
@@ -70,6 +69,22 @@ def heading(result: Record) -> str:
     if any(row.adaptive_gap is not None for row in rows):
         text += "; adaptive gap: AUROC that an attack on the base score alone leaves above the suite's"
     return text
+
+
+def networks(rows: Sequence[Row]) -> str:
+    """The network and its accuracy; where detectors call different ones or none that is known, whose each is."""
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        accuracy = "" if row.id_accuracy is None else f" (ID accuracy {row.id_accuracy:.1%})"
+        found.setdefault(f"{row.model or 'network unknown'}{accuracy}", {})[label_of(row)] = None
+    if len(found) == 1:
+        return next(iter(found))
+    return ", ".join(f"{network} for {' and '.join(labels)}" for network, labels in found.items())
+
+
+def label_of(row: Row) -> str:
+    """The detector's label, as ross(gen)."""
+    return row.detector + (f"({row.base})" if row.base else "")
 
 
 def adversary_of(config: dict[str, Any]) -> str:
@@ -105,7 +120,7 @@ def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
         row, last = line["clean"], line[worst]
         where = f"mean of {row.group}" if row.ood == "average" else f"{row.ood} ({row.group})"
         cells = [
-            row.detector + (f"({row.base})" if row.base else ""),
+            label_of(row),
             as_fraction(last.eps, last.norm),
             where,
             str(row.n_ood),
