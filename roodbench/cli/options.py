@@ -107,7 +107,7 @@ OPTIONS = {
             OUTPUT,
             "--no-check",
         ),
-        option("strict", bool, False, "Exit 1 if a check of the attack fails.", OUTPUT, "--strict"),
+        option("strict", bool, False, "Exit 1 if a check fails, or the attack is not judged.", OUTPUT, "--strict"),
         option("quiet", bool, False, "Show no progress, only warnings.", OUTPUT, "--quiet"),
     )
 }

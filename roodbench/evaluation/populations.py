@@ -60,6 +60,8 @@ class Evaluated:
     """Per noisy objective: copies per gradient, and the median cosine between halves of them."""
     checked: bool = False
     """Whether the indicators' own attacks ran."""
+    asked: bool = True
+    """Whether they were asked for; they are left out too where they cost more than the attack."""
     probe: dict[str, Any] = field(default_factory=dict)
     """Numbers and margins of the indicators that need attacks of their own."""
     unrepeatable: float = 0.0

@@ -42,6 +42,7 @@ def evaluated(
         precision=evaluator.precision,
         cosines=evaluator.draws(plan) if directions else {},
         checked=bool(probed),
+        asked=check,
         probe=probed,
         unrepeatable=unrepeatable,
         agreement={name: found for name, found in agreement.items() if found is not None},

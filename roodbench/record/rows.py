@@ -149,8 +149,16 @@ def judged(
 ) -> dict[str, Any]:
     """Whether rows of some OOD sets passed their checks, and why not; None where the attack's own did not run."""
     failures = [i.message for i in verdicts if i.marks(condition, names)]
-    unchecked = condition != "clean" and not found.checked and found.eps > 0
-    return {"reliable": None if unchecked and not failures else not failures, "warnings": [*failures, *notes]}
+    if condition != "clean" and not found.checked and found.eps > 0 and not failures:
+        return {"reliable": None, "warnings": [unjudged(found), *notes]}
+    return {"reliable": not failures, "warnings": [*failures, *notes]}
+
+
+def unjudged(found: Evaluated) -> str:
+    """Why nobody knows whether an attack can be trusted, and what to do."""
+    asked = "cost more than this attack: more images, or `roodbench check` (thorough=True in Python), run them"
+    why = asked if found.asked else "were left out: run without --no-check (check=False in Python)"
+    return f"{found.detector.label}: not judged: the indicators' own attacks {why}"
 
 
 def areas(area: Components, clean: Components | None) -> dict[str, Any]:

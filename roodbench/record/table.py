@@ -8,6 +8,7 @@ from typing import Any
 
 from ..evaluation.indicators import Indicator
 from ..setup.protocols import faults_of
+from .notes import failures_of, notes_of
 from .record import Record
 from .row import Row
 from .text import as_fraction, framed
@@ -37,7 +38,7 @@ def checks_table(indicators: Sequence[Indicator]) -> str:
         )
         for i in indicators
     ]
-    return framed(columns, lines, after=[i.message for i in indicators if not i.passed])
+    return framed(columns, lines, after=failures_of(indicators))
 
 
 def limit_of(indicator: Indicator) -> str:
@@ -144,9 +145,8 @@ def footnotes(result: Record) -> list[str]:
     if row is not None:
         rounded = any(row.params.get("published") for row in result.rows)
         lines += faults_of(result.config.get("protocol", ""), row.eps, row.eps_pixel, rounded=rounded)
-    failed = [i.message for i in result.indicators if not i.passed]
-    older = dict.fromkeys(warning for row in result.rows for warning in row.warnings if warning not in failed)
-    return [*lines, *(f"* unreliable: {message}" for message in failed), *older]
+    failed = [f"* unreliable: {line}" for line in failures_of(result.indicators)]
+    return [*lines, *failed, *notes_of(result.rows, result.indicators)]
 
 
 def cell(row: Row) -> str:

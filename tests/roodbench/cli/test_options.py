@@ -1,5 +1,7 @@
 """Options that say nothing, twice, or something else than was meant: one line and exit 2."""
 
+import json
+
 import pytest
 
 from roodbench import cli
@@ -42,7 +44,31 @@ def test_a_data_root_in_the_environment_is_no_wish(tmp_path, monkeypatch):
     assert cli.main(["--detector", "gen", "--attack", "none", "--limit", "4", "--out", str(tmp_path)]) == 0
 
 
-def test_strict_without_checks_is_said(tmp_path, capsys):
-    arguments = ["--detector", "gen", "--limit", "4", "--steps", "10", "--ood", "noise", "--strict", "--no-check"]
-    cli.main([*arguments, "--out", str(tmp_path)])
-    assert "--strict: --no-check leaves out the indicators" in capsys.readouterr().err
+STRICT = {
+    "--no-check": "the indicators' own attacks were left out: run without --no-check (check=False in Python)",
+    "--seed 0": "the indicators' own attacks cost more than this attack: more images, or `roodbench check`",
+}
+FEW = ["--limit", "12", "--ood", "photos", "--quiet"]
+
+
+@pytest.mark.parametrize("arguments", STRICT)
+def test_strict_does_not_pass_an_attack_that_nobody_judged(arguments, tmp_path, capsys):
+    given = ["--detector", "gen,mls", *FEW, *arguments.split(), "--out", str(tmp_path)]
+    note = f"gen, mls: not judged: {STRICT[arguments]}"
+    for more, code, said in (([], 0, ""), (["--strict"], 1, f"roodbench: --strict: {note}")):
+        assert cli.main([*given, "--eps", "8/255,16/255", *more]) == code
+        out, err = capsys.readouterr()
+        assert (err.startswith(said), err.count("\n"), out.count(note)) == (True, bool(more), 1)
+    assert cli.main([*given, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {(row["condition"] == "clean", row["reliable"]) for row in rows} == {(True, True), (False, None)}
+    assert all(STRICT[arguments] in row["warnings"][0] for row in rows if row["reliable"] is None)
+
+
+@pytest.mark.parametrize("arguments", ["--eps 0", "--attack none"])
+def test_strict_passes_where_there_is_nothing_to_judge(arguments, tmp_path, capsys):
+    given = ["--detector", "gen", *FEW, "--no-check", "--strict", *arguments.split()]
+    assert cli.main([*given, "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "not judged" not in out
+    assert err == ""
