@@ -101,7 +101,7 @@ def adversary_of(config: dict[str, Any]) -> str:
 
 
 def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
-    """The table's column names and lines; averages only where there are several OOD sets."""
+    """The table's column names and lines; an average only where it is over several OOD sets, and each once."""
     conditions = [c for c in ORDER if any(row.condition == c for row in result.rows)]
     worst = conditions[-1]
     columns = [
@@ -115,9 +115,11 @@ def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
     ]
     gaps = any(row.adaptive_gap is not None for row in result.rows)
     columns += ["adaptive gap"] if gaps else []
-    several = len({row.ood for row in result.rows}) > 1
+    sets = list(dict.fromkeys((row.ood, row.group) for row in result.rows))
+    members = {group: sum(group in ("all", its) for _, its in sets) for group in ("near", "far", "all")}
+    shown = [g for g, n in members.items() if n > 1 and (g == "all" or n < len(sets))]
     lines = []
-    for line in by_line([*result.rows, *(result.averages if several else [])]):
+    for line in by_line([*result.rows, *(row for row in result.averages if row.group in shown)]):
         row, last = line["clean"], line[worst]
         where = f"mean of {row.group}" if row.ood == "average" else f"{row.ood} ({row.group})"
         cells = [
