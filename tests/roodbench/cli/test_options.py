@@ -23,8 +23,19 @@ MISTAKES = {
     "--attack none --norm linf": "attack none takes no norm: leave out --norm linf",
     "--method square --steps 20": "method square takes no steps: leave out --steps 20",
     "--eps 0,03": "epsilon '0,03': a comma separates radii; did you mean 0.03?",
-    "--eps 8/255,8/255": "expected radii that differ in six digits",
-    "--seed 1e3": "Invalid value for '--seed'",
+    "--eps 8/255,8/255": "epsilon 8/255,8/255: expected radii that differ in six digits",
+    "--eps 8/255,0.0313725": "epsilon 8/255,0.0313725: expected radii that differ in six digits",
+    "--attack none --eps 8/255": "attack none takes no eps: leave out --eps 8/255\n",
+    "--attack none --eps 0.03,16/255": "attack none takes no eps: leave out --eps 0.03,16/255\n",
+    "--seed 1e3": "seed '1e3': expected a whole number",
+    "--limit x": "limit 'x': expected a whole number",
+    "check --steps 2.5": "steps '2.5': expected a whole number",
+    "certify --seed one": "seed 'one': expected a whole number",
+    "certify --alpha 1/20": "alpha '1/20': expected a number, such as 0.05",
+    "--detector gen --detector ross": "--detector is given twice: give it once, as --detector A,B for several",
+    "--ood noise --ood noise": "--ood is given twice: give it once, as --ood A,B for several",
+    "--eps 8/255 --eps 16/255": "--eps is given twice: give it once, as --eps A,B for several",
+    "certify --radius 0.1 --radius 0.2": "--radius is given twice: give it once, as --radius A,B for several",
     "--param sigma=0": "sigma 0: copies without noise are all the same, expected a number above 0",
 }
 
@@ -37,6 +48,17 @@ def test_what_says_nothing_is_a_mistake(arguments, tmp_path, monkeypatch, capsys
     out, err = capsys.readouterr()
     assert MISTAKES[arguments] in err
     assert (out, err.count("\n")) == ("", 1)
+
+
+def test_help_is_shown_whatever_else_is_given(capsys):
+    assert cli.main(["run", "--limit", "x", "--detector", "a", "--detector", "b", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: roodbench run")
+
+
+def test_a_folder_of_runs_that_is_a_file(tmp_path, capsys):
+    (file := tmp_path / "runs.txt").touch()
+    assert cli.main(["--detector", "gen", *FEW, "--out", str(file)]) == 2
+    assert capsys.readouterr().err == f"roodbench: error: out '{file}' is a file: expected a folder\n"
 
 
 def test_a_data_root_in_the_environment_is_no_wish(tmp_path, monkeypatch):
