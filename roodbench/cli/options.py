@@ -25,6 +25,12 @@ def option(
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
+def argument(name: str, help: str) -> inspect.Parameter:
+    """A word without an option's name, which may be left out."""
+    annotation = Annotated[str | None, typer.Argument(help=help, show_default=False)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
 OPTIONS = {
     parameter.name: parameter
     for parameter in (

@@ -95,6 +95,20 @@ def test_list(capsys):
         assert len(entry["about"]) > 10
 
 
+def test_list_of_one_name(capsys):
+    assert cli.main(["list", "ross"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("ross (detectors)\n  about: S = ")
+    assert "\n  defaults: copies 25, sigma 0.0125, gain 0.01" in said
+    assert "\n  symbols: N copies, lambda gain\n" in said
+    assert cli.main(["list", "noise", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "attacks": [{"name": "noise", "about": "the best of uniform draws in the ball"}]
+    }
+    assert cli.main(["list", "ros"]) == 2
+    assert "unknown name 'ros': did you mean 'ross'?" in capsys.readouterr().err
+
+
 def test_search_from_the_command_line(folder, capsys):
     code, record, err = run(capsys, "--detector", "gen", "--search", "--attack", "min")
     assert code == 0
