@@ -55,12 +55,6 @@ def test_help_is_shown_whatever_else_is_given(capsys):
     assert capsys.readouterr().out.startswith("Usage: roodbench run")
 
 
-def test_a_folder_of_runs_that_is_a_file(tmp_path, capsys):
-    (file := tmp_path / "runs.txt").touch()
-    assert cli.main(["--detector", "gen", *FEW, "--out", str(file)]) == 2
-    assert capsys.readouterr().err == f"roodbench: error: out '{file}' is a file: expected a folder\n"
-
-
 def test_a_data_root_in_the_environment_is_no_wish(tmp_path, monkeypatch):
     monkeypatch.setenv("ROODBENCH_DATA", "/nowhere")
     assert cli.main(["--detector", "gen", "--attack", "none", "--limit", "4", "--out", str(tmp_path)]) == 0
