@@ -40,8 +40,9 @@ number = 3
 
 def test_plain_modules_are_attacked_by_autograd(folder, capsys):
     (folder / "plainmodule.py").write_text(PLAIN.format(more=""))
-    code, record, _ = run(capsys, "--detector", "plainmodule:Plain,mls")
+    code, record, err = run(capsys, "--detector", "plainmodule:Plain,mls")
     assert code == 0
+    assert "roodbench: Plain, digits, scored to recognise kept results: 8 images in " in err
     areas = {(r["detector"], r["condition"]): r["auroc"] for r in record["rows"]}
     for condition in ("clean", "min", "max", "both"):
         assert areas["Plain", condition] == areas["mls", condition]
