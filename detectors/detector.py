@@ -70,6 +70,14 @@ class Detector(nn.Module):
     randomized: bool = False
     objectives: tuple[str, ...] = ("exact",)
 
+    def __init__(self, *given: Any) -> None:
+        if given:
+            raise ValueError(
+                f"Detector.__init__ of {type(self).__name__} is given {shown(given[0])}: it takes nothing; write "
+                "__init__(self, net) with super().__init__() and then self.net = net"
+            )
+        super().__init__()
+
     def fit(self, train: Batches, val: Batches) -> Self:
         """Estimate what the score needs from ID training and validation batches of (images, labels).
 

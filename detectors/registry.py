@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import reprlib
 import typing
 from collections.abc import Iterable
 from typing import Any
@@ -30,7 +31,7 @@ DETECTORS: dict[str, type[Detector]] = {**BASES, **WRAPPERS}
 
 def class_of(name: str) -> type[Detector]:
     """The class of a detector or base score; ValueError for an unknown name, naming the nearest one."""
-    if name not in DETECTORS:
+    if not isinstance(name, str) or name not in DETECTORS:
         raise ValueError(unknown("detector", name, DETECTORS))
     return DETECTORS[name]
 
@@ -53,7 +54,7 @@ def create(name: str, net: Classifier, *, base: str = "gen", **params: Any) -> D
     outer = class_of(name)
     if name in BASES:
         return outer(net, **arguments(params, outer))
-    if base not in BASES:
+    if not isinstance(base, str) or base not in BASES:
         raise ValueError(unknown("base score", base, BASES))
     inner = BASES[base]
     given = arguments(params, outer, inner)
@@ -109,13 +110,14 @@ def pair(value: Any, length: int | None) -> bool:
     return all(isinstance(v, int | float) and math.isfinite(v) for v in value)
 
 
-def unknown(kind: str, value: str, choices: Iterable[str]) -> str:
-    """One line for a value that is none of `choices`, with the nearest of them.
+def unknown(kind: str, value: Any, choices: Iterable[str]) -> str:
+    """One line for a value that is none of `choices`, with the nearest of them where it is a name.
 
     >>> unknown("colour", "gren", ["red", "green"])
     "unknown colour 'gren': did you mean 'green'? expected one of red, green"
     """
-    choices = list(choices)
-    near = difflib.get_close_matches(value, choices, 1)
+    choices, is_name = list(choices), isinstance(value, str)
+    near = difflib.get_close_matches(value, choices, 1) if is_name else []
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {kind} {value!r}: {hint}expected one of {', '.join(choices)}"
+    written = repr(value) if is_name else " ".join(reprlib.repr(value).split())
+    return f"unknown {kind} {written}: {hint}expected one of {', '.join(choices)}"

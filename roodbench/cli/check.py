@@ -25,4 +25,4 @@ def check(context: Context, **given: Any) -> None:
         typer.echo(json.dumps([asdict(indicator) for indicator in indicators], indent=1))
     else:
         typer.echo((checks_table if given["format"] == "table" else checks_csv)(indicators))
-    warn(result, strict=given["strict"])
+    warn(result, given)

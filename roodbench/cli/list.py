@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .options import Context, changed, one_format, taking
+from ..setup.config import one_of
+from .options import Context, argument, changed, one_format, taking
 
 if TYPE_CHECKING:
     from detectors import Detector
 
 
-@taking(changed("format", help="Print a table or json."))
-def list_names(context: Context, *, format: str) -> None:
+NAME = argument("name", "Show this detector, attack, threat, protocol, strength, model or benchmark alone.")
+
+
+@taking(NAME, changed("format", help="Print a table or json."))
+def list_names(context: Context, *, name: str | None, format: str) -> None:
     """Show detectors, attacks, models and benchmarks: needs, default parameters, search grids, papers."""
     one_format(format, ("table", "json"))
     kinds = catalogue()
-    typer.echo(as_text(kinds) if format == "table" else json.dumps(kinds, indent=1))
+    if name is not None:
+        one_of("name", name, [entry["name"] for entries in kinds.values() for entry in entries])
+        found = {kind: [entry for entry in entries if entry["name"] == name] for kind, entries in kinds.items()}
+        kinds = {kind: entries for kind, entries in found.items() if entries}
+    shown = as_text if name is None else in_full
+    typer.echo(shown(kinds) if format == "table" else json.dumps(kinds, indent=1))
 
 
 def catalogue() -> dict[str, list[dict[str, Any]]]:
@@ -72,6 +81,18 @@ def as_text(kinds: dict[str, list[dict[str, Any]]]) -> str:
             table.add_row(*(cell(item[c]) for c in columns))
         tables.append(table)
     return printed(*tables)
+
+
+def in_full(kinds: dict[str, list[dict[str, Any]]]) -> str:
+    """Everything that is known of a few entries, one thing a line."""
+    lines = []
+    for kind, entries in kinds.items():
+        for item in entries:
+            lines.append(f"{item['name']} ({kind})")
+            lines += [
+                f"  {key}: {cell(value)}" for key, value in item.items() if key != "name" and value not in ({}, "")
+            ]
+    return "\n".join(lines)
 
 
 def cell(value: Any) -> str:

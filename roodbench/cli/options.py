@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
@@ -22,6 +23,12 @@ def option(
     """One option as a parameter of a function."""
     annotation = Annotated[kind, typer.Option(*declarations, help=help, rich_help_panel=panel, **settings)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def argument(name: str, help: str) -> inspect.Parameter:
+    """A word without an option's name, which may be left out."""
+    annotation = Annotated[str | None, typer.Argument(help=help, show_default=False)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 OPTIONS = {
@@ -107,14 +114,32 @@ OPTIONS = {
             OUTPUT,
             "--no-check",
         ),
-        option("strict", bool, False, "Exit 1 if a check of the attack fails.", OUTPUT, "--strict"),
+        option("strict", bool, False, "Exit 1 if a check fails, or the attack is not judged.", OUTPUT, "--strict"),
         option("quiet", bool, False, "Show no progress, only warnings.", OUTPUT, "--quiet"),
     )
 }
 
 
+SEVERAL = ("detector", "ood", "eps", "radius")
+"""Options that take several values, separated by commas: of a second one, the first would be forgotten."""
+
+
 class Grouped(TyperCommand):
-    """A command whose help shows its options in their groups."""
+    """A command whose help shows its options in their groups, and whose mistakes name the value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """ValueError for a number that is none, and for a list of values that is given twice."""
+        found, _, order = self.make_parser(ctx).parse_args(list(args))
+        kinds = {name: p.annotation for name, p in inspect.signature(self.callback).parameters.items()}  # type: ignore[arg-type]
+        for name in [] if found.get("help") else [parameter.name for parameter in order]:
+            kind, option = typing.get_args(kinds.get(name))[:1], name.replace("_", "-")
+            if name in SEVERAL and [p.name for p in order].count(name) > 1:
+                raise ValueError(f"--{option} is given twice: give it once, as --{option} A,B for several")
+            if kind in ((int,), (int | None,)):
+                whole(option, found[name], "a whole number")
+            elif kind == (float,):
+                number(option, found[name])
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -163,7 +188,8 @@ def run_config(given: Mapping[str, Any]) -> RunConfig:
     """The settings of a run from options; those that a verb does not take keep their defaults."""
     taken = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
     taken["params"] = parse_params(given["param"] or [])
-    taken["batch_size"] = None if given["batch_size"] == "auto" else whole("batch-size", given["batch_size"])
+    auto = given["batch_size"] == "auto"
+    taken["batch_size"] = None if auto else whole("batch-size", given["batch_size"], "auto or a whole number")
     return RunConfig(**taken)
 
 
@@ -191,9 +217,17 @@ def one_format(format: str, known: Iterable[str]) -> None:
         raise ValueError(f"unknown format {format!r}: expected one of {', '.join(known)}")
 
 
-def whole(name: str, text: str) -> int:
+def whole(name: str, text: str, expected: str) -> int:
     """A whole number given as text."""
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{name} {text!r}: expected auto or a whole number") from None
+        raise ValueError(f"{name} {text!r}: expected {expected}") from None
+
+
+def number(name: str, text: str) -> float:
+    """A number given as text."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name} {text!r}: expected a number, such as 0.05") from None

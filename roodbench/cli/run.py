@@ -22,9 +22,7 @@ def run(context: Context, **given: Any) -> None:
     with showing(given["format"]) as show:
         result = evaluated(context, given, check=not given["no_check"])
         show(result)
-    if given["strict"] and given["no_check"]:
-        log.warning("--strict: --no-check leaves out the indicators, an attack that failed goes unseen")
-    warn(result, strict=given["strict"])
+    warn(result, given)
 
 
 @contextmanager
@@ -58,10 +56,20 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough:
     return result
 
 
-def warn(result: Result, *, strict: bool) -> None:
-    """Say on stderr which checks failed; with `strict` they end in exit code 1."""
-    failed = [i.message for i in result.indicators if not i.passed]
-    for message in failed:
-        log.warning("unreliable: %s", message)
-    if strict and failed:
-        raise typer.Exit(1)
+def warn(result: Result, given: dict[str, Any]) -> None:
+    """Say on stderr what a table says below itself, where none is printed; `strict` ends in exit code 1.
+
+    It does so where a check failed, and where an attack could not be judged: nobody knows whether that one failed.
+    """
+    from ..record.notes import failures_of, unjudged_of
+
+    failed, unjudged = failures_of(result.indicators), unjudged_of(result.rows)
+    if given["format"] != "table":
+        for line in failed:
+            log.warning("unreliable: %s", line)
+    if given["strict"]:
+        names = dict.fromkeys(i.name for i in result.indicators if not i.passed)
+        for line in [*([f"failed {', '.join(names)}"] if names else []), *unjudged]:
+            log.warning("--strict: %s", line)
+        if failed or unjudged:
+            raise typer.Exit(1)

@@ -17,7 +17,7 @@ from .images import ImageSet, SplitGuard
 log = logging.getLogger("roodbench")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Benchmark:
     """ID splits, OOD test sets with their group (near or far), and covariate-shifted ID sets."""
 
@@ -49,6 +49,11 @@ class Benchmark:
             if key in self.ood and self.groups.get(key) not in ("near", "far"):
                 raise ValueError(f"benchmark {self.name}: group {self.groups.get(key)!r} of {key}: near or far?")
             names.append(key)
+
+    def __repr__(self) -> str:
+        sets = ", ".join(f"{name} ({self.groups[name]}, {len(images)})" for name, images in self.ood.items())
+        shifted = "".join(f"; shifted ID {name} ({len(images)})" for name, images in self.shifted.items())
+        return f"Benchmark({self.name}: {len(self.id_test)} ID images; OOD {sets}{shifted}; {self.space} space)"
 
     @property
     def bounds(self) -> tuple[float, float]:

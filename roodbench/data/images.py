@@ -88,6 +88,9 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"ImageSet({self.name!r}, {self.split}, {len(self)} images)"
+
     @property
     def array(self) -> np.ndarray:
         """A copy of the images as they were read: nobody can write into the set, past numpy's lock neither."""

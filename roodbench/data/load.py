@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from os import PathLike
 from pathlib import Path
 
 from detectors import unknown
@@ -22,10 +24,16 @@ def load_benchmark(
     """The benchmark `name`, its test sets cut to `limit` images each (a fixed random subset, nested over limits).
 
     `root` is the folder with `images_classic` and `benchmark_imglist` (cifar10); `ood` names the OOD sets wanted,
-    default all. Raises ValueError for an unknown name, a missing folder, list or image.
+    default all. Raises ValueError for an unknown name, a missing folder, list or image, and a setting of another type.
     """
-    if name not in BENCHMARKS:
+    if not isinstance(name, str) or name not in BENCHMARKS:
         raise ValueError(unknown("benchmark", name, BENCHMARKS))
+    if not isinstance(limit, Integral | None) or isinstance(limit, bool):
+        raise ValueError(f"limit {limit!r}: expected a whole number of images per population, or None for all")
+    if not isinstance(root, str | PathLike | None):
+        raise ValueError(f"root {root!r}: expected a folder")
+    if not isinstance(ood, Iterable | None):
+        raise ValueError(f"ood {ood!r}: expected a name or a list of them")
     if limit is not None and limit < 2:
         raise ValueError(f"limit {limit}: expected at least 2 images per population")
     if name == "digits":

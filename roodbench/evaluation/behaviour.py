@@ -53,7 +53,9 @@ def scores_of(attacker: Attacker, bench: Benchmark) -> str:
         return tensor_hash(worker.guard(images, 0, lambda: score(0, both, images.name))[0]["scores"])
     found = []
     for images in (bench.id_test, *bench.ood.values(), *bench.shifted.values()):
-        cells = worker.map(images, None, f"{images.name}, as before?", partial(score, name=images.name))
+        cells = worker.map(
+            images, None, f"{images.name}, scored to recognise kept results", partial(score, name=images.name)
+        )
         found.append([images.name, images.digest, [tensor_hash(tensors["scores"]) for tensors, _ in cells]])
     return content_hash(found)
 

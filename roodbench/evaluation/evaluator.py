@@ -22,6 +22,7 @@ from ..store.identity import tensor_hash
 from ..store.listed import is_listed
 from .attacker import Attacker
 from .behaviour import COMPARED, gradients_of, scores_of, unmet
+from .calls import calls_of
 from .populations import Population
 
 REFERENCE_DRAWS = 2
@@ -175,25 +176,29 @@ class Evaluator:
         view = attacks.view_of(id_scores, torch.cat(ood_scores))
         return Attacker(self.worker, precision=self.precision, view=view)
 
-    def unrepeatable(self, images: ImageSet) -> float:
-        """How much five scorings of the same images differ, of a randomised detector with equal generators."""
+    @cached_property
+    def repeated(self) -> tuple[float, bool]:
+        """How much five scorings of the same ID test images differ, on equal noise; whether they call the network."""
+        images = self.bench.id_test
 
         def compute() -> Cell:
             x = images.shard(0, min(SHARD, len(images))).to(self.worker.device)
-            scores = torch.cat([self.plain.scores(x, images.name, 0, "repeat", 1) for _ in range(5)]).double()
+            with calls_of(self.detector.network) as calls:
+                scores = torch.cat([self.plain.scores(x, images.name, 0, "repeat", 1) for _ in range(5)]).double()
             gap = (scores.amax(0) - scores.amin(0)) / scores.abs().amax(0).clamp_min(1e-12)
-            return {"gap": gap.max()}, {}
+            return {"gap": gap.max()}, {"network": calls is None or bool(calls)}
 
-        return float(self.worker.once(images, {"condition": "repeated"}, compute)[0]["gap"])
+        tensors, facts = self.worker.once(images, {"condition": "repeated"}, compute)
+        return float(tensors["gap"]), facts["network"]
 
     def agreement(self, images: ImageSet) -> tuple[float, float] | None:
         """Accuracy of the network below the detector on ID images, and what it would be by chance.
 
         Chance is sum_k p_k q_k of the shares of class k among labels and predictions, as in Cohen's kappa. None where
-        the detector shows no network.
+        the detector shows no network, or scores without calling it.
         """
         net = self.detector.network
-        if net is None:
+        if net is None or not self.repeated[1]:
             return None
 
         @torch.no_grad()

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from attacks import AttackPlan
-from detectors import Detector
+from detectors import Classifier, Detector
 
 from ..data import Benchmark
 from ..metrics import Groups
@@ -60,6 +60,8 @@ class Evaluated:
     """Per noisy objective: copies per gradient, and the median cosine between halves of them."""
     checked: bool = False
     """Whether the indicators' own attacks ran."""
+    asked: bool = True
+    """Whether they were asked for; they are left out too where they cost more than the attack."""
     probe: dict[str, Any] = field(default_factory=dict)
     """Numbers and margins of the indicators that need attacks of their own."""
     unrepeatable: float = 0.0
@@ -83,8 +85,13 @@ class Evaluated:
 
     @property
     def id_accuracy(self) -> float | None:
-        """None where the detector shows no network."""
+        """None where the detector shows no network, or scores without calling it."""
         return self.agreement.get(self.bench.id_test.name, (None,))[0]
+
+    @property
+    def network(self) -> Classifier | None:
+        """The network that the detector calls; None where it shows none, or scores without calling it."""
+        return self.detector.network if self.bench.id_test.name in self.agreement else None
 
     @property
     def eps(self) -> float:

@@ -25,7 +25,7 @@ def evaluated(
     bench, directions = evaluator.bench, DIRECTIONS[attack]
     everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
     done = {(images.name, "clean"): evaluator.clean(images) for images in everything}
-    unrepeatable = max(evaluator.unrepeatable(bench.id_test), check_scores(evaluator, everything))
+    unrepeatable = max(evaluator.repeated[0], check_scores(evaluator, everything))
     references = evaluator.references()
     if directions:
         check_gradients(evaluator, plan)
@@ -42,6 +42,7 @@ def evaluated(
         precision=evaluator.precision,
         cosines=evaluator.draws(plan) if directions else {},
         checked=bool(probed),
+        asked=check,
         probe=probed,
         unrepeatable=unrepeatable,
         agreement={name: found for name, found in agreement.items() if found is not None},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -30,6 +31,8 @@ OPENOOD = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
 def check_model(name: str) -> None:
     """ValueError for a network that is not among `MODELS`, with the nearest of them."""
+    if not isinstance(name, str):
+        raise ValueError(unknown("model", name, MODELS))
     if name in MODELS:
         return
     if ":" in name or name.endswith(".py") or Path(name).suffix in (".pt", ".pth", ".th", ".safetensors", ".ckpt"):
@@ -52,6 +55,8 @@ def load_model(name: str, *, checkpoint: str | Path | None = None, device: str |
         if checkpoint is not None:
             raise ValueError(f"model {name} comes with its weights: leave out --checkpoint")
         return digits_cnn(name).requires_grad_(False).to(device)
+    if not isinstance(checkpoint, str | PathLike | None):
+        raise ValueError(f"checkpoint {checkpoint!r}: expected a file (.safetensors, .th or .pt)")
     if checkpoint is None:
         raise ValueError(f"model {name} needs weights: give --checkpoint FILE (.safetensors, .th or .pt)")
     backbone: ResNet | ATResNet | ResNet18

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from torch import Tensor
 
+from detectors import unknown
+
 from ..evaluation.indicators import Indicator
 from .environment import Environment
 from .row import AttackedPopulation, FittedDetector, Row, ShiftedSet, Timing
+from .text import as_fraction
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -41,25 +45,27 @@ class Record:
     schema_version: int = SCHEMA_VERSION
 
     def scores_of(
-        self, detector: str, population: str, condition: str = "clean", eps: float | None = None
+        self, detector: str, population: str, condition: str = "clean", eps: float | str | None = None
     ) -> np.ndarray:
         """Report scores (R, n) of a population, `clean` or attacked (`min` of ID, `max` of OOD) at a radius.
 
-        `detector` is its label, as ross(gen). The radius may be left out where the record has one alone. ValueError,
-        naming what there is, for scores that the record does not hold.
+        `detector` is its label, as ross(gen); `eps` a number or text such as "8/255". It may be left out where the
+        record has one radius alone. ValueError, naming what there is, for scores that the record does not hold.
         """
-        names = (detector, population, condition)
-        radii = [a.eps for a in self.attacks if (a.detector, a.population, a.condition) == names]
-        is_clean = condition == "clean" and detector in {entry.detector for entry in self.detectors}
-        keys = {score_key(*names, e) for e in ([None] if is_clean else radii)} & set(self.scores)
-        found = sorted(keys if eps is None else keys & {score_key(*names, eps)})
+        if not self.scores:
+            raise ValueError("no scores, the record was read from JSON alone: Result.load(FOLDER) reads both")
+        check_known("detector", detector, [entry.detector for entry in self.detectors])
+        sets = (entry.partition(": ") for entry in self.data)
+        check_known("population", population, [name for split, _, name in sets if split.endswith("test")])
+        attacks = [a for a in self.attacks if (a.detector, a.population) == (detector, population)]
+        check_known(f"condition of {population}", condition, ["clean", *(a.condition for a in attacks)])
+        radii = [None] if condition == "clean" else [a.eps for a in attacks if a.condition == condition]
+        keys = {score_key(detector, population, condition, radius): radius for radius in radii}
+        asked = keys if eps is None else {score_key(detector, population, condition, radius_of(eps))}
+        found = [key for key in keys if key in asked]
         if len(found) != 1:
-            if not self.scores:
-                raise ValueError("no scores, the record was read from JSON alone: Result.load(FOLDER) reads both")
-            known = [key for key in self.scores if not key.endswith("/winner")]
-            what = f"{len(found)} sets of scores of {'/'.join(map(str, names))}"
-            at = "" if eps is None else f" at epsilon {eps:g}"
-            raise ValueError(f"{what}{at}: expected one of {', '.join(known)}")
+            said = "None" if eps is None else as_fraction(radius_of(eps))
+            raise ValueError(f"epsilon {said}: expected one of {', '.join(map(as_fraction, keys.values()))}")
         return self.scores[found[0]].double().numpy()
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,6 +108,21 @@ def score_key(detector: str, population: str, condition: str, eps: float | None)
     """The name of a population's scores: DETECTOR/[EPS/]POPULATION/CONDITION."""
     radius = "" if eps is None or condition == "clean" else f"{eps:.6g}/"
     return f"{detector}/{radius}{population}/{condition}"
+
+
+def check_known(kind: str, value: Any, choices: Iterable[str]) -> None:
+    """ValueError for a value that is none of the choices, naming the nearest."""
+    choices = list(dict.fromkeys(choices))
+    if value not in choices:
+        raise ValueError(unknown(kind, value, choices))
+
+
+def radius_of(given: Any) -> float:
+    """A radius given as a number or as text such as 8/255."""
+    try:
+        return float(Fraction(given) if isinstance(given, str) else given)
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise ValueError(f"epsilon {given!r}: expected a number such as 8/255 or 0.03") from None
 
 
 def parsed(text: str, names: Collection[str], what: str) -> dict[str, Any]:

@@ -47,9 +47,9 @@ class Row:
     passes: dict[str, list[float]]
     """Mean network passes [forward, backward] per attacked image: id, ood."""
     reliable: bool | None
-    """Whether its checks passed; None under an attack whose indicators' own attacks did not run (`check=False`)."""
+    """Whether its checks passed; None under an attack whose indicators' own attacks did not run."""
     warnings: list[str]
-    """What its failed checks say."""
+    """What its failed checks say, why it is not judged, and what to beware of."""
     auroc_transfer: float | None = None
     """AUROC when PGD on the base score alone made the images, the published attack; None where there is no other."""
     adaptive_gap: float | None = None

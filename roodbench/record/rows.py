@@ -120,7 +120,7 @@ def numbers(parts: Measured, clean: Components | None) -> dict[str, Any]:
 
 def common(found: Evaluated, condition: str) -> dict[str, Any]:
     """The fields that all rows of a detector and condition share."""
-    base, net = found.detector.wrapped, found.detector.network
+    base = found.detector.wrapped
     plan = found.plan if condition != "clean" else None
     threat = None if plan is None else plan.threat
     return {
@@ -128,7 +128,7 @@ def common(found: Evaluated, condition: str) -> dict[str, Any]:
         "base": None if base is None else base.name,
         "params": {k: v for d in reversed(found.detector.chain) for k, v in d.hyperparameters().items()},
         "benchmark": found.bench.name,
-        "model": getattr(net, "name", None),
+        "model": getattr(found.network, "name", None),
         "id_accuracy": found.id_accuracy,
         "condition": condition,
         "attack": None
@@ -149,8 +149,16 @@ def judged(
 ) -> dict[str, Any]:
     """Whether rows of some OOD sets passed their checks, and why not; None where the attack's own did not run."""
     failures = [i.message for i in verdicts if i.marks(condition, names)]
-    unchecked = condition != "clean" and not found.checked and found.eps > 0
-    return {"reliable": None if unchecked and not failures else not failures, "warnings": [*failures, *notes]}
+    if condition != "clean" and not found.checked and found.eps > 0 and not failures:
+        return {"reliable": None, "warnings": [unjudged(found), *notes]}
+    return {"reliable": not failures, "warnings": [*failures, *notes]}
+
+
+def unjudged(found: Evaluated) -> str:
+    """Why nobody knows whether an attack can be trusted, and what to do."""
+    asked = "cost more than this attack: more images, or `roodbench check` (thorough=True in Python), run them"
+    why = asked if found.asked else "were left out: run without --no-check (check=False in Python)"
+    return f"{found.detector.label}: not judged: the indicators' own attacks {why}"
 
 
 def areas(area: Components, clean: Components | None) -> dict[str, Any]:
@@ -234,7 +242,7 @@ def detector_of(found: Evaluated) -> FittedDetector:
         for (name, condition), population in found.populations.items()
         if condition == "clean" and population.instability is not None
     }
-    net = found.detector.network
+    net = found.network
     prepared = net.backbone if isinstance(net, Classifier) and isinstance(net.backbone, Prepared) else None
     return FittedDetector(
         detector=found.detector.label,

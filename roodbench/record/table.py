@@ -8,6 +8,7 @@ from typing import Any
 
 from ..evaluation.indicators import Indicator
 from ..setup.protocols import faults_of
+from .notes import failures_of, notes_of
 from .record import Record
 from .row import Row
 from .text import as_fraction, framed
@@ -37,7 +38,7 @@ def checks_table(indicators: Sequence[Indicator]) -> str:
         )
         for i in indicators
     ]
-    return framed(columns, lines, after=[i.message for i in indicators if not i.passed])
+    return framed(columns, lines, after=failures_of(indicators))
 
 
 def limit_of(indicator: Indicator) -> str:
@@ -58,8 +59,7 @@ def markdown(result: Record) -> str:
 
 def heading(result: Record) -> str:
     rows, row = result.rows, result.rows[0]
-    accuracy = "" if row.id_accuracy is None else f" (ID accuracy {row.id_accuracy:.1%})"
-    text = f"{row.benchmark}, {row.model or 'network unknown'}{accuracy}, {row.n_id} ID images"
+    text = f"{row.benchmark}, {networks(rows)}, {row.n_id} ID images"
     attacked = next((r for r in rows if r.condition != "clean"), None)
     if attacked is not None:
         text += f"; attack: {attacked.attack}, {attacked.norm}, {attacked.space} space{adversary_of(result.config)}"
@@ -70,6 +70,22 @@ def heading(result: Record) -> str:
     if any(row.adaptive_gap is not None for row in rows):
         text += "; adaptive gap: AUROC that an attack on the base score alone leaves above the suite's"
     return text
+
+
+def networks(rows: Sequence[Row]) -> str:
+    """The network and its accuracy; where detectors call different ones or none that is known, whose each is."""
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        accuracy = "" if row.id_accuracy is None else f" (ID accuracy {row.id_accuracy:.1%})"
+        found.setdefault(f"{row.model or 'network unknown'}{accuracy}", {})[label_of(row)] = None
+    if len(found) == 1:
+        return next(iter(found))
+    return ", ".join(f"{network} for {' and '.join(labels)}" for network, labels in found.items())
+
+
+def label_of(row: Row) -> str:
+    """The detector's label, as ross(gen)."""
+    return row.detector + (f"({row.base})" if row.base else "")
 
 
 def adversary_of(config: dict[str, Any]) -> str:
@@ -85,7 +101,7 @@ def adversary_of(config: dict[str, Any]) -> str:
 
 
 def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
-    """The table's column names and lines; averages only where there are several OOD sets."""
+    """The table's column names and lines; an average only where it is over several OOD sets, and each once."""
     conditions = [c for c in ORDER if any(row.condition == c for row in result.rows)]
     worst = conditions[-1]
     columns = [
@@ -99,13 +115,15 @@ def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
     ]
     gaps = any(row.adaptive_gap is not None for row in result.rows)
     columns += ["adaptive gap"] if gaps else []
-    several = len({row.ood for row in result.rows}) > 1
+    sets = list(dict.fromkeys((row.ood, row.group) for row in result.rows))
+    members = {group: sum(group in ("all", its) for _, its in sets) for group in ("near", "far", "all")}
+    shown = [g for g, n in members.items() if n > 1 and (g == "all" or n < len(sets))]
     lines = []
-    for line in by_line([*result.rows, *(result.averages if several else [])]):
+    for line in by_line([*result.rows, *(row for row in result.averages if row.group in shown)]):
         row, last = line["clean"], line[worst]
         where = f"mean of {row.group}" if row.ood == "average" else f"{row.ood} ({row.group})"
         cells = [
-            row.detector + (f"({row.base})" if row.base else ""),
+            label_of(row),
             as_fraction(last.eps, last.norm),
             where,
             str(row.n_ood),
@@ -129,9 +147,8 @@ def footnotes(result: Record) -> list[str]:
     if row is not None:
         rounded = any(row.params.get("published") for row in result.rows)
         lines += faults_of(result.config.get("protocol", ""), row.eps, row.eps_pixel, rounded=rounded)
-    failed = [i.message for i in result.indicators if not i.passed]
-    older = dict.fromkeys(warning for row in result.rows for warning in row.warnings if warning not in failed)
-    return [*lines, *(f"* unreliable: {message}" for message in failed), *older]
+    failed = [f"* unreliable: {line}" for line in failures_of(result.indicators)]
+    return [*lines, *failed, *notes_of(result.rows, result.indicators)]
 
 
 def cell(row: Row) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .protocols import EPS, PARAMS, PROTOCOLS
-from .values import typed
+from .values import typed, written
 
 ATTACKING = ("method", "objective", "strength", "eps", "norm", "steps", "restarts", "threat", "quantize", "precision")
 """Settings of the adversary, which nothing honours where there is none."""
@@ -173,7 +173,9 @@ def refuse(given: Mapping[str, Any], who: str) -> None:
 
 def idle_setting(name: str, value: Any, who: str) -> ValueError:
     """What to raise for a setting that `who` does not honour."""
-    shown, option = ",".join(map(str, value)) if isinstance(value, tuple) else value, name.replace("_", "-")
+    parts = value if isinstance(value, tuple) else (value,)
+    shown = ",".join(written(part) if isinstance(part, float) else str(part) for part in parts)
+    option = name.replace("_", "-")
     return ValueError(f"{who} takes no {option}: leave out --{option}{'' if value is True else f' {shown}'}")
 
 
@@ -188,7 +190,7 @@ def one_of(kind: str, value: str, choices: Any) -> None:
 def check_eps(eps: float, norm: str, space: str) -> None:
     """ValueError for a radius that is none, or that no pixel needs."""
     if not 0 <= eps < float("inf"):
-        raise ValueError(f"epsilon {eps:g}: expected a number of at least 0, such as 8/255")
+        raise ValueError(f"epsilon {written(eps)}: expected a number of at least 0, such as 8/255")
     if eps > 1 and norm == "linf" and space == "pixel":
         raise ValueError(f"epsilon {eps:g}: pixels lie in [0, 1]; did you mean {eps:g}/255?")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -43,8 +44,12 @@ def check_name(name: str) -> None:
     """ValueError for a detector that is none of ours and names no attribute of a user's module or file."""
     if is_plugin(name) or name in detectors.DETECTORS:
         return
+    module, _, attribute = name.rpartition(".")
+    for file, its in ((name, "NAME"), (f"{name}.py", "NAME"), (f"{module}.py", attribute)):
+        if Path(file).is_file():
+            raise ValueError(f"detector {name!r}: expected a class or function in the file {file}, {file}:{its}")
     if is_file(name):
-        raise ValueError(f"detector {name!r} is a file: name the class or function in it, {name}:NAME")
+        raise ValueError(f"detector {name!r}: expected a class or function in a file, FILE.py:NAME; no such file")
     raise ValueError(detectors.unknown("detector", name, detectors.DETECTORS))
 
 
@@ -130,6 +135,22 @@ def parameters_of(name: str, base: str) -> list[str]:
     return names + [symbol for cls in classes for symbol in cls.symbols] + inner
 
 
+def uncallable(found: Any, attribute: str, params: Mapping[str, Any]) -> str:
+    """Why a user's class or function cannot be called with the network and some parameters, and what to do."""
+    needed = [p for p in inspect.signature(found).parameters.values() if p.default is p.empty and p.name not in params]
+    keyword = [p.name for p in needed if p.kind is p.KEYWORD_ONLY]
+    if keyword:
+        return (
+            f"{attribute} needs {' and '.join(keyword)}: give {' '.join(f'--param {name}=VALUE' for name in keyword)}"
+        )
+    given = "".join(f", {key}={value!r}" for key, value in params.items())
+    sentence = f"{attribute}{signature_of(found)} cannot be called as {attribute}(net{given}), with the network"
+    further = [p.name for p in needed if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
+    if not further:
+        return sentence
+    return f"{sentence}: for --param {further[0]}=VALUE write {attribute}(net, *, {', '.join(further)})"
+
+
 def make_detector(name: str, net: Classifier, *, base: str, **params: Any) -> Detector:
     """The unfitted detector. A user's class or function is called with the network; a plain nn.Module is wrapped."""
     if not is_plugin(name):
@@ -139,10 +160,7 @@ def make_detector(name: str, net: Classifier, *, base: str, **params: Any) -> De
         if not callable(found):
             raise ValueError(f"detector {name!r} is {shown(found)}: expected a Detector or nn.Module")
         if not takes(found, 1, params):
-            raise ValueError(
-                f"detector {name!r}: {attribute}{signature_of(found)} cannot be called as {attribute}(net"
-                f"{''.join(f', {key}={value!r}' for key, value in params.items())}), with the network"
-            )
+            raise ValueError(f"detector {name!r}: {uncallable(found, attribute, params)}")
         try:
             found = found(net, **params)
         except (Exception, SystemExit) as error:  # whatever a user's constructor raises

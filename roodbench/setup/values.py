@@ -103,9 +103,9 @@ def radii(name: str, value: Any) -> tuple[float, ...]:
         refuse_decimal_commas(name, value)
     entries = [value] if isinstance(value, Real) else listed(name, value, ",", f"{RADIUS}, or several")
     found = tuple(number(name, bare(entry)) for entry in entries)
-    written = [f"{radius:.6g}" for radius in found]
-    if len(set(written)) < len(written) and not any(map(math.isnan, found)):
-        raise ValueError(f"{name} {','.join(written)}: expected radii that differ in six digits")
+    if len({f"{radius:.6g}" for radius in found}) < len(found) and not any(map(math.isnan, found)):
+        given = ",".join(str(e) if isinstance(e, str) else written(r) for e, r in zip(entries, found, strict=True))
+        raise ValueError(f"{name} {given}: expected radii that differ in six digits")
     return found
 
 
@@ -118,6 +118,16 @@ def refuse_decimal_commas(name: str, value: str) -> None:
         raise ValueError(
             f"{name} {value!r}: a comma separates radii; did you mean {meant}? For two of them write {two}"
         )
+
+
+def written(radius: float) -> str:
+    """A radius as people write it: in six digits where they say all of it, else in 255ths.
+
+    >>> written(0.03), written(8 / 255), written(-0.5 / 255)
+    ('0.03', '8/255', '-0.5/255')
+    """
+    digits, steps = f"{radius:.6g}", f"{radius * 255:.6g}"
+    return digits if float(digits) == radius or float(steps) / 255 != radius else f"{steps}/255"
 
 
 def mapping(name: str, value: Any) -> dict[str, Any]:

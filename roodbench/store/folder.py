@@ -17,6 +17,8 @@ def runs_folder(out: Path | str | None) -> Path:
     if out == "":
         raise ValueError("out '': expected a folder")
     folder = user_cache_path("roodbench") / "runs" if out is None else Path(out)
+    if folder.is_file():
+        raise ValueError(f"out '{folder}' is a file: expected a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,5 +1,7 @@
 """What a detector says of itself: label, network, what it wraps, its hyper-parameters, what is no part of it."""
 
+import re
+
 import pytest
 import torch
 
@@ -124,3 +126,21 @@ def test_published_grids(smooth):
         own = set(cls.defaults()) | (set(BASES["gen"].defaults()) if cls.name in WRAPPERS else set())
         assert set(grid) <= own
         assert set(cls.shared) <= set(cls.grid)
+
+
+class Handed(Detector):
+    def __init__(self, net):
+        super().__init__(net)
+
+
+class Inherits(Detector):
+    pass
+
+
+@pytest.mark.parametrize("cls", [Handed, Inherits])
+def test_a_detector_that_is_handed_its_network_says_what_to_write(cls, smooth):
+    sentence = (
+        f"Detector.__init__ of {cls.__name__} is given a SmoothNet: it takes nothing; write __init__(self, net) with"
+    )
+    with pytest.raises(ValueError, match=re.escape(f"{sentence} super().__init__() and then self.net = net")):
+        cls(smooth)

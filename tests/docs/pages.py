@@ -30,6 +30,12 @@ def blocks(text: str, language: str) -> list[str]:
     return [source for found, source in BLOCK.findall(text) if found == language]
 
 
+def own_detectors() -> str:
+    """The file mydetector.py that docs/custom-detector.md writes: its blocks that define a class."""
+    text = (ROOT / "docs/custom-detector.md").read_text(encoding="utf-8")
+    return "\n\n".join(source for source in blocks(text, "python") if "class " in source)
+
+
 def commands(text: str) -> list[str]:
     """Every shell command: all lines of `sh` blocks; of other blocks and code spans what begins like one.
 

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from roodbench import cli
 from roodbench.cli.main import VERBS
 from tests.docs import tables
-from tests.docs.pages import PAGES, ROOT, blocks, commands, name_of, options
+from tests.docs.pages import PAGES, ROOT, commands, name_of, options, own_detectors
 
 SETTINGS = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 EXTRAS = dict(re.findall(r"^(\w+) = (\[.*\])$", SETTINGS.partition("[project.optional-dependencies]")[2], re.MULTILINE))
@@ -68,7 +70,7 @@ class Shell:
         printed = self.capsys.readouterr().out
         assert SHOWS[verb.removesuffix(" on DATA")] in printed
         for name in argv[argv.index("--detector") + 1].split(",") if "--detector" in argv else ():
-            assert name.rpartition(":")[2].lower() in printed
+            assert name.rpartition(":")[2].lower() in printed.lower()
 
     def make_certificate(self) -> None:
         """certificate.json, as a run of certify leaves it."""
@@ -202,9 +204,9 @@ FOUND = {
 
 @pytest.fixture
 def shell(tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
-    """A folder with the detector of docs/custom-detector.md."""
-    (source,) = blocks((ROOT / "docs/custom-detector.md").read_text(encoding="utf-8"), "python")
-    (tmp_path / "mydetector.py").write_text(source)
+    """A folder with the detectors of docs/custom-detector.md, and weights for the network that one of them loads."""
+    (tmp_path / "mydetector.py").write_text(own_detectors())
+    torch.save(nn.Sequential(nn.Flatten(), nn.Linear(64, 6)).state_dict(), tmp_path / "mine.pt")
     return Shell(tmp_path, request)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from roodbench import cli
-from tests.docs.pages import PAGES, ROOT, blocks, name_of
+from tests.docs.pages import PAGES, ROOT, blocks, name_of, own_detectors
 
 BLOCKS = {
     f"{name_of(page)}-{number}": source
@@ -35,8 +35,10 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_every_block_has_a_test():
-    pages = ("README.md", "docs/attacks.md", "docs/certification.md", "docs/custom-detector.md", "docs/data.md")
-    assert set(BLOCKS) == {f"{page}-0" for page in pages}
+    pages = ("README.md", "docs/attacks.md", "docs/certification.md", "docs/data.md")
+    assert set(BLOCKS) == {*(f"{page}-0" for page in pages), *(f"docs/custom-detector.md-{n}" for n in range(6))}
+    own = [source for name, source in BLOCKS.items() if "custom-detector" in name and source in own_detectors()]
+    assert len(own) == 5
 
 
 def test_the_readmes_python(run):
@@ -62,17 +64,47 @@ def test_certification_from_python(run):
     assert all(row.radius == 0.1 for row in both)
 
 
-def test_your_own_detector(tmp_path, monkeypatch, capsys):
-    source = BLOCKS["docs/custom-detector.md-0"]
-    assert len(source.splitlines()) <= 20
+@pytest.fixture
+def own(tmp_path, monkeypatch, capsys):
+    """Runs a detector of docs/custom-detector.md: its rows."""
     monkeypatch.chdir(tmp_path)
-    Path("mydetector.py").write_text(source)
-    command = ["--detector", "mydetector:Margin", "--param", "temperature=2", "--attack", "both", "--limit", "100"]
-    assert cli.main([*command, "--ood", "unseen-digits", "--out", "runs", "--format", "json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
-    assert {(r["detector"], r["params"]["temperature"]) for r in rows} == {("margin", 2)}
-    assert {r["condition"] for r in rows} == {"clean", "min", "max", "both"}
-    assert all(r["reliable"] for r in rows)
+    Path("mydetector.py").write_text(own_detectors())
+
+    def own(name, *arguments):
+        command = ["--detector", name, *arguments, "--limit", "40", "--ood", "unseen-digits", "--format", "json"]
+        assert cli.main([*command, "--out", "runs"]) == 0
+        return json.loads(capsys.readouterr().out)["rows"]
+
+    return own
+
+
+OWN = {
+    "mydetector.py:Energy": ("Energy", {}),
+    "mydetector:Nearest --param norm=1": ("nearest", {"norm": 1}),
+    "mydetector:Noisy --param sigma=0.1": ("noisy", {"sigma": 0.1}),
+    "mydetector:Margin --param temperature=2": ("margin", {"temperature": 2}),
+}
+
+
+@pytest.mark.parametrize("command", OWN)
+def test_your_own_detector(own, command):
+    rows = own(*command.split())
+    assert {(row["detector"], *row["params"].items()) for row in rows} == {(OWN[command][0], *OWN[command][1].items())}
+    assert {row["condition"] for row in rows} == {"clean", "min", "max", "both"}
+    assert {(row["model"], row["id_accuracy"]) for row in rows} == {("digits-cnn", 1.0)}
+    assert all(row["reliable"] is not False for row in rows)
+    assert rows[0]["auroc"] > 0.9
+    assert rows[-1]["auroc"] < rows[0]["auroc"] - 0.05
+
+
+def test_your_own_network(own, run):
+    names, printed = run("docs/custom-detector.md-4")
+    assert "Sequential (ID accuracy " in printed
+    expected = names["net"](names["bench"].id_test.shard(0, 20)).argmax(1) == names["bench"].id_test.labels[:20]
+    (*_, both) = own("mydetector.py:Mine", "--attack", "min")
+    assert both["model"] == "Sequential"
+    assert both["id_accuracy"] > 0.85
+    assert expected.float().mean() > 0.85
 
 
 def test_a_benchmark_of_ones_own_arrays(run):

@@ -1,5 +1,7 @@
 """Options that say nothing, twice, or something else than was meant: one line and exit 2."""
 
+import json
+
 import pytest
 
 from roodbench import cli
@@ -21,8 +23,19 @@ MISTAKES = {
     "--attack none --norm linf": "attack none takes no norm: leave out --norm linf",
     "--method square --steps 20": "method square takes no steps: leave out --steps 20",
     "--eps 0,03": "epsilon '0,03': a comma separates radii; did you mean 0.03?",
-    "--eps 8/255,8/255": "expected radii that differ in six digits",
-    "--seed 1e3": "Invalid value for '--seed'",
+    "--eps 8/255,8/255": "epsilon 8/255,8/255: expected radii that differ in six digits",
+    "--eps 8/255,0.0313725": "epsilon 8/255,0.0313725: expected radii that differ in six digits",
+    "--attack none --eps 8/255": "attack none takes no eps: leave out --eps 8/255\n",
+    "--attack none --eps 0.03,16/255": "attack none takes no eps: leave out --eps 0.03,16/255\n",
+    "--seed 1e3": "seed '1e3': expected a whole number",
+    "--limit x": "limit 'x': expected a whole number",
+    "check --steps 2.5": "steps '2.5': expected a whole number",
+    "certify --seed one": "seed 'one': expected a whole number",
+    "certify --alpha 1/20": "alpha '1/20': expected a number, such as 0.05",
+    "--detector gen --detector ross": "--detector is given twice: give it once, as --detector A,B for several",
+    "--ood noise --ood noise": "--ood is given twice: give it once, as --ood A,B for several",
+    "--eps 8/255 --eps 16/255": "--eps is given twice: give it once, as --eps A,B for several",
+    "certify --radius 0.1 --radius 0.2": "--radius is given twice: give it once, as --radius A,B for several",
     "--param sigma=0": "sigma 0: copies without noise are all the same, expected a number above 0",
 }
 
@@ -37,12 +50,41 @@ def test_what_says_nothing_is_a_mistake(arguments, tmp_path, monkeypatch, capsys
     assert (out, err.count("\n")) == ("", 1)
 
 
+def test_help_is_shown_whatever_else_is_given(capsys):
+    assert cli.main(["run", "--limit", "x", "--detector", "a", "--detector", "b", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: roodbench run")
+
+
 def test_a_data_root_in_the_environment_is_no_wish(tmp_path, monkeypatch):
     monkeypatch.setenv("ROODBENCH_DATA", "/nowhere")
     assert cli.main(["--detector", "gen", "--attack", "none", "--limit", "4", "--out", str(tmp_path)]) == 0
 
 
-def test_strict_without_checks_is_said(tmp_path, capsys):
-    arguments = ["--detector", "gen", "--limit", "4", "--steps", "10", "--ood", "noise", "--strict", "--no-check"]
-    cli.main([*arguments, "--out", str(tmp_path)])
-    assert "--strict: --no-check leaves out the indicators" in capsys.readouterr().err
+STRICT = {
+    "--no-check": "the indicators' own attacks were left out: run without --no-check (check=False in Python)",
+    "--seed 0": "the indicators' own attacks cost more than this attack: more images, or `roodbench check`",
+}
+FEW = ["--limit", "12", "--ood", "photos", "--quiet"]
+
+
+@pytest.mark.parametrize("arguments", STRICT)
+def test_strict_does_not_pass_an_attack_that_nobody_judged(arguments, tmp_path, capsys):
+    given = ["--detector", "gen,mls", *FEW, *arguments.split(), "--out", str(tmp_path)]
+    note = f"gen, mls: not judged: {STRICT[arguments]}"
+    for more, code, said in (([], 0, ""), (["--strict"], 1, f"roodbench: --strict: {note}")):
+        assert cli.main([*given, "--eps", "8/255,16/255", *more]) == code
+        out, err = capsys.readouterr()
+        assert (err.startswith(said), err.count("\n"), out.count(note)) == (True, bool(more), 1)
+    assert cli.main([*given, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {(row["condition"] == "clean", row["reliable"]) for row in rows} == {(True, True), (False, None)}
+    assert all(STRICT[arguments] in row["warnings"][0] for row in rows if row["reliable"] is None)
+
+
+@pytest.mark.parametrize("arguments", ["--eps 0", "--attack none"])
+def test_strict_passes_where_there_is_nothing_to_judge(arguments, tmp_path, capsys):
+    given = ["--detector", "gen", *FEW, "--no-check", "--strict", *arguments.split()]
+    assert cli.main([*given, "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "not judged" not in out
+    assert err == ""

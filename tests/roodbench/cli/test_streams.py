@@ -196,7 +196,8 @@ def test_a_folder_that_takes_nothing_is_found_at_once(kind, verb, tmp_path, monk
         monkeypatch.setattr(name, None)
     assert cli.main([*verb, "--limit", "4", "--out", str(place)]) == 2
     err = capsys.readouterr().err
-    assert ("out '': expected a folder" if kind == "empty" else f"cannot write to '{place}': ") in err
+    said = {"empty": "out '': expected a folder", "file": f"out '{place}' is a file: expected a folder"}
+    assert said.get(kind, f"cannot write to '{place}': ") in err
     assert err.count("\n") == 1
 
 

@@ -38,22 +38,41 @@ def test_a_record_comes_back_from_its_folder(result, tmp_path):
         roodbench.Result.from_json(result.to_json()).scores_of("gen", "digits")
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        ("gen/0.0627451", "digits", "min"),
-        ("ge", "digits"),
-        ("gen", "digits", "min/winner"),
-        ("gen", "digits/min", "winner"),
-        ("gen", "igits"),
-        ("gen", "unseen-digits", "min"),
-        ("gen", "digits", "min", 8 / 255),
-    ],
-)
+UNKNOWN = {
+    ("gen/0.0627451", "digits", "min"): "unknown detector 'gen/0.0627451': expected one of gen",
+    ("ge", "digits"): "unknown detector 'ge': did you mean 'gen'? expected one of gen",
+    (3, "digits"): "unknown detector 3: expected one of gen",
+    ("gen", "igits"): "unknown population 'igits': did you mean 'digits'? expected one of digits, unseen-digits",
+    ("gen", "digits/min", "winner"): "unknown population 'digits/min': did you mean 'digits'?",
+    ("gen", "digits-train"): "unknown population 'digits-train'",
+    ("gen", "digits", "min/winner"): "unknown condition of digits 'min/winner': expected one of clean, min",
+    ("gen", "unseen-digits", "min"): "unknown condition of unseen-digits 'min': expected one of clean, max",
+    ("gen", "digits", "min", 8 / 255): "epsilon 8/255: expected one of 16/255",
+    ("gen", "digits", "min", "8/255"): "epsilon 8/255: expected one of 16/255",
+    ("gen", "digits", "min", "eight"): "epsilon 'eight': expected a number such as 8/255 or 0.03",
+    ("gen", "digits", "min", (1,)): "epsilon (1,): expected a number such as 8/255 or 0.03",
+}
+
+
+@pytest.mark.parametrize("asked", UNKNOWN, ids=str)
 def test_scores_have_exact_names(result, asked):
-    assert result.scores_of("gen", "digits", "min", 16 / 255).shape == (1, 4)
-    with pytest.raises(ValueError, match=r"0 sets of scores of .* expected one of gen/digits/clean"):
+    with pytest.raises(ValueError) as caught:
         result.scores_of(*asked)
+    assert UNKNOWN[asked] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_scores_are_asked_for_by_number_or_text(result, digits_net):
+    for eps in (None, 16 / 255, "16/255"):
+        assert result.scores_of("gen", "digits", "min", eps).shape == (1, 4)
+        assert result.scores_of("gen", "digits", eps=eps).shape == (1, 4)
+    config = roodbench.RunConfig("gen", eps="4/255,16/255", limit=4, steps=2, ood="noise")
+    several, _ = roodbench.run(config, check=False)
+    with pytest.raises(ValueError, match=r"^epsilon None: expected one of 4/255, 16/255$"):
+        several.scores_of("gen", "digits", "min")
+    assert (
+        several.scores_of("gen", "digits", "min", "4/255") != several.scores_of("gen", "digits", "min", "16/255")
+    ).any()
 
 
 @pytest.mark.parametrize(

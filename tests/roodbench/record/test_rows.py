@@ -72,3 +72,21 @@ def test_first_names_the_first_image_of_the_same_content():
     images = ImageSet("five", "OOD test", [-1] * 5, lambda: pixels)
     assert images.first.tolist() == [0, 1, 0, 3, 1]
     assert images.first.dtype == np.int64
+
+
+MEANS = {
+    "unseen-digits": [],
+    "unseen-digits,photos": ["all"],
+    "photos,noise": ["all"],
+    "unseen-digits,photos,noise": ["far", "all"],
+}
+
+
+@pytest.mark.parametrize("names", MEANS)
+def test_a_table_shows_means_over_several_sets_each_once(names, digits_net):
+    bench = small(4, names.split(","))
+    result = roodbench.evaluate(detectors.create("mls", digits_net), bench, attack="none")
+    for text in (str(result), result.to_markdown()):
+        assert [group for group in ("near", "far", "all") if f"mean of {group}" in text] == MEANS[names]
+    groups = {row.group for row in result.averages}
+    assert groups == {"all", *(row.group for row in result.rows)}

@@ -50,6 +50,15 @@ def nothing(net):
     pass
 def alone():
     pass
+class Asks(Fails):
+    def __init__(self, net, *, k, tau, factor=1.0):
+        super().__init__(net)
+class Handed(Detector):
+    def __init__(self, net):
+        super().__init__(net)
+class Inherits(Detector):
+    def forward(self, x):
+        return x.mean((1, 2, 3))
 """
 
 
@@ -103,7 +112,15 @@ def test_two_files_of_one_name_are_two_modules():
 
 
 MISTAKES = {
-    "mine.py": (2, "detector 'mine.py' is a file: name the class or function in it, mine.py:NAME"),
+    "mine.py": (2, "detector 'mine.py': expected a class or function in the file mine.py, mine.py:NAME"),
+    "mine": (2, "detector 'mine': expected a class or function in the file mine.py, mine.py:NAME"),
+    "mine.Net": (2, "detector 'mine.Net': expected a class or function in the file mine.py, mine.py:Net"),
+    "sub/mine": (2, "detector 'sub/mine': expected a class or function in the file sub/mine.py, sub/mine.py:NAME"),
+    "no/mine": (2, "detector 'no/mine': expected a class or function in a file, FILE.py:NAME; no such file"),
+    "mien": (2, "unknown detector 'mien': did you mean 'median'?"),
+    "mine.py:Asks": (2, "detector 'mine.py:Asks': Asks needs k and tau: give --param k=VALUE --param tau=VALUE"),
+    "mine.py:Handed": (2, "cannot be made (ValueError: Detector.__init__ of Handed is given a Classifier: it takes "),
+    "mine.py:Inherits": (2, "Detector.__init__ of Inherits is given a Classifier: it takes nothing; write __init__(s"),
     "mine.py:": (2, "detector 'mine.py:': expected MODULE:ATTRIBUTE or FILE.py:ATTRIBUTE"),
     "mine.py:Nett": (2, "unknown attribute of mine.py 'Nett': did you mean 'Net'? expected one of Net, Fails"),
     "mien.py:Net": (2, "no file 'mien.py', did you mean 'mine.py'?"),
@@ -117,7 +134,7 @@ MISTAKES = {
     "leaves.py:X": (2, "cannot import 'leaves.py' (SystemExit: 0 (leaves.py:2))"),
     "mine.py:InConstructor": (2, "cannot be made (FileNotFoundError: weights.pt (mine.py:19))"),
     "mine.py:Leaves": (2, "cannot be made (SystemExit: 0 (mine.py:31))"),
-    "mine.py:Two": (2, "Two(net, other) cannot be called as Two(net), with the network"),
+    "mine.py:Two": (2, "Two(net), with the network: for --param other=VALUE write Two(net, *, other)"),
     "mine.py:alone": (2, "alone() cannot be called as alone(net), with the network"),
     "mine.py:nothing": (2, "'mine.py:nothing' gave None: expected a Detector or nn.Module"),
     "mine.py:InFit": (1, "InFit, fit: ZeroDivisionError: division by zero (mine.py:22)"),

@@ -40,8 +40,9 @@ number = 3
 
 def test_plain_modules_are_attacked_by_autograd(folder, capsys):
     (folder / "plainmodule.py").write_text(PLAIN.format(more=""))
-    code, record, _ = run(capsys, "--detector", "plainmodule:Plain,mls")
+    code, record, err = run(capsys, "--detector", "plainmodule:Plain,mls")
     assert code == 0
+    assert "roodbench: Plain, digits, scored to recognise kept results: 8 images in " in err
     areas = {(r["detector"], r["condition"]): r["auroc"] for r in record["rows"]}
     for condition in ("clean", "min", "max", "both"):
         assert areas["Plain", condition] == areas["mls", condition]
@@ -93,6 +94,20 @@ def test_list(capsys):
         assert entry["name"] in text
         assert entry["reference"]
         assert len(entry["about"]) > 10
+
+
+def test_list_of_one_name(capsys):
+    assert cli.main(["list", "ross"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("ross (detectors)\n  about: S = ")
+    assert "\n  defaults: copies 25, sigma 0.0125, gain 0.01" in said
+    assert "\n  symbols: N copies, lambda gain\n" in said
+    assert cli.main(["list", "noise", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "attacks": [{"name": "noise", "about": "the best of uniform draws in the ball"}]
+    }
+    assert cli.main(["list", "ros"]) == 2
+    assert "unknown name 'ros': did you mean 'ross'?" in capsys.readouterr().err
 
 
 def test_search_from_the_command_line(folder, capsys):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import detectors
 import roodbench
 from roodbench.certify import CertifyConfig
 from roodbench.setup.config import RunConfig
@@ -138,8 +139,6 @@ def test_evaluate_says_what_it_expects(given, sentence):
 
 
 def test_evaluate_takes_text_and_shows_progress(digits_net, capsys):
-    import detectors
-
     gen, bench = detectors.create("gen", digits_net), small(4)
     by_text, by_number = (
         roodbench.evaluate(gen, bench, eps=eps, steps=2, check=False, progress=shown)
@@ -148,6 +147,38 @@ def test_evaluate_takes_text_and_shows_progress(digits_net, capsys):
     assert [row.auroc for row in by_text.rows] == [row.auroc for row in by_number.rows]
     assert {row.eps for row in by_text.rows} == {None, 8 / 255}
     assert capsys.readouterr().out == ""
+
+
+LOADING = [
+    (lambda: roodbench.load_benchmark(3), "unknown benchmark 3: expected one of digits, cifar10"),
+    (lambda: roodbench.load_benchmark(None), "unknown benchmark None: expected one of"),
+    (lambda: roodbench.load_benchmark(["digits"]), "unknown benchmark ['digits']: expected one of"),
+    (lambda: roodbench.load_benchmark(torch.nn.Linear(1, 1)), "unknown benchmark Linear("),
+    (lambda: roodbench.load_benchmark("digits", limit="9"), "limit '9': expected a whole number of images"),
+    (lambda: roodbench.load_benchmark("digits", limit=2.5), "limit 2.5: expected a whole number of images"),
+    (lambda: roodbench.load_benchmark("digits", ood=3), "ood 3: expected a name or a list of them"),
+    (lambda: roodbench.load_benchmark("digits", ood=[3]), "unknown OOD set 3: expected one of unseen-digits"),
+    (lambda: roodbench.load_benchmark("cifar10", root=3), "root 3: expected a folder"),
+    (lambda: roodbench.load_model(None), "unknown model None: expected one of digits-cnn"),
+    (lambda: roodbench.load_model(3), "unknown model 3: expected one of digits-cnn"),
+    (lambda: roodbench.load_model("cifar-resnet20", checkpoint=3), "checkpoint 3: expected a file"),
+    (lambda: detectors.create(3, None), "unknown detector 3: expected one of msp"),
+    (lambda: detectors.create("ross", None, base=3), "unknown base score 3: expected one of msp"),
+]
+
+
+@pytest.mark.parametrize(("load", "sentence"), LOADING, ids=[sentence for _, sentence in LOADING])
+def test_what_is_no_name_gets_one_sentence(load, sentence):
+    with pytest.raises(ValueError) as caught:
+        load()
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_benchmark_and_its_sets_are_short_in_a_prompt():
+    bench = roodbench.load_benchmark("digits", ood=["photos", "noise"], limit=4)
+    assert repr(bench) == "Benchmark(digits: 4 ID images; OOD photos (far, 4), noise (far, 4); pixel space)"
+    assert repr(bench.id_train) == "ImageSet('digits-train', ID train, 600 images)"
 
 
 def test_a_benchmark_takes_one_name():

@@ -1,0 +1,47 @@
+"""What is said below a table: what failed, causes before what may follow from them, and each note once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..evaluation.indicators import Indicator
+from .row import Row
+
+ABOUT = ("data", "network", "detector", "attack")
+"""What a check judges: what comes first may be the cause of what follows."""
+
+
+def failures_of(indicators: Iterable[Indicator]) -> list[str]:
+    """One line a failed check, causes first; where a detector's scores failed, one more for its attack's checks.
+
+    An attack on scores that are noise, constant or reversed has nothing to follow: it fails with them.
+    """
+    failed = sorted((i for i in indicators if not i.passed), key=lambda i: ABOUT.index(i.about))
+    causes = {i.detector for i in failed if i.about == "detector"}
+    follow: dict[str, list[str]] = {}
+    for i in failed:
+        if i.about == "attack" and i.detector in causes and i.name not in follow.setdefault(i.detector, []):
+            follow[i.detector].append(i.name)
+    return [
+        *(i.message for i in failed if i.about != "attack"),
+        *(
+            f"{label}: its attack fails {', '.join(names)}, which may follow from that"
+            for label, names in follow.items()
+        ),
+        *(i.message for i in failed if i.about == "attack" and i.detector not in causes),
+    ]
+
+
+def notes_of(rows: Iterable[Row], failed: Sequence[Indicator] = ()) -> list[str]:
+    """What rows say besides failed checks; what is the same of several detectors or OOD sets, in one line."""
+    known = {i.message for i in failed}
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for note in (note for row in rows for note in row.warnings if note not in known):
+        subject, colon, said = note.partition(": ")
+        found.setdefault((colon, said), {})[subject] = None
+    return [f"{', '.join(subjects)}{colon}{said}" for (colon, said), subjects in found.items()]
+
+
+def unjudged_of(rows: Iterable[Row]) -> list[str]:
+    """The notes that say why attacks are not judged."""
+    return [note for note in notes_of(row for row in rows if row.reliable is None) if ": not judged: " in note]
