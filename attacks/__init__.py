@@ -13,7 +13,7 @@ tensor([0.4000, 0.4000])
 
 from .apgd import apgd
 from .components import ALGORITHMS, MOMENTUM, Component, component
-from .eot import cosine, draws_needed
+from .eot import cosine, draws_needed, fixed_draws
 from .external import attack_class, is_external, library_version
 from .known_seed import KnownSeed
 from .methods import METHODS, check_method, components_of, cost, honoured, rests_on
@@ -59,6 +59,7 @@ __all__ = [
     "cosine",
     "cost",
     "draws_needed",
+    "fixed_draws",
     "gradient_of",
     "honoured",
     "is_external",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .apgd import apgd
-from .eot import LEAST
+from .eot import LEAST, fixed_draws
 from .external import external, is_external, is_search
 from .noise import noise
 from .pgd import pgd
@@ -140,7 +140,7 @@ class Component:
         """Noisy copies per gradient, `sized` by objective where the strength leaves them open; None without noise."""
         if not self.is_noisy(detector):
             return None
-        return sized.get(self.objective) or plan.strength.draws or LEAST
+        return sized.get(self.objective) or fixed_draws(detector, self.objective, plan) or LEAST
 
     def runs(self, detector: Detector, plan: AttackPlan) -> int:
         """Separate results: one per restart where only fresh noise can tell which is best."""

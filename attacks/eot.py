@@ -6,12 +6,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .plan import AttackPlan
 from .seam import Detector, gradient_of
 from .threat import ThreatModel
 
 LEAST, MOST = 25, 200
 COSINE = 0.5
 """Median cosine between two independent halves from which a gradient is not mostly noise."""
+
+
+def fixed_draws(detector: Detector, objective: str, plan: AttackPlan) -> int | None:
+    """Copies per gradient that need no measuring: all of the detector's own where fewer would be another score, else
+    the strength's; None where the cosine rule sizes them.
+    """
+    if objective in detector.whole:
+        return detector.passes(objective)[1] // max(1, detector.passes(objective, 1)[1])
+    return plan.strength.draws
 
 
 def draws_needed(

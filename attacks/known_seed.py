@@ -18,7 +18,7 @@ class KnownSeed:
 
     def __init__(self, detector: Detector, stream: Callable[[], torch.Generator]) -> None:
         self.detector, self.stream = detector, stream
-        self.randomized, self.objectives = False, detector.objectives
+        self.randomized, self.objectives, self.whole = False, detector.objectives, detector.whole
         self.score_passes = detector.score_passes
 
     def __call__(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:

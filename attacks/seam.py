@@ -16,6 +16,8 @@ class Detector(Protocol):
 
     randomized: bool
     objectives: tuple[str, ...]
+    whole: frozenset[str]
+    """Noisy objectives of which fewer copies than the detector's own give the gradient of another score."""
 
     def __call__(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor: ...
 

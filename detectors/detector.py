@@ -69,6 +69,9 @@ class Detector(nn.Module):
     """Arguments of the constructor that belong to a run and not to the method: no hyper-parameters."""
     randomized: bool = False
     objectives: tuple[str, ...] = ("exact",)
+    whole: frozenset[str] = frozenset()
+    """Noisy objectives of which `draws` below the detector's own number give the gradient of another score, such as a
+    spread of copies: attacks always draw all of them."""
 
     def __init__(self, *given: Any) -> None:
         if given:

@@ -227,6 +227,7 @@ class MAD(Smoothed):
     """-D, D = mean_i |s_i - m|: the mean (not median) absolute deviation, as the ROSS code computes it."""
 
     name = "mad"
+    whole = frozenset({"exact"})
     reference = PAPER
 
     def combine(self, s: Tensor) -> Tensor:
@@ -237,6 +238,7 @@ class COV(Smoothed):
     """-D / (m + 1e-12), with the median's sign as published: for scores below 0 it points the other way."""
 
     name = "cov"
+    whole = frozenset({"exact"})
     reference = PAPER
 
     def combine(self, s: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class OnCopies(nn.Module):
     def __init__(self, detector: attacks.Detector, label: str) -> None:
         super().__init__()
         self.detector, self.label = detector, label
-        self.randomized, self.objectives = detector.randomized, detector.objectives
+        self.randomized, self.objectives, self.whole = detector.randomized, detector.objectives, detector.whole
         self.passes, self.score_passes = detector.passes, detector.score_passes
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:

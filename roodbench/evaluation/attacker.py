@@ -87,7 +87,8 @@ class Attacker:
         """
         found = {}
         for name in self.noisy(plan):
-            generator, draws = self.worker.stream(f"eot/{name}", population, 0), plan.strength.draws
+            generator = self.worker.stream(f"eot/{name}", population, 0)
+            draws = attacks.fixed_draws(self.detector, name, plan)
             if draws is None:
                 found[name] = attacks.draws_needed(self.detector, x, plan.threat, objective=name, generator=generator)
             else:

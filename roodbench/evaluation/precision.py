@@ -71,7 +71,7 @@ def loss_of_half(detector: Detector, net: Classifier, bench: Benchmark, plan: At
                 sign=sign,
                 objective=objective,
                 steps=STEPS,
-                draws=plan.strength.draws if noisy else None,
+                draws=attacks.fixed_draws(detector, objective, plan) if noisy else None,
                 generator=noise("attack"),
                 momentum=attacks.MOMENTUM if noisy else 0.0,
                 keep="last" if noisy else "best",

@@ -238,7 +238,7 @@ class HalfGradients:
         if not isinstance(net.backbone, Prepared):
             raise ValueError(f"bfloat16 gradients need a prepared network: call roodbench.prepare on {net.name}")
         self.detector, self.backbone = detector, net.backbone
-        self.randomized, self.objectives = detector.randomized, detector.objectives
+        self.randomized, self.objectives, self.whole = detector.randomized, detector.objectives, detector.whole
         self.passes, self.score_passes = detector.passes, detector.score_passes
 
     def __call__(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:

@@ -54,6 +54,8 @@ def faults_of(detector: Detector, uncalled: Sequence[str]) -> Iterator[str]:
         yield f"objectives is {shown(objectives)}, expected a tuple of names, such as ('exact',)"
     if "exact" not in objectives or len(set(objectives)) < len(objectives):
         yield f"objectives {', '.join(objectives) or '()'}: expected different names and 'exact', the score, among them"
+    if not isinstance(detector.whole, frozenset | set | tuple) or not set(detector.whole) <= set(objectives):
+        yield f"whole is {shown(detector.whole)}, expected a frozenset of some of its objectives"
     yield from faults_of_methods(detector, uncalled)
     if not isinstance(detector.label, str):
         yield f"label is {shown(detector.label)}: the seam uses this name, give your attribute another"

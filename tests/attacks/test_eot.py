@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from attacks import ThreatModel, cosine, draws_needed
-from detectors import Detector
+from attacks import STRENGTHS, AttackPlan, Component, ThreatModel, cosine, draws_needed, fixed_draws
+from detectors import Detector, create
 from tests.attacks.analytic import Noisy, generator
 
 
@@ -51,3 +51,31 @@ def test_a_zero_gradient_is_no_agreement(x):
             return x.new_zeros(len(x)), torch.zeros_like(x)
 
     assert cosine(Flat(torch.ones(3, 20, 20), 1.0), x, objective="exact", draws=4, generator=generator()) == 0
+
+
+class Spread(Detector):
+    """Minus the spread of noisy copies of one pixel: of 5 copies another score than of 25."""
+
+    randomized = True
+    whole = frozenset({"exact"})
+    objectives = ("exact", "mean")
+
+    def forward(self, x, *, generator=None):
+        return -x.flatten(1).std(1)
+
+    def own_passes(self, objective, draws):
+        return 2 * (draws or 25), draws or 25
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_a_score_of_the_spread_gets_all_its_copies_at_every_strength(strength):
+    plan = AttackPlan(ThreatModel(0.1), strength=STRENGTHS[strength])
+    assert fixed_draws(Spread(), "exact", plan) == Component("pgd", "exact").draws(Spread(), plan, {}) == 25
+    assert fixed_draws(Spread(), "mean", plan) == STRENGTHS[strength].draws
+    assert Component("pgd", "mean").draws(Spread(), plan, {"mean": 50}) == 50
+
+
+def test_mad_and_cov_are_scores_of_the_spread(smooth):
+    for name, wanted in (("mad", 25), ("cov", 25), ("median", 8), ("ross", 8)):
+        detector = create(name, smooth)
+        assert fixed_draws(detector, "exact", AttackPlan(ThreatModel(0.1))) == wanted
