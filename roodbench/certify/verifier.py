@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -22,8 +20,7 @@ from ..metrics.gauroc import gauroc, gfpr95
 from ..metrics.ranks import largest_radius
 from ..setup.config import RunConfig
 from ..setup.setting import Setting
-from ..store.files import file_in, read_text
-from .certificate import NAME, SCHEMA, config_of, described, header, key_of, role_of
+from .certificate import config_of, described, header, key_of, role_of
 from .compare import TOLERANCE, differences, numbers, side
 from .config import SHARES, CertifyConfig
 from .population import bounds_of
@@ -48,23 +45,6 @@ class Verdict:
     samples: int
     seed: int
     failures: list[str]
-
-
-def read(place: Path | str) -> dict[str, Any]:
-    """The certificate in a file, or in the folder of a run; ValueError for one that is not, or of another schema."""
-    file = file_in(place, NAME)
-    if not file.is_file():
-        raise ValueError(f"certificate '{file}': No such file, expected a {NAME} or the folder of a run that has one")
-    try:
-        found = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"certificate '{file}' is not JSON: {error}") from None
-    schema = found.get("schema") if isinstance(found, dict) else None
-    if schema != SCHEMA:
-        is_result = isinstance(found, dict) and "schema_version" in found
-        wrong = "is a result" if is_result else f"has schema {schema!r}"
-        raise ValueError(f"certificate '{file}' {wrong}: expected a {NAME} of schema {SCHEMA!r}")
-    return found
 
 
 def verify(

@@ -105,7 +105,8 @@ def show_plan(config: CertifyConfig, format: str) -> None:
 
 def check_certificate(given: dict[str, Any]) -> None:
     """One line where a certificate holds (or a verdict, as JSON); EvaluationError where it does not."""
-    from ..certify.verifier import demand, read, verify
+    from ..certify.certificate import read
+    from ..certify.verifier import demand, verify
 
     one_format(given["format"], ("table", "json"))
     computing()

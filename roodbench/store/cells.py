@@ -128,5 +128,6 @@ def read_cell(file: Path, key: str | None = None) -> Cell:
     return tensors, json.loads(text["meta"])
 
 
-def checksum(tensors: Mapping[str, Tensor], text: Mapping[str, str]) -> str:
+def checksum(tensors: Mapping[str, Tensor], text: Mapping[str, str] | None = None) -> str:
+    """A hash of tensors with their names, and of text beside them."""
     return content_hash([{name: tensor_hash(tensor) for name, tensor in tensors.items()}, text])

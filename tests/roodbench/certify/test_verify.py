@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from roodbench import cli
+from roodbench.certify.certificate import read
 from roodbench.certify.run import certify
-from roodbench.certify.verifier import read, verify
+from roodbench.certify.verifier import verify
 from tests.roodbench.certify.conftest import SMALL
 
 
