@@ -68,11 +68,6 @@ def entries_of(certificate: Mapping[str, Any], name: str) -> list[dict[str, Any]
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
-def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells a row of metrics from the others."""
-    return tuple(row.get(name) for name in KEY) if isinstance(row, Mapping) else ()
-
-
 def number(value: float) -> float | None:
     """JSON has no infinity: null."""
     return float(value) if np.isfinite(value) else None
@@ -104,9 +99,10 @@ def read(place: Path | str) -> dict[str, Any]:
     file = file_in(place, NAME)
     if not file.is_file():
         raise ValueError(f"certificate '{file}': No such file, expected a {NAME} or the folder of a run that has one")
+    text = read_text(file)
     try:
-        found = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
+        found = json.loads(text, object_pairs_hook=once, parse_constant=no_number)
+    except ValueError as error:
         raise ValueError(f"certificate '{file}' is not JSON: {error}") from None
     schema = found.get("schema") if isinstance(found, dict) else None
     if schema != SCHEMA:
@@ -114,3 +110,18 @@ def read(place: Path | str) -> dict[str, Any]:
         wrong = "is a result" if is_result else f"has schema {schema!r}"
         raise ValueError(f"certificate '{file}' {wrong}: expected a {NAME} of schema {SCHEMA!r}")
     return found
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError for a name that is in it twice, of which readers take one or the other."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"an object names {name} twice")
+        found[name] = value
+    return found
+
+
+def no_number(text: str) -> Any:
+    """ValueError for what Python's reader takes for a number, and no other one."""
+    raise ValueError(f"{text} is no number of JSON")

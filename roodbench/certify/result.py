@@ -109,7 +109,7 @@ class CertifiedResult:
     def contradictions(self, certificate: Mapping[str, Any]) -> Iterator[str]:
         """What a certificate says that this record's does not."""
         wanted = json.loads(json.dumps(self.certificate()))
-        yield from (line for key in wanted for line in differences(certificate.get(key), wanted[key], key))
+        yield from differences(certificate, wanted)
         names = [entry.get("detector") for entry in self.certificates]
         yield from differences(names, list(self.config.run.detector), "detectors")
         found = content_hash(self.certificates)
