@@ -70,11 +70,15 @@ class CertifiedResult:
         }
 
     def save(self, folder: Path) -> None:
-        """Write result.json, result.csv, table.txt, certificate.json and, where matplotlib is installed, curve.svg."""
+        """Write result.json, result.csv, table.txt, certificate.json and, where matplotlib is installed, curve.svg.
+
+        The certificate is left out of a record that was read without it.
+        """
         save_text(self.to_json() + "\n", folder / "result.json")
         save_text(self.to_csv(), folder / "result.csv")
         save_text(self.to_table() + "\n", folder / "table.txt")
-        save_text(json.dumps(self.certificate(), allow_nan=False) + "\n", folder / NAME)
+        if self.certificates:
+            save_text(json.dumps(self.certificate(), allow_nan=False) + "\n", folder / NAME)
         drawn = curve(self.rows)
         if drawn is not None:
             save_text(drawn, folder / "curve.svg")

@@ -184,6 +184,14 @@ def test_a_certificate_of_another_run_is_refused(message, certified_folders, tmp
     assert message in line
 
 
+def test_a_certification_without_its_certificate_loads_and_writes_none(certified_folders, tmp_path):
+    folder = shutil.copytree(certified_folders[0], tmp_path / "run")
+    (folder / "certificate.json").unlink()
+    CertifiedResult.load(folder).save(tmp_path / "again")
+    assert CertifiedResult.load(tmp_path / "again").certificates == []
+    assert not (tmp_path / "again" / "certificate.json").exists()
+
+
 def test_an_older_certification_still_loads(certified_folders, tmp_path):
     folder = shutil.copytree(certified_folders[0], tmp_path / "run")
     record = json.loads((folder / "result.json").read_text())
