@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from ..metrics.bounds import Bounds, Gain, median_bounds, ross_bounds, ross_q_bounds
     from ..metrics.deployed import deployed_auroc
     from ..metrics.gauroc import gauroc, gfpr95
+    from .certificate import read
     from .config import CertifyConfig
     from .planner import plan
     from .result import CertifiedResult
     from .row import CertifiedRow
     from .run import certify
-    from .verifier import read, verify
+    from .verifier import verify
 
 PUBLIC = {
     "CertifiedResult": "certify.result",
@@ -33,7 +34,7 @@ PUBLIC = {
     "CertifyConfig": "certify.config",
     "certify": "certify.run",
     "plan": "certify.planner",
-    "read": "certify.verifier",
+    "read": "certify.certificate",
     "verify": "certify.verifier",
     **dict.fromkeys(("Bounds", "Gain", "median_bounds", "ross_bounds", "ross_q_bounds"), "metrics.bounds"),
     "deployed_auroc": "metrics.deployed",

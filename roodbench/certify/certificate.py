@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from detectors import Smoothed, unknown
 from ..data import Benchmark, ImageSet
 from ..metrics.bounds import Bounds
 from ..setup.config import RunConfig
+from ..store.files import file_in, read_text
 from .config import CERTIFIABLE, CertifyConfig
 
 SCHEMA = "roodbench-certificate/1"
@@ -59,9 +62,10 @@ def role_of(images: ImageSet, bench: Benchmark) -> dict[str, Any]:
     return {"role": role, "sha256": images.digest, "images": list(images.names)}
 
 
-def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells a row of metrics from the others."""
-    return tuple(row.get(name) for name in KEY) if isinstance(row, Mapping) else ()
+def entries_of(certificate: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The detectors or the rows of a certificate: what are objects in a list of this name."""
+    found = certificate.get(name)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def number(value: float) -> float | None:
@@ -88,3 +92,36 @@ def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
         return CertifyConfig(**{**kept, "run": RunConfig(**run)})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the certificate's config is malformed: {type(error).__name__} {error}") from None
+
+
+def read(place: Path | str) -> dict[str, Any]:
+    """The certificate in a file, or in the folder of a run; ValueError for one that is not, or of another schema."""
+    file = file_in(place, NAME)
+    if not file.is_file():
+        raise ValueError(f"certificate '{file}': No such file, expected a {NAME} or the folder of a run that has one")
+    text = read_text(file)
+    try:
+        found = json.loads(text, object_pairs_hook=once, parse_constant=no_number)
+    except ValueError as error:
+        raise ValueError(f"certificate '{file}' is not JSON: {error}") from None
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if schema != SCHEMA:
+        is_result = isinstance(found, dict) and "schema_version" in found
+        wrong = "is a result" if is_result else f"has schema {schema!r}"
+        raise ValueError(f"certificate '{file}' {wrong}: expected a {NAME} of schema {SCHEMA!r}")
+    return found
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError for a name that is in it twice, of which readers take one or the other."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"an object names {name} twice")
+        found[name] = value
+    return found
+
+
+def no_number(text: str) -> Any:
+    """ValueError for what Python's reader takes for a number, and no other one."""
+    raise ValueError(f"{text} is no number of JSON")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,35 +14,71 @@ TOLERANCE = 1e-5
 """Relative, for what another machine rounds differently."""
 
 
-def differences(have: Any, wanted: Any, where: str) -> Iterator[str]:
-    """One line for every place where JSON-like values differ; numbers up to rounding."""
-    if isinstance(wanted, Mapping):
-        if not isinstance(have, Mapping) or set(have) != set(wanted):
-            keys = sorted(have) if isinstance(have, Mapping) else have
-            yield f"{where} has {keys}: expected {sorted(wanted)}"
+@dataclass(frozen=True)
+class Form:
+    """What is asked of a value that is not known beforehand."""
+
+    said: str
+    fits: Callable[[Any], bool]
+
+
+ANYTHING = Form("anything", lambda value: True)
+NUMBER = Form("a number", lambda value: is_number(value))
+
+
+def numbers(length: int) -> Form:
+    """A list of so many numbers, null where there is none."""
+    return Form(
+        f"{length} numbers or nulls",
+        lambda values: (
+            isinstance(values, list) and len(values) == length and all(v is None or is_number(v) for v in values)
+        ),
+    )
+
+
+def near(value: float, allowed: float) -> Form:
+    """A number that differs by so much at most."""
+    return Form(f"{value} up to {allowed:.2g}", lambda have: is_number(have) and abs(have - value) <= allowed)
+
+
+def differences(have: Any, wanted: Any, where: str = "") -> Iterator[str]:
+    """One line for every place where JSON-like values differ; numbers up to rounding, forms where they do not fit."""
+    if isinstance(wanted, Form):
+        if not wanted.fits(have):
+            yield f"{where} is {short(have)}: expected {wanted.said}"
+    elif isinstance(wanted, Mapping):
+        who = where or "the certificate"
+        if not isinstance(have, Mapping):
+            yield f"{who} is {short(have)}: expected an object of {', '.join(map(str, wanted))}"
             return
+        yield from (f"{who} has an unknown {short(key)}" for key in have if key not in wanted)
         for key, value in wanted.items():
-            yield from differences(have[key], value, f"{where}, {key}")
+            if key in have:
+                yield from differences(have[key], value, f"{where}, {key}" if where else str(key))
+            else:
+                yield f"{who} has no {key}"
     elif isinstance(wanted, list | tuple):
         if not isinstance(have, list | tuple) or len(have) != len(wanted):
-            yield f"{where} is {have}: expected {list(wanted)}"
+            yield f"{where} is {short(have)}: expected a list of {len(wanted)}"
             return
         for place, (a, b) in enumerate(zip(have, wanted, strict=True)):
             yield from differences(a, b, f"{where}, {place}")
-    elif isinstance(wanted, float) and isinstance(have, int | float):
-        if not math.isclose(have, wanted, rel_tol=TOLERANCE, abs_tol=1e-12):
+    elif isinstance(wanted, float) and is_number(have):
+        if not math.isclose(have, wanted, rel_tol=TOLERANCE):
             yield f"{where} is {have}: expected {wanted}"
     elif have != wanted or isinstance(have, bool) != isinstance(wanted, bool):
-        yield f"{where} is {have!r}: expected {wanted!r}"
+        yield f"{where} is {short(have)}: expected {wanted!r}"
 
 
-def numbers(values: Any, length: int) -> bool:
-    """Whether this is a list of so many numbers or nulls."""
-    return (
-        isinstance(values, list)
-        and len(values) == length
-        and all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in values)
-    )
+def is_number(value: Any) -> bool:
+    """Whether this is a finite number that a float can hold, and not true or false."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def short(value: Any) -> str:
+    """A value in a sentence."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def side(sides: Mapping[str, Any], which: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ from ..record.environment import Environment
 from ..record.record import parsed, typed
 from ..record.text import rows_csv
 from ..store.files import file_in, read_text, save_text
-from .certificate import KEY, NAME, config_of, header
+from ..store.identity import content_hash
+from .certificate import KEY, NAME, config_of, entries_of, header, read
+from .compare import differences
 from .config import CertifyConfig
 from .curve import curve
 from .row import CertifiedRow
@@ -34,6 +37,8 @@ class CertifiedResult:
     """Per detector: constants and, per image, its bounds."""
     violations: list[str]
     timing: dict[str, Any]
+    certificates_sha256: str | None = None
+    """A hash of the certificates; None in records of before it was there."""
 
     def to_dict(self) -> dict[str, Any]:
         """The record without the per-image bounds, JSON-like."""
@@ -65,11 +70,15 @@ class CertifiedResult:
         }
 
     def save(self, folder: Path) -> None:
-        """Write result.json, result.csv, table.txt, certificate.json and, where matplotlib is installed, curve.svg."""
+        """Write result.json, result.csv, table.txt, certificate.json and, where matplotlib is installed, curve.svg.
+
+        The certificate is left out of a record that was read without it.
+        """
         save_text(self.to_json() + "\n", folder / "result.json")
         save_text(self.to_csv(), folder / "result.csv")
         save_text(self.to_table() + "\n", folder / "table.txt")
-        save_text(json.dumps(self.certificate(), allow_nan=False) + "\n", folder / NAME)
+        if self.certificates:
+            save_text(json.dumps(self.certificate(), allow_nan=False) + "\n", folder / NAME)
         drawn = curve(self.rows)
         if drawn is not None:
             save_text(drawn, folder / "curve.svg")
@@ -80,18 +89,36 @@ class CertifiedResult:
 
         ValueError for text that is no record of certify.
         """
-        record = parsed(text, {f.name for f in fields(cls)} - {"certificates"}, "certify")
+        record = parsed(text, cls, "certificates", "certify")
         rows = [typed(CertifiedRow, entry) for entry in record["rows"]]
         parts = {"config": config_of(record), "environment": typed(Environment, record["environment"]), "rows": rows}
         return cls(**{**record, **parts, "certificates": []})
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
-        """What `save` wrote into a folder, the per-image bounds too; ValueError where there is no such record."""
+        """What `save` wrote into a folder, the per-image bounds too, where they lie there.
+
+        ValueError where there is no such record, or the certificate beside it is not its own.
+        """
         file = file_in(folder, "result.json")
-        evidence = file.with_name(NAME)
-        certificates = json.loads(read_text(evidence))["detectors"] if evidence.is_file() else []
-        return replace(cls.from_json(read_text(file)), certificates=certificates)
+        result, evidence = cls.from_json(read_text(file)), file.with_name(NAME)
+        if not evidence.is_file():
+            return result
+        certificate = read(evidence)
+        result = replace(result, certificates=entries_of(certificate, "detectors"))
+        for line in result.contradictions(certificate):
+            raise ValueError(f"'{evidence}' is not of the run in {file.name} beside it: {line}")
+        return result
+
+    def contradictions(self, certificate: Mapping[str, Any]) -> Iterator[str]:
+        """What a certificate says that this record's does not."""
+        wanted = json.loads(json.dumps(self.certificate()))
+        yield from differences(certificate, wanted)
+        names = [entry.get("detector") for entry in self.certificates]
+        yield from differences(names, list(self.config.run.detector), "detectors")
+        found = content_hash(self.certificates)
+        if self.certificates_sha256 not in (None, found):
+            yield f"the hash of its detectors is {found}, the record's {self.certificates_sha256}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(self.config.run.detector)}; {len(self.rows)} rows)"

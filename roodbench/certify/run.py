@@ -19,6 +19,7 @@ from ..record.environment import environment
 from ..setup.setting import Setting
 from ..store.cells import Store
 from ..store.folder import run_folder
+from ..store.identity import content_hash
 from .certificate import described, role_of, sides
 from .certifier import Certifier
 from .config import CertifyConfig
@@ -70,6 +71,7 @@ def certify(
             data=bench.description(),
             rows=rows,
             certificates=details,
+            certificates_sha256=content_hash(details),
             violations=violations,
             timing={"seconds": time.perf_counter() - start, "parts": seconds, "reused": store.notice()},
         )

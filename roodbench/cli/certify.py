@@ -105,7 +105,8 @@ def show_plan(config: CertifyConfig, format: str) -> None:
 
 def check_certificate(given: dict[str, Any]) -> None:
     """One line where a certificate holds (or a verdict, as JSON); EvaluationError where it does not."""
-    from ..certify.verifier import demand, read, verify
+    from ..certify.certificate import read
+    from ..certify.verifier import demand, verify
 
     one_format(given["format"], ("table", "json"))
     computing()
@@ -126,9 +127,12 @@ def check_certificate(given: dict[str, Any]) -> None:
 
 
 def in_words(verdict: Verdict) -> str:
-    """What was checked of a certificate that holds."""
+    """What was checked of a certificate that holds, and what was not."""
+    from ..certify.stated import unverified
+
     fresh = f"{verdict.samples} fresh draws an image (seed {verdict.seed}) disprove none of {verdict.bounds} bounds"
-    return (
+    holds = (
         "holds: settings, network and images are the certificate's, its metrics follow from its bounds, and "
         f"{fresh} of {verdict.images} images"
     )
+    return "\n".join([holds, *(f"not verified: {fields}: {what}" for fields, what in unverified())])

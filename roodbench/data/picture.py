@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -34,6 +36,8 @@ UPRIGHT = {
     8: TRANSPOSE.ROTATE_90,
 }
 """What undoes an orientation of EXIF."""
+GREY, COLOUR, INDEXED = 0, 2, 3
+"""PNG's kinds of pixels that may have a tRNS chunk."""
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -61,6 +65,8 @@ def read_picture(file: Path, size: int) -> Picture:
         with Image.open(file) as image:
             frames, how = bool(getattr(image, "is_animated", False)), how_of(image)
             if how != REFUSED:
+                if image.format == "PNG" and "transparency" in image.info:
+                    image.info["transparency"] = transparency_of(file)
                 image.load()
                 rgb, transparent = (grey_of if how == SCALED else on_white)(image)
                 brightest = int(np.asarray(rgb).max()) / 255 if how == SCALED else None
@@ -107,6 +113,29 @@ def grey_of(image: Image.Image) -> tuple[Image.Image, bool]:
     clear = raw == image.info.get("transparency", -1)
     grey[clear] = 1
     return Image.fromarray(np.rint(255 * grey).astype(np.uint8)).convert("RGB"), bool(clear.any())
+
+
+def transparency_of(file: Path) -> Any:
+    """What is transparent in a PNG file with a tRNS chunk, in the levels that Pillow gives its pixels.
+
+    The alpha (bytes) of a palette's entries, a grey level, or a colour. Pillow itself scales the pixels of 2 and 4 bits
+    and not their key, looks at one byte of 16-bit colours, and drops an alpha of 10 where a palette's ends in it.
+    ValueError for a colour of 16 bits, of which Pillow has dropped half.
+    """
+    chunks = {}
+    with file.open("rb") as f:
+        f.seek(8)
+        while b"IDAT" not in chunks:
+            length, name = struct.unpack(">I4s", f.read(8))
+            chunks[name] = f.read(length)
+            f.seek(4, 1)
+    (depth, kind), content = chunks[b"IHDR"][8:10], chunks[b"tRNS"]
+    if kind == INDEXED:
+        return content
+    if kind == COLOUR and depth == 16:
+        raise ValueError("a colour of 16 bits is transparent: save it with 8 bits, or with an alpha channel")
+    levels = [level % 2**depth for level in struct.unpack_from(">H" if kind == GREY else ">3H", content)]
+    return tuple(levels) if kind == COLOUR else levels[0] * (255 // (2**depth - 1) if depth < 8 else 1)
 
 
 def on_white(image: Image.Image) -> tuple[Image.Image, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -11,7 +12,11 @@ from ..data.digits import ID_CLASSES
 from .classifier import Classifier
 from .weights import load_weights
 
-DIGITS_CNNS = ("digits-cnn", "digits-cnn-at")
+DIGITS_CNNS = {
+    "digits-cnn": "d2aeb2b9071e494e701e49e2168bf8ed6877b41c69e5c50f8607f7b33906f564",
+    "digits-cnn-at": "c9a729ee34aa019a054719fc745d3209b326555e080834ce48c6ec28624a414a",
+}
+"""The SHA-256 of each network's file."""
 TRAINED = Path(__file__).parent / "trained"
 """Where the weights are installed; its README says how `train.py` made them."""
 
@@ -40,10 +45,12 @@ def classifier(net: DigitsCNN, name: str) -> Classifier:
 
 
 def digits_cnn(name: str) -> Classifier:
-    """The network `name` (see `DIGITS_CNNS`) with its installed weights; OSError where their file does not load."""
-    net = DigitsCNN()
+    """The network `name` (see `DIGITS_CNNS`) with its installed weights; OSError where their file is another."""
+    net, file = DigitsCNN(), TRAINED / f"{name}.safetensors"
     try:
-        load_weights(net, TRAINED / f"{name}.safetensors", name)
+        load_weights(net, file, name)
+        if sha256(file.read_bytes()).hexdigest() != DIGITS_CNNS[name]:
+            raise ValueError(f"'{file}' has another hash")
     except ValueError as error:
         raise OSError(
             f"{name}, a part of RoodBench, is missing or damaged ({error}): install roodbench again"

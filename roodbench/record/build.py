@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..evaluation.indicators import Indicator, indicators_of
 from ..evaluation.populations import Evaluated
+from ..store.cells import checksum
 from .environment import environment
 from .record import score_key
 from .result import Result
@@ -33,6 +34,7 @@ def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.devi
             # at a further radius of the same detector its clean rows are there already
             kept += [row for row in new if id(f.detector) not in seen or row.condition != "clean"]
         seen.add(id(f.detector))
+    scores = scores_in(found)
     return Result(
         config=config,
         environment=environment(device),
@@ -44,7 +46,8 @@ def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.devi
         attacks=[entry for f in found for entry in attacks_of(f)],
         detectors=[detector_of(f) for f in found],
         timing=Timing(**timing),
-        scores=scores_in(found),
+        scores=scores,
+        scores_sha256=checksum(scores),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,6 +43,8 @@ class Record:
     scores: dict[str, Tensor] = field(default_factory=dict)
     """Report scores (R, n) per detector, population and condition (`scores_of`), and the winners (n,) of attacks."""
     schema_version: int = SCHEMA_VERSION
+    scores_sha256: str | None = None
+    """A hash of the scores; None in records of before it was there."""
 
     def scores_of(
         self, detector: str, population: str, condition: str = "clean", eps: float | str | None = None
@@ -82,7 +84,7 @@ class Record:
 
         ValueError for text that is no record of a run.
         """
-        record = parsed(text, {f.name for f in fields(cls)} - {"scores"}, "a run")
+        record = parsed(text, cls, "scores", "a run")
         parts: dict[str, Any] = {name: [typed(kind, entry) for entry in record[name]] for name, kind in PARTS.items()}
         environment, timing = typed(Environment, record["environment"]), typed(Timing, record["timing"])
         return cls(**{**record, **parts, "environment": environment, "timing": timing})
@@ -125,8 +127,9 @@ def radius_of(given: Any) -> float:
         raise ValueError(f"epsilon {given!r}: expected a number such as 8/255 or 0.03") from None
 
 
-def parsed(text: str, names: Collection[str], what: str) -> dict[str, Any]:
-    """The entries `names` of a record in JSON; ValueError, in one sentence, for any other text."""
+def parsed(text: str, kind: type, apart: str, what: str) -> dict[str, Any]:
+    """The fields of a record in JSON but for the one that lies in another file; ValueError, in one sentence, for any
+    other text."""
     try:
         record = json.loads(text)
     except ValueError as error:
@@ -137,11 +140,12 @@ def parsed(text: str, names: Collection[str], what: str) -> dict[str, Any]:
         raise ValueError(f"no record of {what}: it is a certificate, which roodbench.certify.read reads")
     if record.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(f"schema version {record.get('schema_version')}: expected {SCHEMA_VERSION}")
-    missing = sorted(set(names) - record.keys())
+    wanted = [f for f in fields(kind) if f.name != apart]
+    missing = sorted(f.name for f in wanted if f.default is MISSING and f.name not in record)
     if missing:
         other = "CertifiedResult" if "violations" in record else "Result"
         raise ValueError(f"no record of {what}: it has no {', '.join(missing)}; is it one that {other} reads?")
-    return {name: record[name] for name in names}
+    return {f.name: record[f.name] for f in wanted if f.name in record}
 
 
 def typed(kind: type[Part], entry: Mapping[str, Any]) -> Part:

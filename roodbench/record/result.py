@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..store.files import file_in, load_tensors, read_text, save_tensors, save_text
+from .pairs import check_scores
 from .record import Record
 from .table import markdown, table
 from .text import rows_csv
@@ -31,19 +32,33 @@ class Result(Record):
         return rows_csv([*self.rows, *self.averages])
 
     def save(self, folder: Path) -> None:
-        """Write result.json, result.csv, table.txt, table.md and scores.safetensors (per-image scores and winners)."""
+        """Write result.json, result.csv, table.txt, table.md and scores.safetensors (per-image scores and winners).
+
+        The last is left out of a record that was read from JSON alone.
+        """
         save_text(self.to_json() + "\n", folder / "result.json")
         save_text(self.to_csv(), folder / "result.csv")
         save_text(self.to_table() + "\n", folder / "table.txt")
         save_text(self.to_markdown() + "\n", folder / "table.md")
-        save_tensors(self.scores, folder / "scores.safetensors")
+        if self.scores:
+            save_tensors(self.scores, folder / "scores.safetensors")
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
-        """What `save` wrote into a folder, the per-image scores too; ValueError where there is no such record."""
+        """What `save` wrote into a folder, the per-image scores too, where they lie there.
+
+        ValueError where there is no such record, or the scores beside it are not its own (`check_scores`).
+        """
         file = file_in(folder, "result.json")
-        scores = file.with_name("scores.safetensors")
-        return replace(cls.from_json(read_text(file)), scores=load_tensors(scores) if scores.is_file() else {})
+        result, scores = cls.from_json(read_text(file)), file.with_name("scores.safetensors")
+        if not scores.is_file():
+            return result
+        result = replace(result, scores=load_tensors(scores))
+        try:
+            check_scores(result)
+        except ValueError as error:
+            raise ValueError(f"'{scores}' is not of the run in {file.name} beside it: {error}") from None
+        return result
 
     def __str__(self) -> str:
         return self.to_table()

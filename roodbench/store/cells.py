@@ -67,13 +67,13 @@ class Store:
 
     def load(self, key: Mapping[str, Any]) -> Cell | None:
         """The cell, None where it was not computed yet, or its file is not what was written."""
-        file = self._file(key)
+        file, text = place_of(self.folder / "cells", key)
         own = file in self._own
         self.reuse.asked += not own
         if not file.exists() or (self.fresh and not own):
             return None
         try:
-            cell, made = read_cell(file, json.dumps(key, default=str)), file.stat().st_mtime
+            cell, made = read_cell(file, text), file.stat().st_mtime
         except (DamagedError, OSError) as error:
             self._warn(f"the kept {file} is damaged ({error}): computing it anew, and whatever else is damaged")
             return None
@@ -83,10 +83,10 @@ class Store:
 
     def save(self, key: Mapping[str, Any], cell: Cell) -> None:
         """Keep a cell; a warning where the folder does not take it."""
-        file = self._file(key)
+        file, text = place_of(self.folder / "cells", key)
         self._own.add(file)
         try:
-            write_cell(file, cell, json.dumps(key, default=str))
+            write_cell(file, cell, text)
         except OSError as error:
             self._own.discard(file)
             self._warn(f"cannot keep {file} ({error.strerror or error}): going on without")
@@ -104,12 +104,15 @@ class Store:
             log.warning("%s", text)
         self._warned = True
 
-    def _file(self, key: Mapping[str, Any]) -> Path:
-        return self.folder / "cells" / f"{content_hash({**key, 'code': code_version()})}.safetensors"
+
+def place_of(folder: Path, key: Mapping[str, Any]) -> tuple[Path, str]:
+    """The file of a cell, by a hash of its key and this code, and the text of both, which the cell holds too."""
+    whole = {**key, "code": code_version()}
+    return folder / f"{content_hash(whole)}.safetensors", json.dumps(whole, sort_keys=True, default=str)
 
 
 def write_cell(file: Path, cell: Cell, key: str = "") -> None:
-    """Write a cell, `key` beside it for people, with a hash of all of it."""
+    """Write a cell and its key, with a hash of all of it."""
     tensors, facts = cell
     text = {"meta": json.dumps(facts), "key": key}
     save_tensors(tensors, file, {**text, "sha256": checksum(tensors, text)})
@@ -128,9 +131,10 @@ def read_cell(file: Path, key: str | None = None) -> Cell:
     if text.pop("sha256", "") != checksum(tensors, text):
         raise DamagedError("its content is not what its checksum says")
     if key is not None and text["key"] != key:
-        raise DamagedError("it is another cell's")
+        raise DamagedError("it is another's")
     return tensors, json.loads(text["meta"])
 
 
-def checksum(tensors: Mapping[str, Tensor], text: Mapping[str, str]) -> str:
+def checksum(tensors: Mapping[str, Tensor], text: Mapping[str, str] | None = None) -> str:
+    """A hash of tensors with their names, and of text beside them."""
     return content_hash([{name: tensor_hash(tensor) for name, tensor in tensors.items()}, text])

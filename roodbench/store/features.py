@@ -11,8 +11,7 @@ import torch
 
 from detectors import Fitting
 
-from .cells import DamagedError, read_cell, write_cell
-from .identity import code_version, content_hash
+from .cells import DamagedError, place_of, read_cell, write_cell
 
 log = logging.getLogger("roodbench")
 
@@ -24,17 +23,17 @@ def kept_outputs(key: Any, compute: Callable[[], Fitting], device: torch.device,
     """
     from platformdirs import user_cache_path
 
-    name = content_hash([key, torch.__version__, device.type, code_version()])
-    file = user_cache_path("roodbench") / "features" / f"{name}.safetensors"
+    made_by = {"features": key, "torch": torch.__version__, "device": device.type}
+    file, text = place_of(user_cache_path("roodbench") / "features", made_by)
     found = None
     if file.exists() and not fresh:
         try:
-            found = read_cell(file)[0]
+            found = read_cell(file, text)[0]
         except DamagedError as error:
             log.warning("the kept %s is damaged (%s): computing it anew", file, error)
     if found is None:
         found = {k: v for k, v in compute()._asdict().items() if v is not None}
         with contextlib.suppress(OSError):
-            write_cell(file, (found, {}))
+            write_cell(file, (found, {}), text)
     found = {k: v.to(device) for k, v in found.items()}
     return Fitting(found["logits"], found.get("features"), found["labels"])

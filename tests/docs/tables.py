@@ -16,6 +16,7 @@ import roodbench
 from attacks import METHODS, NOISE, STRENGTHS, AttackPlan, Strength, ThreatModel
 from roodbench.certify import CertifyConfig
 from roodbench.certify.config import DEFAULTS
+from roodbench.certify.stated import unverified
 from roodbench.data.picture import MODES
 from roodbench.evaluation.checks import CHECKS, REFUSALS, About
 
@@ -104,6 +105,12 @@ def certify() -> str:
     return markdown(["option", "default"], rows)
 
 
+def open_fields() -> str:
+    """The fields of a certificate that `--verify` takes as they are, and what it leaves open."""
+    rows = [(" ".join(f"`{name}`" for name in fields.split(", ")), what) for fields, what in unverified()]
+    return markdown(["field of `certificate.json`", "not verified"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "methods": methods,
     "threats": threats,
@@ -112,6 +119,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "trust": trust,
     "certify": certify,
     "modes": modes,
+    "unverified": open_fields,
 }
 
 

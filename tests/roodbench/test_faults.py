@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import roodbench
+from roodbench.certify.certificate import read
 from roodbench.certify.config import IGNORED, CertifyConfig
 from roodbench.certify.planner import plan
 from roodbench.certify.run import certify
-from roodbench.certify.verifier import read, verify
+from roodbench.certify.verifier import verify
 from roodbench.engine.errors import EvaluationError
 from roodbench.machine.device import opened
 from roodbench.models import Classifier

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from roodbench import cli
+from roodbench.certify.certificate import read
 from roodbench.certify.run import certify
-from roodbench.certify.verifier import read, verify
+from roodbench.certify.verifier import verify
 from tests.roodbench.certify.conftest import SMALL
 
 
@@ -56,8 +57,8 @@ FORGERIES = [
     (path(*MEDIAN, "digits", "bounds", "0.3", "lower", value=lambda v: [a + 0.5 for a in v]), "the lower bound"),
     (path(*ROSS_Q, "unseen-digits", "bounds", "0.3", "upper", value=lambda v: [a - 0.7 for a in v]), "the upper bound"),
     (path("detectors", 1, "params", "gain", value=0.5), "params, gain is 0.5: expected 0.01"),
-    (path("detectors", 1, "fitted", "tau", value=lambda v: v + 0.1), "fitted tau is"),
-    (path("detectors", 1, "fitted", value={}), "fitted {}: expected"),
+    (path("detectors", 1, "fitted", "tau", value=lambda v: v + 0.1), "detectors, 1, fitted, tau is"),
+    (path("detectors", 1, "fitted", value={}), "detectors, 1, fitted has no tau"),
     (path("detectors", 1, "alpha_image", value=1e-9), "alpha_image is"),
     (path("detectors", 1, "extremes", value=[None, None]), "extremes, 0 is None"),
     (path("detectors", value=[]), "detectors is"),
@@ -66,14 +67,20 @@ FORGERIES = [
     (path(*OWN, "sha256", value="0" * 64), "digits, sha256 is"),
     (path(*OWN, "role", value="OOD"), "role is 'OOD'"),
     (path(*OWN, "score", value=lambda v: [99.0] * len(v)), "lies outside its own bounds"),
-    (path(*OWN, "score", value=lambda v: v[1:]), "expected scores of 12 images"),
-    (path(*OWN, "bounds", "0.3", value={"lower": [], "upper": []}), "expected lower and upper bounds"),
-    (path("gauroc", 0, "gauroc", value=lambda v: v + 0.01), "gauroc of unseen-digits, min at 0.1 is"),
-    (path("gauroc", 0, "detector", value="best"), "does not have the 18 rows"),
-    (path("gauroc", value=[]), "does not have the 18 rows"),
+    (path(*OWN, "score", value=lambda v: v[1:]), "digits, score is ["),
+    (
+        path(*OWN, "bounds", "0.3", value={"lower": [], "upper": []}),
+        "0.3, lower is []: expected 12 numbers",
+    ),
+    (
+        path("gauroc", 0, "gauroc", value=lambda v: v + 0.01),
+        "median(gen): the row of unseen-digits, min at 0.1, gaur",
+    ),
+    (path("gauroc", 0, "detector", value="best"), "gauroc, 0, detector is 'best': expected 'median'"),
+    (path("gauroc", value=[]), "gauroc is []: expected a list of 18"),
     (path("network", "sha256", value="0" * 64), "network, sha256 is"),
     (path("data", "ID test: digits", "sha256", value="0" * 64), "data, ID test: digits, sha256 is"),
-    (path("data", value={}), "data has []"),
+    (path("data", value={}), "data has no ID train: digits-train"),
     (path("sigma", value=0.01), "sigma is 0.01"),
     (path("samples", value="600"), "samples is '600'"),
     (path("alpha", value=1e-12), "alpha is"),
@@ -81,6 +88,11 @@ FORGERIES = [
     (path("claim", value="safe"), "claim is 'safe'"),
     (path("threat", "norm", value="linf"), "threat, norm is 'linf'"),
     (path("config", "sigma", value=0.5), "sigma is 0.25: expected 0.5"),
+    (path("config", "run", "attack", value="none"), "detectors, 0, passes_attack is"),
+    (path("config", "run", "reviewed", value=True), "config, run has an unknown 'reviewed'"),
+    (path("reviewed", value=True), "the certificate has an unknown 'reviewed'"),
+    (path("gauroc", 0, "auroc", value=1.0), "gauroc, 0 has an unknown 'auroc'"),
+    (path("detectors", 1, "fitted", "tau", value=10**400), "detectors, 1, fitted, tau is 1000"),
 ]
 
 
@@ -152,7 +164,16 @@ def test_a_certificate_that_fails_exits_1(certified, tmp_path, capsys):
 def test_command_verifies_what_it_certified(certified, capsys):
     _, folder = certified
     assert cli.main(["certify", "--verify", str(folder / "certificate.json"), "--samples", "1000", "--quiet"]) == 0
-    assert capsys.readouterr().out.startswith("holds: ")
+    out = capsys.readouterr().out
+    assert out.startswith("holds: ")
+    assert "\nnot verified: config.run.strength, config.run.steps, config.run.restarts: the attack beside" in out
+
+
+def test_a_radius_that_is_rounded_otherwise_is_the_same(certified):
+    _, folder = certified
+    certificate = copy.deepcopy(read(folder / "certificate.json"))
+    certificate["gauroc"][0]["radius_l2"] *= 1 + 1e-7
+    assert verify(certificate, seed=5, samples=600).failures == []
 
 
 def test_reads_no_other_file(tmp_path):

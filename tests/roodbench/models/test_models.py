@@ -60,7 +60,7 @@ def test_shipped_weights_have_the_hashes_their_readme_states():
     assert stated == {file.name: sha256(file.read_bytes()).hexdigest() for file in TRAINED.glob("*.safetensors")}
 
 
-@pytest.mark.parametrize("fault", ["missing", "cut short", "of another network"])
+@pytest.mark.parametrize("fault", ["missing", "cut short", "of another network", "flipped", "swapped"])
 def test_a_damaged_installation_is_one_clear_line(fault, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("roodbench.models.digits.TRAINED", tmp_path)
     file = tmp_path / "digits-cnn.safetensors"
@@ -68,6 +68,11 @@ def test_a_damaged_installation_is_one_clear_line(fault, tmp_path, monkeypatch, 
         file.write_bytes((TRAINED / file.name).read_bytes()[:1000])
     elif fault == "of another network":
         save_file({"conv1.weight": torch.zeros(2)}, file)
+    elif fault == "flipped":
+        content = (TRAINED / file.name).read_bytes()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif fault == "swapped":
+        file.write_bytes((TRAINED / "digits-cnn-at.safetensors").read_bytes())
     assert main(["--detector", "msp", "--attack", "none"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(r"digits-cnn, a part of RoodBench, is missing or damaged \(.+\): install roodbench again$", line)

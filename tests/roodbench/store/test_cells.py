@@ -3,6 +3,7 @@
 import json
 from contextlib import redirect_stdout
 from dataclasses import asdict
+from functools import partial
 from io import StringIO
 
 import pytest
@@ -11,11 +12,14 @@ from safetensors import safe_open
 
 import detectors
 import roodbench
+from detectors import Fitting
 from roodbench import cli
 from roodbench.engine.errors import EvaluationError
 from roodbench.evaluation.attacker import Attacker
 from roodbench.evaluation.evaluator import Evaluator
+from roodbench.store import cells
 from roodbench.store.cells import DamagedError, read_cell, write_cell
+from roodbench.store.features import kept_outputs
 from tests.roodbench.helpers import fitted, small
 
 
@@ -234,10 +238,52 @@ def test_a_cell_under_another_name_is_computed_again(digits_net, tmp_path, caplo
     bench, store = small(20), roodbench.Store(tmp_path)
     ebo = fitted("ebo", digits_net, bench)
     first = roodbench.evaluate(ebo, bench, attack="none", store=store)
-    cells = sorted((tmp_path / "cells").iterdir())
-    kept = [file.read_bytes() for file in cells]
-    for file, content in zip(cells, [*kept[1:], kept[0]], strict=True):
+    files = sorted((tmp_path / "cells").iterdir())
+    kept = [file.read_bytes() for file in files]
+    for file, content in zip(files, [*kept[1:], kept[0]], strict=True):
         file.write_bytes(content)
     again = roodbench.evaluate(ebo, bench, attack="none", store=store)
     assert [r.auroc for r in again.rows] == [r.auroc for r in first.rows]
-    assert "it is another cell's" in caplog.text
+    assert "it is another's" in caplog.text
+
+
+def test_kept_features_under_another_name_are_computed_again(tmp_path, monkeypatch, caplog):
+    """Those of two networks that lie in each other's place."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def outputs():
+        found = {}
+        for key, value in (("a", 1.0), ("b", 2.0)):
+            made = Fitting(torch.full((2, 3), value), None, torch.zeros(2))
+            found[key] = kept_outputs(key, partial(Fitting, *made), torch.device("cpu")).logits[0, 0].item()
+        return found
+
+    assert outputs() == {"a": 1.0, "b": 2.0}
+    one, other = (tmp_path / "roodbench" / "features").iterdir()
+    swap(one, other)
+    assert outputs() == {"a": 1.0, "b": 2.0}
+    assert caplog.text.count("it is another's") == 2
+    caplog.clear()
+    assert outputs() == {"a": 1.0, "b": 2.0}
+    assert caplog.text == ""
+
+
+def swap(one, other):
+    """Two files in each other's place."""
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+def test_a_cell_of_other_code_under_this_codes_name_is_computed_again(tmp_path, monkeypatch, caplog):
+    store = roodbench.Store(tmp_path)
+    monkeypatch.setattr(cells, "code_version", lambda: "before")
+    store.save({"k": 1}, ({"scores": torch.ones(2)}, {}))
+    (kept,) = (tmp_path / "cells").iterdir()
+    monkeypatch.undo()
+    store.save({"k": 1}, ({"scores": torch.zeros(2)}, {}))
+    (now,) = set((tmp_path / "cells").iterdir()) - {kept}
+    assert store.load({"k": 1})[0]["scores"].tolist() == [0, 0]
+    swap(kept, now)
+    assert store.load({"k": 1}) is None
+    assert "it is another's" in caplog.text

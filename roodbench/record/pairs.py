@@ -1,0 +1,72 @@
+"""Whether per-image scores are those of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..metrics import auroc
+from ..store.cells import checksum
+from .record import Record, score_key
+from .rows import CONDITIONS
+
+ROUNDING = 1e-9
+"""Of an AUROC, between machines."""
+
+
+def check_scores(record: Record) -> None:
+    """ValueError, in one clause, where the scores of a record are not its own: by their hash.
+
+    Where it has none, as records of before did, the scores must have the names, shapes, winners and AUROCs that its
+    rows and attacks imply.
+    """
+    if record.scores_sha256 is None:
+        for line in contradictions(record):
+            raise ValueError(line)
+    elif (found := checksum(record.scores)) != record.scores_sha256:
+        raise ValueError(f"the hash of the scores is {found}, the record's {record.scores_sha256}")
+
+
+def contradictions(record: Record) -> Iterator[str]:
+    """What scores have that a record cannot have made."""
+    sizes = sizes_of(record)
+    expected = {score_key(d.detector, name, "clean", None): n for d in record.detectors for name, n in sizes.items()}
+    winners = {}
+    for a in record.attacks:
+        key = score_key(a.detector, a.population, a.condition, a.eps)
+        expected[key], winners[f"{key}/winner"] = sizes.get(a.population), a.winner
+    for where, one, other in (
+        ("record", {*expected, *winners}, record.scores),
+        ("scores", record.scores, {*expected, *winners}),
+    ):
+        yield from (f"{key} is in the {where} alone" for key in sorted(one) if key not in other)
+    for key, n in expected.items():
+        shape = tuple(record.scores[key].shape)
+        if len(shape) != 2 or shape[1] != n:
+            yield f"{key} has shape {shape}: expected (draws, {n})"
+    yield from (f"{key} differs" for key, winner in winners.items() if record.scores[key].tolist() != winner)
+    yield from other_aurocs(record, next(iter(sizes)))
+
+
+def sizes_of(record: Record) -> dict[str, Any]:
+    """Images per test set by name, that of ID first."""
+    parts = {key.partition(": "): entry for key, entry in record.data.items()}
+    return {name: entry.get("images") for (split, _, name), entry in parts.items() if split.endswith("test")}
+
+
+def other_aurocs(record: Record, own: str) -> Iterator[str]:
+    """The rows whose AUROC does not follow from the scores; `own` is the name of the ID set."""
+    config, labels = record.config, {entry.detector for entry in record.detectors}
+    threat = config.get("threat") or config.get("plan", {}).get("threat", {}).get("noise")
+    drawn = 1 if threat == "known-seed" else None  # its rows speak of the draw that the adversary knows
+    for row in record.rows:
+        label = f"{row.detector}({row.base})" if row.base else row.detector
+        if label in labels:
+            keys = [
+                score_key(label, name, state, row.eps)
+                for name, state in zip((own, row.ood), CONDITIONS[row.condition], strict=True)
+            ]
+            value = auroc(*(record.scores[key].double().numpy()[:drawn] for key in keys))
+            if abs(value - row.auroc) > ROUNDING:
+                where = f"{label} on {row.ood}, {row.condition}"
+                yield f"the AUROC of {where}, is {value:.9g}, the record's {row.auroc:.9g}"
