@@ -68,7 +68,7 @@ def warn(result: Result, given: dict[str, Any]) -> None:
         for line in failed:
             log.warning("unreliable: %s", line)
     if given["strict"]:
-        names = dict.fromkeys(i.name for i in result.indicators if not i.passed)
+        names = dict.fromkeys(i.name for i in result.indicators if i.passed is False)
         for line in [*([f"failed {', '.join(names)}"] if names else []), *unjudged]:
             log.warning("--strict: %s", line)
         if failed or unjudged:

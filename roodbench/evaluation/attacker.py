@@ -71,12 +71,20 @@ class Attacker:
             return attacks.KnownSeed(target, lambda: self.worker.stream("report", population, shard))
         return target
 
-    def rescored(self, found: Tensor, population: str, shard: int, direction: Direction, plan: AttackPlan) -> Tensor:
+    def rescored(
+        self,
+        found: Tensor,
+        population: str,
+        shard: int,
+        direction: Direction,
+        plan: AttackPlan,
+        draws: int = REPORT_DRAWS,
+    ) -> Tensor:
         """Report scores (R, B) of attacked images: on the draw that is known, or the best of several tries."""
         if not self.detector.randomized or plan.threat.knows_seed:
             return self.scores(found, population, shard, draws=1)
         tries = plan.threat.tries
-        drawn = self.scores(found, population, shard, draws=REPORT_DRAWS * tries).view(REPORT_DRAWS, tries, -1)
+        drawn = self.scores(found, population, shard, draws=draws * tries).view(draws, tries, -1)
         return drawn.amin(1) if direction == "min" else drawn.amax(1)
 
     def draws(self, x: Tensor, population: str, plan: AttackPlan) -> dict[str, tuple[int, float]]:

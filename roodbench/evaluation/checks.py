@@ -86,7 +86,8 @@ CHECKS = {
         "repeated scorings of the same images, also after others, or by a copy that has scored nothing before, differ "
         "by more than 1e-4 (relative): noise that is not declared or, where it is, not drawn from the given generator, "
         "or a score that remembers earlier calls",
-        "5 scorings of the first 64 ID images; of a user's detector, one of 64 of every set by a copy of it",
+        "5 scorings of the first 64 ID images, one of 64 of every set and of the attacked images; of a user's "
+        "detector, one of 64 of every set by a copy of it",
     ),
     "constant": Check(
         "detector",
@@ -111,6 +112,15 @@ CHECKS = {
         "an image's gradient is zero at the random start, for every own objective",
         FREE,
     ),
+    "value": Check(
+        "attack",
+        1e-3,
+        "{label}: value_and_grad gives another value than the score (relative difference {number:.2g}): attacks keep "
+        "the iterate that it calls best",
+        "the value of `value_and_grad` differs from the score by more than 0.1% of its size and spread, where the "
+        "attack ended (without noise)",
+        "a score and a gradient of the probe",
+    ),
     "finite-difference": Check(
         "attack",
         0.1,
@@ -126,8 +136,7 @@ CHECKS = {
         0.5,
         "{label}: halves of a gradient's noisy copies agree to a cosine of {number:.2f} only: use more copies",
         "two halves of the copies that a step rests on (with momentum 7 times as many as it draws) agree "
-        "to a median cosine below 0.5, for the objective where they agree best; the record has every "
-        "objective's",
+        "to a median cosine below 0.5, for the noisy objective that won most images; the record has every one's",
         "gradients of 16 images, with 2 halves of the copies",
         least=True,
     ),
@@ -152,7 +161,7 @@ CHECKS = {
         "attack",
         0.005,
         "{label}: twice the restarts take another {number:.3f} of AUROC: use more restarts",
-        "twice the restarts take more than 0.5 points of AUROC (where there are several)",
+        "twice the restarts take more than 0.5 points of AUROC",
         "an attack of twice the restarts, on the probe",
     ),
     "epsilon-monotone": Check(

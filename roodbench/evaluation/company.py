@@ -82,7 +82,7 @@ class Companies:
                 if gap > max(REPEATABLE, company.rounding):
                     return gap  # it remembers earlier calls, or draws noise that is small beside the scores
                 raise EvaluationError(f"{self.detector.label}: {fault}: it must be a function of that image alone")
-        return self.repeated(self.sets[:1])
+        return self.repeated(self.sets)
 
     def repeated(self, sets: Sequence[ImageSet], *, offset: bool = True, by: Detector | None = None) -> float:
         """The largest difference of first shards, scored again on the same noise, over the scores' size and spread.

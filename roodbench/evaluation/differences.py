@@ -97,6 +97,18 @@ def measure(detector: Detector, x: Tensor, signs: Tensor, step: float, threat: T
     return Agreement(cosine.masked_fill(constant & ~moving, torch.nan).cpu(), (constant & moving).cpu(), step)
 
 
+def value_gap(detector: Detector, x: Tensor) -> float:
+    """The largest difference between the values of `value_and_grad` and the scores of images x, over size and spread.
+
+    Attacks keep the iterate whose value is best. Of a detector without noise.
+    """
+    value, _ = detector.value_and_grad(x)
+    with torch.no_grad():
+        score = detector(x).double()
+    size = (score.abs() + score.std()).clamp_min(torch.finfo(torch.float64).tiny)
+    return float(((value.double() - score).abs() / size).nan_to_num(torch.inf).max())
+
+
 def given(detector: Detector, noise: Noise) -> torch.Generator | None:
     """What a detector is called with: a generator where it is randomised."""
     return noise() if detector.randomized else None

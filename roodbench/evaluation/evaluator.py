@@ -108,6 +108,7 @@ class Evaluator:
                 tensors["transfer"] = scores.clone()
             elif found.transfer is not None:
                 tensors["transfer"] = self.attacker.rescored(found.transfer, images.name, shard, direction, plan)
+            again = self.attacker.rescored(found.images, images.name, shard, direction, plan, draws=1)
             exact = self.precision == "float32" and not plan.threat.quantize
             late = found.late_gain(SIGN[direction])
             tensors["late_gain"] = torch.full((len(x),), torch.nan, dtype=torch.float32) if late is None else late
@@ -118,6 +119,7 @@ class Evaluator:
                 "excess": plan.threat.violation(found.images, x),
                 "unseen": found.unseen(SIGN[direction]) if exact else None,
                 "travel": travels(found),
+                "unrepeatable": differing(scores[:1], again),
             }
             return {name: tensor.cpu() for name, tensor in tensors.items()}, facts
 
@@ -215,6 +217,13 @@ class Evaluator:
         return float((predicted == images.labels).double().mean()), chance
 
 
+def differing(a: Tensor, b: Tensor) -> float:
+    """The largest difference between scores (..., n) of the same images, over their size and range."""
+    a, b = a.double(), b.double()
+    size = (a.abs() + a.max() - a.min()).clamp_min(torch.finfo(torch.double).tiny)
+    return float(((a - b).abs() / size).nan_to_num(torch.inf).max())
+
+
 def zero_gradients(found: attacks.Suite) -> Tensor:
     """(attacks, B): whether the gradient of each was zero at its start, NaN where it did not run."""
     return torch.stack([trace.zero_gradient.float() for trace in found.traces.values()])
@@ -245,6 +254,7 @@ def population_of(cells: Sequence[Cell]) -> Population:
         passes=(spent(0), spent(1)),
         excess=max(fact["excess"] for fact in facts),
         travel=travel,
+        unrepeatable=max(fact["unrepeatable"] for fact in facts),
         unseen=None if None in unseen else sum(unseen) / total,
         late_gain=None if late.isnan().all() else float(late.nanmean()),
     )

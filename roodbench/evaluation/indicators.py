@@ -32,7 +32,8 @@ class Indicator:
     name: str
     number: float
     threshold: float
-    passed: bool
+    passed: bool | None
+    """None where it is inconclusive: two standard errors of its number are more than the threshold."""
     message: str
     """Empty where it passed."""
     least: bool = False
@@ -43,10 +44,15 @@ class Indicator:
     concerns: list[str] = field(default_factory=list)
     """The populations that failed; empty where every row is concerned."""
 
+    @property
+    def verdict(self) -> str:
+        """passed, FAILED or inconclusive."""
+        return "inconclusive" if self.passed is None else "passed" if self.passed else "FAILED"
+
     def marks(self, condition: str, names: Collection[str]) -> bool:
         """Whether it failed, and makes rows in a condition of some OOD sets unreliable."""
         here = not self.concerns or not set(self.concerns).isdisjoint(names)
-        return not self.passed and here and (self.about != "attack" or condition != "clean")
+        return self.passed is False and here and (self.about != "attack" or condition != "clean")
 
 
 def attacked(found: Evaluated) -> dict[tuple[str, str], Population]:
@@ -77,11 +83,12 @@ def indicators_of(found: Evaluated) -> list[Indicator]:
                 }
                 for name, (n, cosine) in found.cosines.items()
             }
-            best = max(cosine for _, cosine in found.cosines.values())
-            entries["eot"] = best, objectives
-    margins = found.probe.get("margins", {})
+            entries["eot"] = found.cosines[followed(found)][1], objectives
+    margins, needed = found.probe.get("margins", {}), found.probe.get("needed", {})
     for name, number in found.probe.get("numbers", {}).items():
         entries[name] = number, {"margin": margins.get(name, 0.0), "images": found.probe.get("images")}
+        if name in needed:
+            entries[name][1]["needed"] = needed[name]
     late = [p.late_gain for p in populations.values() if p.late_gain is not None]
     if late and "convergence" in entries:
         entries["convergence"][1]["late_gain"] = max(late)
@@ -90,6 +97,17 @@ def indicators_of(found: Evaluated) -> list[Indicator]:
         if share > LATE or short(found):
             entries["convergence"] = share, {"late_gain": share}
     return [indicator(found, name, *entries[name]) for name in CHECKS if name in entries]
+
+
+def followed(found: Evaluated) -> str:
+    """The noisy objective whose attacks won most images; of equals, the one whose copies agree best."""
+    wins = dict.fromkeys(found.cosines, 0)
+    for population in attacked(found).values():
+        for place, run in enumerate(population.components):
+            objective = "" if run == "clean" else component(run).objective
+            if objective in wins and population.winner is not None:
+                wins[objective] += int((population.winner == place).sum())
+    return max(wins, key=lambda name: (wins[name], found.cosines[name][1]))
 
 
 def short(found: Evaluated) -> bool:
@@ -130,7 +148,7 @@ def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]
     def passes(number: float) -> bool:
         return number >= check.threshold if check.least else number <= check.threshold + detail.get("margin", 0.0)
 
-    passed = passes(number)
+    passed: bool | None = passes(number)
     message = "" if passed else check.message.format_map({**detail, "label": label, "number": number})
     if passed and detail.get("late_gain", 0.0) > LATE:
         passed = False
@@ -138,6 +156,12 @@ def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]
     if name == "convergence" and short(found) and found.plan is not None:
         passed, steps = False, found.plan.strength.steps
         message = f"{label}: an attack of {steps} steps cannot show that it has converged: use at least {LAST}"
+    if passed and "needed" in detail:
+        passed = None
+        message = (
+            f"{label}: {name} is inconclusive: two standard errors on {detail['images']} images are "
+            f"{detail['margin']:.3f} of AUROC, the limit is {check.threshold:g}; about {detail['needed']} images decide"
+        )
     failed = [where for where, its in detail.get("sets", {}).items() if not passes(its)]
     return Indicator(
         label if check.about in ("detector", "attack") else "",

@@ -37,6 +37,8 @@ class Population:
     """How far the worst image leaves the ball or the bounds."""
     travel: dict[str, float] = field(default_factory=dict)
     """Attacked only: sum of step sizes of every component that steps, the least over shards."""
+    unrepeatable: float = 0.0
+    """Attacked only: the largest relative difference between its scores and a repetition on the same noise."""
     late_gain: float | None = None
     """Attacked only, without noise: the mean share of the gradient attacks' gain that came in the last 10 steps."""
     unseen: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -20,7 +21,8 @@ from ..data import ImageSet
 from ..engine.errors import EvaluationError
 from ..metrics import Components
 from ..store.cells import Cell
-from .differences import agreement, beside
+from .checks import CHECKS
+from .differences import agreement, beside, value_gap
 from .evaluator import Evaluator
 from .trials import Trial, affordable, gradient_attacks, trial_of, trials_of
 
@@ -93,6 +95,8 @@ class Probe:
         self.wins: Counter[str] = Counter()
         self.found: dict[str, float] = {}
         self.margins: dict[str, float] = {}
+        self.needed: dict[str, int] = {}
+        """Images that would decide what these cannot."""
 
     def same(self, sets: Sequence[ImageSet]) -> np.ndarray:
         """Of the images of `first`, (n,), the groups of equal ones within a set."""
@@ -134,12 +138,14 @@ class Probe:
             self.found["silent-success"] = max(0.0, self.beaten(last, best_kept) - self.beaten(best_kept, last))
             self.margins["silent-success"] = one
         if any(c.objective == "exact" for c in gradient):
+            if not self.evaluator.worker.detector.randomized:
+                self.found["value"] = max(value_gap(self.evaluator.worker.detector, x) for x in strongest.values())
             self.found["finite-difference"] = max(self.untrue(self.ended(strongest)), self.untrue(self.started()))
         if "own" in runs:
             self.record("own-gradient", self.area(runs["own"]), runs["base"])
         if missed is not None and area.value > NOTHING:
             self.found["unbounded"] = missed
-        return {"numbers": self.found, "margins": self.margins, "images": self.size}
+        return {"numbers": self.found, "margins": self.margins, "needed": self.needed, "images": self.size}
 
     def started(self) -> Images:
         """Random points of the balls."""
@@ -167,10 +173,12 @@ class Probe:
         return max(components, key=lambda c: self.wins[c.name], default=None)
 
     def record(self, name: str, area: Components, stronger: Images) -> None:
-        """By how much other images lower an AUROC, and the margin that noise is granted."""
-        gap = area.minus(self.area(stronger))
-        self.found[name] = gap.value
-        self.margins[name] = 2 * gap.standard_error() if self.seen.randomized else 0.0
+        """By how much other images lower an AUROC, the margin that noise is granted, and whether that is too wide."""
+        gap, threshold = area.minus(self.area(stronger)), CHECKS[name].threshold
+        margin = 2 * gap.standard_error() if self.seen.randomized else 0.0
+        self.found[name], self.margins[name] = gap.value, margin
+        if margin > max(threshold, threshold - gap.value):
+            self.needed[name] = math.ceil(self.size * (margin / threshold) ** 2)
 
     def run(self, trial: Trial, start: Images | None = None) -> Images:
         """The images of the attacked populations under a trial, which may go on from others."""

@@ -44,7 +44,7 @@ def evaluated(
         checked=bool(probed),
         asked=check,
         probe=probed,
-        unrepeatable=unrepeatable,
+        unrepeatable=max([unrepeatable, *(population.unrepeatable for population in done.values())]),
         agreement={name: found for name, found in agreement.items() if found is not None},
     )
 

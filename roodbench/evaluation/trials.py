@@ -75,8 +75,7 @@ def trials_of(
     found["twice the steps"] = trial(*again, steps=2 * strength.steps)
     if noisy is not None:
         found |= {"best iterate": trial(noisy, keep="best"), "last iterate": trial(noisy)}
-    if strength.restarts > 1:
-        found["twice the restarts"] = trial(*again, restarts=2 * strength.restarts)
+    found["twice the restarts"] = trial(*again, restarts=2 * strength.restarts)
     own, base = [c for c in gradient if not c.is_transfer], [c for c in gradient if c.name == "pgd:base"]
     if own and base:
         found |= {"own": trial(*own), "base": trial(*base)}

@@ -16,7 +16,7 @@ def failures_of(indicators: Iterable[Indicator]) -> list[str]:
 
     An attack on scores that are noise, constant or reversed has nothing to follow: it fails with them.
     """
-    failed = sorted((i for i in indicators if not i.passed), key=lambda i: ABOUT.index(i.about))
+    failed = sorted((i for i in indicators if i.passed is False), key=lambda i: ABOUT.index(i.about))
     causes = {i.detector for i in failed if i.about == "detector"}
     follow: dict[str, list[str]] = {}
     for i in failed:
@@ -29,6 +29,20 @@ def failures_of(indicators: Iterable[Indicator]) -> list[str]:
             for label, names in follow.items()
         ),
         *(i.message for i in failed if i.about == "attack" and i.detector not in causes),
+    ]
+
+
+def undecided_of(indicators: Iterable[Indicator]) -> list[str]:
+    """One line a detector: the checks whose noise is wider than their limit, and how many images would decide."""
+    found: dict[str, list[Indicator]] = {}
+    for i in indicators:
+        if i.passed is None:
+            found.setdefault(i.detector, []).append(i)
+    return [
+        f"{label}: {', '.join(dict.fromkeys(i.name for i in checks))} inconclusive: noise on "
+        f"{checks[0].detail['images']} images a side is wider than the limit, about "
+        f"{max(i.detail['needed'] for i in checks)} would decide"
+        for label, checks in found.items()
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..evaluation.indicators import Indicator
 from ..setup.protocols import faults_of
-from .notes import failures_of, notes_of
+from .notes import failures_of, notes_of, undecided_of
 from .record import Record
 from .row import Row
 from .text import as_fraction, framed
@@ -34,11 +34,11 @@ def checks_table(indicators: Sequence[Indicator]) -> str:
             i.name,
             f"{i.number:.3g}",
             limit_of(i),
-            "passed" if i.passed else "FAILED",
+            i.verdict,
         )
         for i in indicators
     ]
-    return framed(columns, lines, after=failures_of(indicators))
+    return framed(columns, lines, after=[*failures_of(indicators), *undecided_of(indicators)])
 
 
 def limit_of(indicator: Indicator) -> str:
@@ -148,7 +148,7 @@ def footnotes(result: Record) -> list[str]:
         rounded = any(row.params.get("published") for row in result.rows)
         lines += faults_of(result.config.get("protocol", ""), row.eps, row.eps_pixel, rounded=rounded)
     failed = [f"* unreliable: {line}" for line in failures_of(result.indicators)]
-    return [*lines, *failed, *notes_of(result.rows, result.indicators)]
+    return [*lines, *failed, *undecided_of(result.indicators), *notes_of(result.rows, result.indicators)]
 
 
 def cell(row: Row) -> str:

@@ -29,12 +29,13 @@ def failed(detector, bench, strength=QUICK, eps=16 / 255, method="suite"):
     """The names of the indicators that an attack on a detector trips."""
     plan = AttackPlan(ThreatModel(eps), method=method, strength=strength)
     found = evaluated(evaluator(detector.fit(bench.id_train, bench.id_val), bench), "both", plan, thorough=True)
-    return {i.name for i in indicators_of(found) if not i.passed}
+    return {i.name for i in indicators_of(found) if i.passed is False}
 
 
-HEALTHY = [name for name in DETECTORS if name not in ("mad", "cov", "ash", "knn", "gradnorm")]
+HEALTHY = [name for name in DETECTORS if name not in ("mad", "cov", "ash", "knn", "gradnorm", "mds")]
 """mad and cov have a maximum inside; ash's gradient says nothing of the units that it cuts; of gradnorm Square finds
-0.3 points more with one seed of three; knn's neighbours change: twice the steps take 0.5 to 0.7 points more."""
+0.3 points more with one seed of three; knn's neighbours change: twice the steps take 0.5 to 0.7 points more; a second
+restart takes 0.9 points more from mds."""
 
 
 @pytest.mark.parametrize("name", HEALTHY)
@@ -239,7 +240,7 @@ def test_auroc_that_rises_with_epsilon_is_caught(bench, digits_net):
     note_rise(list(zip(sweep, areas, strict=True)))
     assert all(i.passed for found in sweep for i in indicators_of(found))
     note_rise(list(zip(sweep, reversed(areas), strict=True)))
-    assert {i.name for i in indicators_of(sweep[0]) if not i.passed} == {"epsilon-monotone"}
+    assert {i.name for i in indicators_of(sweep[0]) if i.passed is False} == {"epsilon-monotone"}
 
 
 def test_restarts_are_checked_where_there_are_some(bench, digits_net):
@@ -253,11 +254,11 @@ def test_restarts_are_checked_where_there_are_some(bench, digits_net):
 def test_every_indicator_has_number_threshold_and_verdict(bench, digits_net):
     ross = detectors.create("ross", digits_net, base="gen", sigma=bench.sigma).fit(bench.id_train, bench.id_val)
     result = roodbench.evaluate(ross, bench, thorough=True)
-    left_out = ("shifted-labels", "restarts", "epsilon-monotone")
+    left_out = ("shifted-labels", "value", "epsilon-monotone")
     assert [i.name for i in result.indicators] == [n for n in CHECKS if n not in left_out]
     for entry in result.indicators:
         assert isinstance(entry.number, float)
-        assert entry.passed == (not entry.message)
+        assert (entry.passed is True) == (not entry.message)
         assert entry.threshold == CHECKS[entry.name].threshold
 
 

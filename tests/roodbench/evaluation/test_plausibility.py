@@ -70,13 +70,13 @@ def clean(detector, bench):
 
 
 def failed(result):
-    return {i.name: i.message for i in result.indicators if not i.passed}
+    return {i.name: i.message for i in result.indicators if i.passed is False}
 
 
 def of_network(bench, classes):
     """The failed checks of data and network."""
     found = clean(detectors.create("mls", Shown(classes)), bench)
-    return {i.name: i.message for i in found.indicators if not i.passed and i.about in ("data", "network")}
+    return {i.name: i.message for i in found.indicators if i.passed is False and i.about in ("data", "network")}
 
 
 def shuffled(labels, classes):

@@ -55,7 +55,7 @@ def test_a_detector_that_hides_noise_is_called_that_first_and_once(digits_net):
     assert "noisy scores the same images differently" in below[0]
     assert below[1].startswith("* unreliable: noisy: its attack fails ")
     assert len(below) == 2
-    assert len([i for i in result.indicators if not i.passed and i.about == "attack"]) > 1
+    assert len([i for i in result.indicators if i.passed is False and i.about == "attack"]) > 1
 
 
 def test_notes_that_say_the_same_are_one_line(digits_net):
