@@ -14,16 +14,16 @@ from .seam import Detector, NonFiniteError, check_finite
 SELECTION_DRAWS = 8
 
 
-def selection_draws(detector: Detector, tries: int = 1) -> int:
+def selection_draws(detector: Detector, tries: int = 1, draws: int = SELECTION_DRAWS) -> int:
     """Scores of one candidate that are compared: 8 of a randomised detector, or one for each of more tries; else 1."""
-    return max(SELECTION_DRAWS, tries) if detector.randomized else 1
+    return max(draws, tries) if detector.randomized else 1
 
 
 class Best:
     """Per image of a batch x, the candidate offered so far that the detector misjudges most; x itself is the first.
 
     A deterministic detector's candidates are compared by score. A randomised one's by their expected rank: the mean,
-    over 8 draws that all candidates share, of the score's empirical distribution function (ties half) in `reference`;
+    over `draws` that all candidates share, of the score's empirical distribution function (ties half) in `reference`;
     where that saturates, by the median score. Of an adversary with `tries` submissions it is the expected rank of the
     best of them. An image is decided when all its scores are past all of `reference`: no AUROC of
     these scores can tell a further candidate from it.
@@ -38,9 +38,10 @@ class Best:
         stream: Callable[[], torch.Generator],
         reference: Tensor | None = None,
         tries: int = 1,
+        draws: int = SELECTION_DRAWS,
     ) -> None:
         self.detector, self.sign, self.stream = detector, sign, stream
-        draws = selection_draws(detector, tries)
+        draws = selection_draws(detector, tries, draws)
         self.weights = best_of(tries, draws, x.device) if detector.randomized else None
         self.ranks = None if reference is None else reference.flatten().sort().values
         self.images = x

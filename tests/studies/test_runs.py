@@ -11,6 +11,7 @@ from studies import (
     constant_step_transfer,
     peers_auroc,
     refine,
+    short_restarts,
     ross_under_attack,
     setting,
     step_schedule,
@@ -89,6 +90,16 @@ def test_refine_never_loses_what_was_found_before(printed):
 def test_refine_refuses_a_detector_whose_suite_has_none():
     with pytest.raises(ValueError, match=r"ross\(gen\) is randomised: its suite has no refine"):
         refine.main(["--images", "4", "--steps", "2", "--detectors", "ross"])
+
+
+def test_short_restarts_spend_less_than_the_suite(printed):
+    short_restarts.main(["--images", "4", "--detectors", "pro"])
+    suite, *others = printed()
+    assert suite["spent on"] == "the suite"
+    assert len(others) == len(short_restarts.SPENDS)
+    for row in others:
+        assert float(row["forward"]) < float(suite["forward"])
+        assert float(row["both"]) <= min(float(row["min"]), float(row["max"]))
 
 
 def test_peers_auroc_compares_the_suite_with_itself(tmp_path, printed):
