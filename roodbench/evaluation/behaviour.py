@@ -22,6 +22,7 @@ from attacks import SIGN, AttackPlan, Direction
 from detectors import Detector
 
 from ..data import Benchmark, ImageSet
+from ..engine.copies import OnCopies
 from ..engine.worker import Worker
 from ..store.cells import Cell
 from ..store.identity import content_hash, tensor_hash
@@ -102,21 +103,29 @@ def gradients_of(attacker: Attacker, images: ImageSet, plan: AttackPlan, directi
 
 
 def unmet(attacker: Attacker, bench: Benchmark) -> Detector | None:
-    """A copy of a detector that has scored nothing, None of one that is listed whole or cannot be copied.
+    """A copy of a detector that has scored nothing, None of one that is listed whole or has no copies that do the same.
 
     The detector itself then scores noise, so that one that learns from what it meets first learns nothing of ID.
     """
     worker = attacker.worker
     if is_listed(worker.detector):
         return None
-    x = noise_like(bench, worker)
-    try:
-        copied = copy.deepcopy(worker.detector)
-    except Exception:  # whatever a user's attributes raise: locks, files, tensors of a graph
-        copied = None
+    noise = noise_like(bench, worker)
+
+    @torch.no_grad()
+    def scored(detector: Detector) -> list[str]:
+        generator = worker.stream("behaviour/first", "noise", 0)
+        batches = noise.clone(), noise[: max(1, len(noise) // 3)].clone()
+        return [tensor_hash(OnCopies(detector, "")(x, generator=generator)) for x in batches]
+
+    copies: list[Detector] = []
+    with suppress(Exception):  # whatever a user's attributes raise: locks, files, tensors of a graph
+        copies = [copy.deepcopy(worker.detector) for _ in range(2)]
     with suppress(Exception):  # the first real images say what is wrong
-        attacker.scores(x, "noise", 0, "behaviour/first", draws=1)
-    return copied
+        said = scored(worker.detector)
+        if copies and scored(copies[1]) == said:  # a hook may look at the original's features, not the copy's
+            return copies[0]
+    return None
 
 
 @contextmanager

@@ -85,9 +85,9 @@ CHECKS = {
         "Detector, draw all noise from the generator it is given, and remember no earlier call",
         "repeated scorings of the same images, also after others, or by a copy that has scored nothing before, differ "
         "by more than 1e-4 (relative): noise that is not declared or, where it is, not drawn from the given generator, "
-        "or a score that remembers earlier calls",
-        "5 scorings of the first 64 ID images, one of 64 of every set and of the attacked images; of a user's "
-        "detector, one of 64 of every set by a copy of it",
+        "or a score that remembers earlier calls (not what it keeps in globals, or where it cannot be copied)",
+        "6 scorings of the first 64 ID images, one of 64 of every set and of the attacked images; of a user's "
+        "detector, two more of 64 of every set, one of them by a copy of it, and four of 16 images of noise",
     ),
     "constant": Check(
         "detector",
@@ -279,7 +279,8 @@ REFUSALS = {
         "detector",
         "the score or the gradient of an image depends on the other images of its batch, their number or its place: "
         "batches hold one population, so the batch would tell the label",
-        "a scoring of 64 images per population in other company, and of 4 batches of two (with noise 10 times); under "
+        "a scoring of 64 images per population in other company, of its last batch filled up, and of 4 batches of two "
+        "(with noise 10 times); under "
         "attack, gradients of 16 images, twice per objective",
     ),
     "handed-in": Refusal(

@@ -21,6 +21,7 @@ from ..data import SHARD, ImageSet
 from ..engine.copies import OnCopies
 from ..engine.errors import EvaluationError
 from ..store.cells import Cell
+from ..store.listed import is_listed
 from .attacker import REPORT_DRAWS
 from .checks import REPEATABLE
 from .evaluator import Evaluator
@@ -61,7 +62,7 @@ class Companies:
     def __init__(self, evaluator: Evaluator, sets: Sequence[ImageSet]) -> None:
         self.evaluator, self.sets, self.detector = evaluator, sets, evaluator.detector
         self.images = {s.name: s.shard(0, min(SHARD, len(s))).to(evaluator.worker.device) for s in sets}
-        scores = {s.name: evaluator.clean(s).scores[:, :SHARD] for s in sets}
+        scores = {s.name: evaluator.clean(s).scores for s in sets}
         dtype = scores[sets[0].name].dtype
         self.unit = torch.finfo(dtype if dtype in (torch.float16, torch.bfloat16) else torch.float32).eps
         self.reported = {name: s.double() for name, s in scores.items()}
@@ -75,7 +76,7 @@ class Companies:
         gap = max(self.repeated(self.sets[:1]), self.remembered())
         if gap > REPEATABLE:
             return gap
-        for company in (*(self.mixed(s) for s in self.sets), *self.pairs()):
+        for company in (*(self.mixed(s) for s in self.sets), *self.pairs(), *self.filled()):
             fault = self.fault(company)
             if fault is not None:
                 gap = max(self.repeated(self.sets), self.repeated(self.sets, offset=False))
@@ -91,9 +92,10 @@ class Companies:
         """
         gaps = []
         for s in sets:
-            reported, again = self.reported[s.name][0], self.scores(self.images[s.name], s.name, by=by)[0]
+            reported, again = self.reported[s.name][0, :SHARD], self.scores(self.images[s.name], s.name, by=by)[0]
             size = (offset * reported.abs() + self.spread).clamp_min(torch.finfo(torch.double).tiny)
-            gaps.append(float(((again - reported).abs() / size).nan_to_num(torch.inf).max()))
+            beyond = ((again - reported).abs() - self.rounding(reported)).clamp_min(0)
+            gaps.append(float((beyond / size).nan_to_num(torch.inf).max()))
         return max(gaps)
 
     def remembered(self) -> float:
@@ -101,7 +103,7 @@ class Companies:
         if self.evaluator.unmet is None:
             return 0.0
         with suppress(Exception):  # a copy of a user's own that does not work says nothing
-            return self.repeated(self.sets[::-1], by=self.evaluator.unmet)
+            return self.repeated(self.sets[::-1], offset=False, by=self.evaluator.unmet)
         return 0.0
 
     def mixed(self, images: ImageSet) -> Company:
@@ -109,14 +111,28 @@ class Companies:
 
         They keep their places and their noise.
         """
-        own, scores = self.images[images.name], self.reported[images.name][0]
+        own, scores = self.images[images.name], self.reported[images.name][0, :SHARD]
         kept = sorted({*range(0, len(own), 4 if len(own) > 8 else 2), int(scores.argmax()), int(scores.argmin())})
-        others = torch.cat([x for name, x in self.images.items() if name != images.name])
-        order = torch.randperm(len(others), generator=torch.Generator().manual_seed(0))
-        batch = others[order.repeat(-(-len(own) // len(others)))[: len(own)].to(own.device)]
+        batch = self.others(images, len(own))
         batch[kept] = own[kept]
         places = [(images, i, i) for i in kept]
         return Company(batch, places, "among other populations' images", ROUNDING, noise=images.name)
+
+    def others(self, images: ImageSet, n: int) -> Tensor:
+        """n images of the other populations, some of them several times where they are few."""
+        found = torch.cat([x for name, x in self.images.items() if name != images.name])
+        order = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))
+        return found[order.repeat(-(-n // len(found)))[:n].to(found.device)]
+
+    def filled(self) -> Iterator[Company]:
+        """The last shard of every population, where it is not full, filled up with images of others."""
+        for images in self.sets:
+            start, n = len(images) - len(images) % SHARD, len(images)
+            if start < n:
+                batch = self.others(images, SHARD)
+                batch[: n - start] = images.shard(start, n).to(batch.device)
+                kept = [(images, i, i - start) for i in range(start, n)]
+                yield Company(batch, kept, f"in a batch of {SHARD}", RESIZED)
 
     def pairs(self) -> Iterator[Company]:
         """Batches of an ID and an OOD image, from other places than they had."""
@@ -150,13 +166,17 @@ class Companies:
         `error` (m,) are the standard errors of the changes, `rounding` is granted beside them, in units of the spread.
         """
         change = found.mean(0) - reported.mean(0)
-        slack = 8 * self.unit * reported.mean(0).abs() + SIGMAS * error
+        slack = self.rounding(reported.mean(0)) + SIGMAS * error
         beyond = (change.abs() - slack).nan_to_num(torch.inf)
         many = int((beyond > rounding * self.spread).sum()) >= max(2, len(beyond) / 10)
         shift = float(change.mean().abs() - slack.mean() / len(slack) ** 0.5)
         together = bool(error.any()) and shift > rounding * self.spread
         one = bool((beyond > JUMP * self.spread).any())
         return int(change.abs().nan_to_num(torch.inf).argmax()) if many or one or together else None
+
+    def rounding(self, scores: Tensor) -> Tensor:
+        """What rounding may change in scores."""
+        return 8 * self.unit * scores.abs()
 
     def said(self, company: Company, place: int, reported: Tensor, found: Tensor) -> str:
         (images, index, _), before, after = company.kept[place], reported.mean(0)[place], found.mean(0)[place]
@@ -195,6 +215,14 @@ def check_scores(evaluator: Evaluator, sets: Sequence[ImageSet]) -> float:
 
     what = {"condition": "company", "sets": {s.name: s.digest for s in sets}}
     return float(evaluator.worker.once(sets[0], what, compute)[1]["gap"])
+
+
+def forgotten(evaluator: Evaluator, sets: Sequence[ImageSet]) -> float:
+    """How much the scores of the first shards differ after everything else: a score may change from some call on.
+
+    Never kept; 0 for a detector that is listed whole, which has nothing to remember with.
+    """
+    return 0.0 if is_listed(evaluator.detector) else Companies(evaluator, sets).repeated(sets)
 
 
 def check_gradients(evaluator: Evaluator, plan: AttackPlan) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from attacks import component, rests_on
 
 from .checks import CHECKS
@@ -121,23 +123,24 @@ def judged(run: str) -> bool:
 
 
 def gradient(populations: dict[tuple[str, str], Population]) -> tuple[float, dict[str, Any]]:
-    """Share of images whose gradient vanishes at the random start, for the best of the detector's own objectives.
+    """Share of images whose gradient vanishes at the random start, for every one of the detector's own objectives.
 
     `base`, the transfer attack, does not count as one's own where there is another: a detector whose gradient is
     detached shows here even if transfer succeeds. Images that were decided before an objective ran do not count for it.
     """
-    shares: dict[str, dict[str, float]] = {}
+    worst, shares = 0.0, dict[str, dict[str, float]]()
     for (name, condition), population in populations.items():
         runs = [c for c in population.components if c != "clean"]
-        shares[f"{name} {condition}"] = {
-            run: float(zero.double().nanmean())
+        zeros = {
+            run: zero.double()
             for run, zero in zip(runs, population.zero_gradient, strict=True)  # type: ignore[arg-type]
             if judged(run) and not zero.isnan().all()
         }
-    worst = 0.0
-    for by_run in shares.values():
-        own = {run: share for run, share in by_run.items() if not component(run).is_transfer} or by_run
-        worst = max(worst, min(own.values(), default=0.0))
+        shares[f"{name} {condition}"] = {run: float(zero.nanmean()) for run, zero in zeros.items()}
+        own = [zero for run, zero in zeros.items() if not component(run).is_transfer] or list(zeros.values())
+        if own:
+            everywhere = torch.stack(own).nan_to_num(1.0).amin(0)[~torch.stack(own).isnan().all(0)]
+            worst = max(worst, float(everywhere.mean()))
     return worst, shares
 
 

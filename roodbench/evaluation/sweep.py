@@ -9,7 +9,7 @@ from attacks import DIRECTIONS, AttackPlan
 
 from .. import metrics
 from ..metrics import Components
-from .company import check_gradients, check_scores
+from .company import check_gradients, check_scores, forgotten
 from .evaluator import Evaluator
 from .populations import Evaluated
 from .probe import probe
@@ -34,6 +34,7 @@ def evaluated(
             done[images.name, direction] = evaluator.attacked(images, direction, plan, references[direction])
     agreement = {images.name: evaluator.agreement(images) for images in (bench.id_test, *bench.shifted.values())}
     probed = probe(evaluator, plan, directions, thorough=thorough) if directions and check else {}
+    unrepeatable = max(unrepeatable, forgotten(evaluator, everything))
     return Evaluated(
         evaluator.detector,
         bench,

@@ -27,6 +27,8 @@ SCORING = (
 """The code that decides an evaluation's scores and its indicators' numbers (certification adds files of its own to its
 keys). The rest says which scores are wanted and how they are shown: a change there leaves what is kept as good as it
 was."""
+SPELT = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+"""Types whose `repr` differs where the value does."""
 
 
 def content_hash(value: Any) -> str:
@@ -120,7 +122,7 @@ def written(value: Any) -> str:
     if isinstance(value, list | tuple | set | frozenset):
         parts = [written(part) for part in value]
         return repr(sorted(parts) if isinstance(value, set | frozenset) else parts)
-    return repr(value) if isinstance(value, int | float | str | None) else type(value).__qualname__
+    return repr(value) if isinstance(value, SPELT) else type(value).__qualname__
 
 
 def source_hash(module: nn.Module) -> str:

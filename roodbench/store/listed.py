@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from .identity import PACKAGES
+from .identity import PACKAGES, SPELT
 
 KNOWN = frozenset({*PACKAGES, "torch", "_operator", "math", "typing", "abc"})
 """Packages whose code is in every key: by its hash, or by torch's version."""
-PLAIN = (bool, int, float, complex, str, bytes, type(None), Tensor, torch.dtype, torch.device, np.generic)
+PLAIN = (*SPELT, Tensor, np.generic)
 
 
 def is_listed(module: Any) -> bool:

@@ -11,9 +11,9 @@ from studies import (
     constant_step_transfer,
     peers_auroc,
     refine,
-    short_restarts,
     ross_under_attack,
     setting,
+    short_restarts,
     step_schedule,
 )
 

@@ -1,5 +1,7 @@
 """A score that depends on its batch is refused, clean rows too; functions of one image are not, at any scale."""
 
+import copy
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ from roodbench.store.cells import Store
 from tests.roodbench.evaluation.plants import BATCH_EFFECTS, HONEST, NoisyPlanted, NormalizedInTrainingMode, Planted
 from tests.roodbench.helpers import evaluator, fitted, small
 
-SAID = r"the score of [\w-]+, index \d+ \(.*\) is \S+ among its own population and \S+ (among|in a batch of two).*alone"
+SAID = r"the score of [\w-]+, index \d+ \(.*\) is \S+ among its own population and \S+ (among|in a batch of (two|64)).*alone"
 
 
 def clean(detector, limit=40):
@@ -164,7 +166,65 @@ def test_what_no_copy_shows_learns_nothing_of_the_benchmark(digits_net):
     assert [i.name for i in result.indicators if i.passed is False] == ["reversed"]
 
 
-@pytest.mark.parametrize("planted", [Remembers, RemembersOthers, RemembersTheFirst])
+class RemembersFarAway(RemembersTheFirst):
+    """The same, small beside an offset."""
+
+    def forward(self, x):
+        return super().forward(x).double() - 1e6
+
+
+class Counts(Planted):
+    """The energy, and from the fortieth call on less: when the attack runs."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.energy(x) - 5.0 * (self.calls > 40)
+
+
+class LooksAtTheSize(Planted):
+    """Batches that are not full, the last of a population, are scaled."""
+
+    def forward(self, x):
+        return self.energy(x) * (len(x) / 64 if 8 < len(x) < 64 else 1.0)
+
+
+@pytest.mark.parametrize("limit", [40, 100])
+def test_a_last_batch_that_is_not_full_is_checked_too(limit, digits_net):
+    with pytest.raises(EvaluationError, match=f"^LooksAtTheSize: {SAID}"):
+        clean(LooksAtTheSize(digits_net, None), limit)
+    clean(Planted(digits_net, HONEST["energy"]), limit)
+
+
+def test_a_score_that_changes_from_some_call_on_is_marked(digits_net):
+    result = roodbench.evaluate(Counts(digits_net, None), small(20), steps=20, check=False)
+    assert "randomness" in [i.name for i in result.indicators if i.passed is False]
+
+
+class Hooked(torch.nn.Module):
+    """Honest: a hook hands it the features. The hook of a copy hands them to the original."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = copy.deepcopy(net)
+
+        def hand(head, given, logits):
+            self.features = given[0]
+
+        self.net.head.register_forward_hook(hand)
+
+    def forward(self, x):
+        return self.net(x).logsumexp(1) + 0.1 * self.features.norm(dim=1)
+
+
+def test_a_hook_that_knows_the_original_alone_is_no_memory(digits_net, digits):
+    detector = Hooked(digits_net)
+    detector(digits.id_test.shard(0, 1))  # now a copy finds features, old ones
+    assert [i.name for i in clean(detector).indicators if i.passed is False] == []
+
+
+@pytest.mark.parametrize("planted", [Remembers, RemembersOthers, RemembersTheFirst, RemembersFarAway])
 def test_a_score_that_remembers_earlier_calls_is_marked(planted, digits_net):
     result = clean(planted(digits_net, None))
     assert "randomness" in [i.name for i in result.indicators if i.passed is False]

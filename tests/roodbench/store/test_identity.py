@@ -13,6 +13,8 @@ from detectors import Detector
 from roodbench.machine.memory import halve
 from roodbench.setup.config import RunConfig
 from roodbench.store import identity
+from roodbench.store.identity import make_of
+from roodbench.store.listed import is_listed
 
 
 class Cropping(Detector):
@@ -157,3 +159,14 @@ def test_radii_that_share_a_name_are_refused():
     for eps in ((0.1, 0.1000001), (8 / 255, 8 / 255)):
         with pytest.raises(ValueError, match="expected radii that differ in six digits"):
             RunConfig(detector=("gen",), eps=eps)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(torch.float16, torch.float32), (b"a", b"b"), (1j, 2j), (torch.device("cpu"), torch.device("meta")), (1, True)],
+)
+def test_plain_attributes_are_told_apart(one, other):
+    a, b = torch.nn.ReLU(), torch.nn.ReLU()
+    a.setting, b.setting = one, other
+    assert is_listed(a)
+    assert make_of(a) != make_of(b)
