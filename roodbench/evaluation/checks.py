@@ -127,9 +127,9 @@ CHECKS = {
         "{label}: its gradient is not that of its score on {number:.1%} of images: is a part of it detached? The "
         "attack is weaker than it should be",
         "differences of the score along 8 random directions disagree with its gradient (cosine below 0.99 in float64, "
-        "0.7 where that cannot be computed) on more than 10% of images, at the random start or beside where the attack "
-        "ended",
-        "36 scores and 4 gradients of the probe",
+        "0.7 at the larger steps that a score needs which does not change measurably there, or is not computed in "
+        "float64) on more than 10% of images, at the random start or beside where the attack ended",
+        "34 scores and 2 gradients of the probe; up to 5 times as many for a score that needs larger steps",
     ),
     "eot": Check(
         "attack",

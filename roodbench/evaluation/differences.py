@@ -18,9 +18,8 @@ FINE, COARSE = 1e-6, (1 / 128, 1 / 32, 1 / 8, 1 / 2)
 """Steps as shares of epsilon: so small that hardly a kink is met, in float64; above what rounding hides."""
 TRUE = {FINE: 0.99} | dict.fromkeys(COARSE, 0.7)
 """Cosine below which an image's gradient is not its score's, by step: kinks blur the larger ones."""
-ENOUGH = 0.1
-"""Share of images that may disagree; where no more do, no larger step is tried."""
-
+MEASURABLE = 1e3
+"""Units in the last place of a score: smaller changes are rounding."""
 BESIDE = 1 / 50
 """Of epsilon, how far from an attack's images the gradient is judged."""
 
@@ -30,18 +29,17 @@ Noise = Callable[[], torch.Generator]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far differences of the score agree with its gradient: cosines (B,), NaN where neither changes."""
+    """How far differences of the score agree with its gradient: cosines (B,), NaN where neither changes measurably."""
 
     cosines: Tensor
-    flat: Tensor
-    """(B,) whether the score is constant at this step and its gradient is not 0."""
-    step: float
-    """As a share of epsilon."""
+    steps: Tensor
+    """(B,) the step, as a share of epsilon, at which each image was judged."""
 
     @property
     def untrue(self) -> float:
         """Share of images whose gradient is not their score's."""
-        return float((self.cosines < TRUE[self.step]).double().mean())
+        least = torch.tensor([TRUE[step] for step in self.steps.tolist()], dtype=torch.double)
+        return float((self.cosines < least).double().mean())
 
 
 def agreement(detector: Detector, x: Tensor, threat: ThreatModel, noise: Noise) -> Agreement:
@@ -49,23 +47,28 @@ def agreement(detector: Detector, x: Tensor, threat: ThreatModel, noise: Noise) 
 
     d_k = (s(x + u_k) - s(x - u_k)) / 2 for a step norminf(u_k) far below epsilon, all on the same noise, and g the
     gradient of `exact`. It is 1 where g is the gradient of the score; what is detached from g lowers it by its share of
-    the change. In float64 it is 1 up to rounding for every score that is smooth almost everywhere. A score that is
-    constant at this step (of rounded images), or a detector that does not compute in float64, is judged at the larger
-    step at which they agree best.
+    the change. In float64 it is 1 up to rounding for every score that is smooth almost everywhere. Where the score does
+    not change measurably at this step (it is saturated, or of rounded images), or the detector does not compute in
+    float64, an image is judged at the larger step at which they agree best.
     """
     generator = torch.Generator().manual_seed(0)
     signs = (2 * torch.randint(0, 2, (DIRECTIONS, *x.shape), generator=generator) - 1).to(x)
     double = doubled(detector, x, noise)
+    cosines = torch.full((len(x),), torch.nan, dtype=torch.double)
+    steps = torch.full_like(cosines, FINE if double is not None else COARSE[0])
+    open_ = torch.ones(len(x), dtype=torch.bool)
     if double is not None:
-        found = measure(double, x.double(), signs.double(), FINE, threat, noise)
-        if float(found.flat.double().mean()) <= ENOUGH:
-            return found
-    tried = []
+        detector, x, signs = double, x.double(), signs.double()
+        cosines, changes = measure(detector, x, signs, FINE, threat, noise)
+        open_ = ~changes
     for step in COARSE:
-        tried.append(measure(detector, x, signs, step, threat, noise))
-        if tried[-1].untrue <= ENOUGH:
+        if not open_.any():
             break
-    return min(tried, key=lambda found: found.untrue)
+        found, changes = measure(detector, x, signs, step, threat, noise)
+        better = open_ & ~found.isnan() & ~(found <= cosines)
+        cosines, steps = torch.where(better, found, cosines), torch.where(better, step, steps)
+        open_ &= ~(changes & (cosines >= TRUE[step]))
+    return Agreement(cosines, steps)
 
 
 def beside(x_adv: Tensor, x: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
@@ -73,9 +76,18 @@ def beside(x_adv: Tensor, x: Tensor, threat: ThreatModel, generator: torch.Gener
     return threat.project(replace(threat, eps=BESIDE * threat.eps).random(x_adv, generator), x)
 
 
-def measure(detector: Detector, x: Tensor, signs: Tensor, step: float, threat: ThreatModel, noise: Noise) -> Agreement:
-    """The agreement along signs (K, B, C, H, W) at one step; x is moved inside the bounds, so that none leaves them."""
-    reach, (low, high) = step * threat.eps, threat.bounds
+def measure(
+    detector: Detector, x: Tensor, signs: Tensor, step: float, threat: ThreatModel, noise: Noise
+) -> tuple[Tensor, Tensor]:
+    """The cosines (B,) along signs (K, B, C, H, W) at one step, NaN where neither the score nor its linear model
+    changes measurably; whether the score does (B,).
+
+    The step is a share of epsilon, in l2 of a length spread evenly over the pixels; x is moved inside the bounds, so
+    that none leaves them.
+    """
+    low, high = threat.bounds
+    length = threat.eps if threat.norm == "linf" else threat.eps / x[0].numel() ** 0.5
+    reach = min(step * length, (high - low) / 4)
     x = x.clamp(low + reach, high - reach)
     value, grad = detector.value_and_grad(x, generator=given(detector, noise))
     with torch.no_grad():
@@ -93,8 +105,10 @@ def measure(detector: Detector, x: Tensor, signs: Tensor, step: float, threat: T
     predicted = reach * torch.einsum("kb...,b...->kb", signs.double(), grad.double())
     change, prediction = changes.norm(dim=0), predicted.norm(dim=0)
     cosine = (changes * predicted).sum(0) / (change * prediction).clamp_min(torch.finfo(torch.float64).tiny)
-    constant, moving = change == 0, prediction > 0
-    return Agreement(cosine.masked_fill(constant & ~moving, torch.nan).cpu(), (constant & moving).cpu(), step)
+    rounding = MEASURABLE * torch.finfo(score.dtype).eps * score.double().abs()
+    broken = ~(change.isfinite() & prediction.isfinite())
+    still = (change <= rounding) & (prediction <= rounding)
+    return cosine.masked_fill(still, torch.nan).masked_fill(broken, -1.0).cpu(), (change > rounding).cpu()
 
 
 def value_gap(detector: Detector, x: Tensor) -> float:

@@ -18,7 +18,7 @@ from roodbench.store.cells import Store
 from tests.roodbench.evaluation.plants import BATCH_EFFECTS, HONEST, NoisyPlanted, NormalizedInTrainingMode, Planted
 from tests.roodbench.helpers import evaluator, fitted, small
 
-SAID = r"the score of [\w-]+, index \d+ \(.*\) is \S+ among its own population and \S+ (among|in a batch of (two|64)).*alone"
+SAID = r"the score of [\w-]+, index \d+ \(.*\) is \S+ among its own population and \S+ (among|in a batch of \w+).*alone"
 
 
 def clean(detector, limit=40):
