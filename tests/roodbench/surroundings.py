@@ -24,6 +24,8 @@ def told(*names):
         return "not told"
 
 
+TORCHS = ("TORCHINDUCTOR_CACHE_DIR",)
+"""Set by torch itself, when its compiler is first imported."""
 PRECISIONS = ["", "cuda.matmul", "cudnn", "cudnn.conv", "cudnn.rnn", "mkldnn", "mkldnn.matmul", "mkldnn.conv"]
 
 
@@ -52,7 +54,7 @@ def surroundings():
         "warnings": list(warnings.filters),
         "showwarning": warnings.showwarning,
         "path": list(sys.path),
-        "environment": dict(os.environ),
+        "environment": {name: value for name, value in os.environ.items() if name not in TORCHS},
         "folder": os.getcwd(),
         "logging": [
             (log.level, list(log.handlers), log.propagate) for log in map(logging.getLogger, ("", "roodbench"))
