@@ -113,6 +113,7 @@ class Meddling(torch.nn.Module):
         self.layer, self.passes = torch.nn.Linear(64, 1), passes
         self.register_buffer("count", torch.zeros(1))
         self.register_buffer("seen", torch.zeros(1))
+        self.other = torch.nn.Parameter(torch.ones(2))
 
     def forward(self, x):
         self.passes -= 1
@@ -120,6 +121,10 @@ class Meddling(torch.nn.Module):
             raise ArithmeticError("no pass left")
         self.count += 1
         self.seen = self.seen + len(x)
+        with torch.no_grad():
+            self.layer.bias.add_(1e-3)
+        self.layer.weight.data = self.layer.weight.data + 1e-3
+        self.other = torch.nn.Parameter(self.other + 1)
         self.layer.register_forward_hook(lambda *args: None)
         with torch.enable_grad():
             self.layer(torch.ones_like(x[:1]).flatten(1)).sum().backward()
