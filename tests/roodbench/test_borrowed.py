@@ -140,7 +140,7 @@ class Meddling(torch.nn.Module):
         return self.layer(x.flatten(1))[:, 0].float()
 
 
-@pytest.mark.parametrize("passes", [0, 1, 4, 12])
+@pytest.mark.parametrize("passes", [0, 2, 4, 12])
 def test_a_module_that_meddles_is_put_back_with_what_it_meddled_with(passes):
     module = Meddling(passes)
     before, around = contents(module), surroundings()
