@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from attacks import ThreatModel
 from detectors import Detector
@@ -129,11 +132,35 @@ def given(detector: Detector, noise: Noise) -> torch.Generator | None:
 
 
 def doubled(detector: Detector, x: Tensor, noise: Noise) -> Detector | None:
-    """A copy of the detector in float64; None for one that cannot be copied or does not compute in float64."""
+    """A copy of the detector in float64; None for one that cannot be copied or does not compute in float64.
+
+    None too where a part of the copy is the detector's own, as of a network that is kept once: that stays as it is.
+    """
     try:
-        double = copy.deepcopy(detector).double()
+        with torch.no_grad(), CopiedInFloat64():
+            double = copy.deepcopy(detector)
+        if parts_of(double) & parts_of(detector):
+            return None
         with torch.no_grad():
-            score = double(x[:2].double(), generator=given(detector, noise))
-    except Exception:  # whatever a user's detector raises where it holds float32 tensors of its own
+            score = double.double()(x[:2].double(), generator=given(detector, noise))
+        double.value_and_grad(x[:2].double(), generator=given(detector, noise))
+    except Exception:  # whatever a user's detector raises where it makes float32 tensors of its own
         return None
     return double if score.dtype == torch.float64 else None
+
+
+class CopiedInFloat64(TorchFunctionMode):
+    """In it, deepcopy makes floating tensors float64 wherever they are: `double` alone sees no plain attribute."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func in (Tensor.__deepcopy__, Tensor.clone) and made.is_floating_point():  # nn.Parameter copies by clone
+            made.data = made.data.double()
+        return made
+
+
+def parts_of(module: nn.Module) -> set[tuple[str, int]]:
+    """What a module is made of: its parts, and the memory of their parameters and buffers."""
+    tensors = chain(module.parameters(), module.buffers())
+    memory = {("memory", tensor.untyped_storage().data_ptr()) for tensor in tensors if tensor.numel()}
+    return memory | {("part", id(part)) for part in module.modules()}

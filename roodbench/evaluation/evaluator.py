@@ -46,8 +46,7 @@ class Evaluator:
         self.unmet = unmet(self.plain, bench)
         if worker.store is not None:
             worker.key["behaviour"] = scores_of(self.plain, bench)
-            if not is_listed(self.detector):
-                worker.store.grounds = COMPARED
+            worker.store.grounds = "" if is_listed(self.detector) else COMPARED
 
     def gradients(self, plan: AttackPlan, *sets: ImageSet) -> list[str]:
         """What a plan's attack sees of the detector near some populations.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..evaluation.indicators import Indicator
+from ..evaluation.indicators import LAST, Indicator
 from .row import Row
+from .text import as_fraction
 
 ABOUT = ("data", "network", "detector", "attack")
 """What a check judges: what comes first may be the cause of what follows."""
@@ -14,22 +15,37 @@ ABOUT = ("data", "network", "detector", "attack")
 def failures_of(indicators: Iterable[Indicator]) -> list[str]:
     """One line a failed check, causes first; where a detector's scores failed, one more for its attack's checks.
 
-    An attack on scores that are noise, constant or reversed has nothing to follow: it fails with them.
+    An attack on scores that are noise, constant or reversed has nothing to follow: it fails with them. What the
+    attack was given or left itself (`is_its_own`) has its line all the same. At several radii each line names its own.
     """
-    failed = sorted((i for i in indicators if i.passed is False), key=lambda i: ABOUT.index(i.about))
+    given = list(indicators)
+    failed = sorted((i for i in given if i.passed is False), key=lambda i: ABOUT.index(i.about))
     causes = {i.detector for i in failed if i.about == "detector"}
-    follow: dict[str, list[str]] = {}
+    lines: dict[str, list[Indicator]] = {}
+    follow: dict[str, dict[str, None]] = {}
     for i in failed:
-        if i.about == "attack" and i.detector in causes and i.name not in follow.setdefault(i.detector, []):
-            follow[i.detector].append(i.name)
+        if i.about == "attack" and i.detector in causes and not is_its_own(i):
+            follow.setdefault(i.detector, {})[i.name] = None
+        else:
+            lines.setdefault(i.message, []).append(i)
+    several = len({i.eps for i in given} - {None}) > 1
     return [
-        *(i.message for i in failed if i.about != "attack"),
+        *(message for message, its in lines.items() if its[0].about != "attack"),
         *(
             f"{label}: its attack fails {', '.join(names)}, which may follow from that"
             for label, names in follow.items()
         ),
-        *(i.message for i in failed if i.about == "attack" and i.detector not in causes),
+        *(
+            message + (f" (eps {', '.join(dict.fromkeys(as_fraction(i.eps) for i in its))})" if several else "")
+            for message, its in lines.items()
+            if its[0].about == "attack"
+        ),
     ]
+
+
+def is_its_own(indicator: Indicator) -> bool:
+    """Whether a failed check of an attack has its cause in the attack: its images or its steps, not the scores."""
+    return indicator.name in ("feasibility", "travel") or indicator.message.endswith(f"use at least {LAST}")
 
 
 def undecided_of(indicators: Iterable[Indicator]) -> list[str]:

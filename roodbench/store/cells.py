@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,13 @@ class Reuse:
     reused: int = 0
     oldest: float | None = None
     """Seconds since 1970."""
+    grounds: Counter[str] = field(default_factory=Counter)
+    """How many were reused since more than keys was compared, by what."""
 
-    def noted(self, made: float) -> None:
+    def noted(self, made: float, grounds: str) -> None:
         self.reused += 1
+        if grounds:
+            self.grounds[grounds] += 1
         self.oldest = made if self.oldest is None else min(self.oldest, made)
 
     def described(self) -> dict[str, Any]:
@@ -58,7 +63,7 @@ class Store:
     def begin(self, *, fresh: bool = False) -> None:
         """Count anew what is reused; `fresh` leaves alone what was kept before now, and replaces it.
 
-        `grounds`, set by whoever compares more than keys, are what the notice names.
+        `grounds`, set by whoever compares more than keys, or does so no longer, are what the notice names.
         """
         self.fresh, self.reuse, self.grounds = fresh, Reuse(), ""
         self._own: set[Path] = set()
@@ -78,7 +83,7 @@ class Store:
             self._warn(f"the kept {file} is damaged ({error}): computing it anew, and whatever else is damaged")
             return None
         if not own:
-            self.reuse.noted(made)
+            self.reuse.noted(made, self.grounds)
         return cell
 
     def save(self, key: Mapping[str, Any], cell: Cell) -> None:
@@ -95,7 +100,7 @@ class Store:
         """Say what was reused since `begin`; returns it, JSON-like."""
         found = self.reuse.described()
         if self.reuse.reused:
-            why = f", since {self.grounds} are the same" if self.grounds else ""
+            why = "".join(f", {n} of them since {what} are the same" for what, n in self.reuse.grounds.items())
             log.info("reused %d of %d kept parts, the oldest of %s%s: --fresh computes them anew", *found.values(), why)
         return found
 

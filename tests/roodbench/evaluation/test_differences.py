@@ -1,5 +1,7 @@
 """Differences of the score see what a gradient leaves out, and nothing in detectors that leave nothing out."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -130,6 +132,86 @@ class Half(Detector):
 def test_what_does_not_compute_in_float64_is_judged_in_float32(images, made):
     assert agreement(Half(made("ebo"), right=True), images, THREAT, noise).untrue == 0.0
     assert agreement(Half(made("ebo"), right=False), images, THREAT, noise).untrue > 0.9
+
+
+class Nearest(Detector):
+    """The energy, and a share of the distance of features to a bank, kept somewhere, that has no gradient."""
+
+    def __init__(self, net, bank, keep, share=0.5):
+        super().__init__()
+        self.net, self.kept, self.share = net, keep(bank), share
+
+    def bank(self):
+        kept = self.kept
+        while not isinstance(kept, torch.Tensor):
+            kept = (
+                kept[next(iter(kept))] if isinstance(kept, dict) else kept[0] if hasattr(kept, "__len__") else kept.bank
+            )
+        return kept
+
+    def forward(self, x, *, generator=None):
+        h = self.net.outputs(x).features
+        distance = torch.cdist(h.detach(), self.bank()).kthvalue(10, dim=1).values
+        return self.net(x).logsumexp(1) - self.share * distance
+
+
+PLACES = {
+    "attribute": lambda bank: bank,
+    "list": lambda bank: [bank],
+    "tuple": lambda bank: (bank,),
+    "dict": lambda bank: {0: bank},
+    "deep": lambda bank: [{"of": (bank,)}],
+    "object": lambda bank: SimpleNamespace(bank=bank),
+    "module": lambda bank: Holding(bank),
+    "parameter": lambda bank: [torch.nn.Parameter(bank)],
+}
+
+
+class Holding(torch.nn.Module):
+    def __init__(self, bank):
+        super().__init__()
+        self.bank = bank
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_copy_in_float64_has_all_tensors_in_it_wherever_they_are_kept(images, digits, digits_net, place):
+    bank = detectors.collect(digits_net, digits.id_train)[1]
+    found = agreement(Nearest(digits_net, bank, PLACES[place]), images, THREAT, noise)
+    assert (found.steps == FINE).all()
+    assert found.untrue > 0.25
+    assert bank.dtype == torch.float32
+
+
+class Single(torch.nn.Module):
+    """A network of which there is only one."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 1)
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def forward(self, x):
+        return self.layer(x.flatten(1))[:, 0]
+
+
+class Around(Detector):
+    def __init__(self, part, keep):
+        super().__init__()
+        self.part = keep(part)
+
+    def forward(self, x, *, generator=None):
+        return next(iter([self.part] if isinstance(self.part, torch.nn.Module) else self.part))(x)
+
+
+@pytest.mark.parametrize("keep", [lambda part: part, lambda part: [part], torch.nn.Sequential])
+def test_a_network_that_is_not_copied_stays_in_float32(images, keep):
+    part = Single()
+    assert (agreement(Around(part, keep), images, THREAT, noise).steps > FINE).all()
+    assert part.layer.weight.dtype == torch.float32
+    copied = Around(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1), torch.nn.Flatten(0)), keep)
+    assert (agreement(copied, images, THREAT, noise).steps == FINE).all()
 
 
 class Still(Detector):

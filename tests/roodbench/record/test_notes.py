@@ -36,10 +36,31 @@ def test_causes_come_first_and_their_consequences_are_one_line(cause):
         " id-accuracy None",
         f"b {cause} None",
         "b: its attack fails eot, random, which may follow from that",
-        "a gradient 0.1",
+        "a gradient 0.1 (eps 25.5/255)",
     ]
     below = checks_table(found).splitlines()[-5:]
     assert below == [line.strip() if line[0] != " " else line for line in failures_of(found)]
+
+
+def test_what_is_the_attacks_own_fault_is_said_beside_a_cause_with_its_radii():
+    """Images out of the ball and too few steps follow from no score; lines of the same text are one."""
+    few = "b: an attack of 2 steps cannot show that it has converged: use at least 10"
+    found = [
+        failed("b", "reversed", "detector"),
+        failed("b", "convergence", "attack", 16 / 255),
+        *(replace(failed("b", "convergence", "attack", eps), message=few) for eps in (4 / 255, 8 / 255)),
+        *(replace(failed("b", "travel", "attack", eps), message=f"b starts at {eps:.2f}") for eps in (0.2, 0.4)),
+        replace(failed("b", "feasibility", "attack", 4 / 255), message="b leaves by 0.3"),
+    ]
+    assert failures_of(found) == [
+        "b reversed None",
+        "b: its attack fails convergence, which may follow from that",
+        f"{few} (eps 4/255, 8/255)",
+        "b starts at 0.20 (eps 51/255)",
+        "b starts at 0.40 (eps 102/255)",
+        "b leaves by 0.3 (eps 4/255)",
+    ]
+    assert failures_of(found[-1:]) == ["b leaves by 0.3"]
 
 
 class Noisy(detectors.Score):
@@ -56,6 +77,14 @@ def test_a_detector_that_hides_noise_is_called_that_first_and_once(digits_net):
     assert below[1].startswith("* unreliable: noisy: its attack fails ")
     assert len(below) == 2
     assert len([i for i in result.indicators if i.passed is False and i.about == "attack"]) > 1
+
+
+def test_too_few_steps_are_said_of_a_detector_that_hides_noise_too(digits_net):
+    result = roodbench.evaluate(Noisy(digits_net), small(10, ("noise",)), steps=2)
+    below = [line for line in str(result).splitlines() if line.startswith("* unreliable")]
+    assert "noisy scores the same images differently" in below[0]
+    assert below[-1].startswith("* unreliable: noisy: an attack of 2 steps cannot show that it has converged")
+    assert not any("fails" in line and "convergence" in line for line in below)
 
 
 def test_notes_that_say_the_same_are_one_line(digits_net):

@@ -252,6 +252,35 @@ def test_a_run_and_a_certification_say_what_they_reused(tmp_path, caplog):
     assert sum("kept parts" in record.getMessage() for record in caplog.records) == 4
 
 
+ENERGY = """
+from torch import nn
+
+class Energy(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x).logsumexp(1)
+"""
+
+
+def test_what_was_compared_is_said_of_the_detectors_alone_of_which_it_was(tmp_path, caplog):
+    """One of ours beside a user's: only parts of the user's are reused since its scores are the same."""
+    (tmp_path / "energy.py").write_text(ENERGY)
+    energy = f"{tmp_path}/energy.py:Energy"
+    caplog.set_level("INFO", "roodbench")
+    ran = [
+        roodbench.run(RunConfig(detector=names, attack="none", limit=4, ood=("noise",)), out=tmp_path / "runs")[0]
+        for names in (("ebo",), (energy, "ebo"), (energy, "ebo"))
+    ]
+    (_, ours, own), (_, _, of) = ([one.timing.reused[key] for one in ran] for key in ("cells", "of"))
+    assert 0 < ours < own == of
+    first, second = (r.getMessage() for r in caplog.records if "kept parts" in r.getMessage())
+    assert "since" not in first
+    assert f", {own - ours} of them since the clean scores of every image and " in second
+
+
 def test_fresh_needs_something_that_is_kept(digits_net):
     with pytest.raises(ValueError, match="give store="):
         roodbench.evaluate(detectors.create("gen", digits_net), small(4), attack="none", fresh=True)
