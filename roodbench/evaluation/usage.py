@@ -15,8 +15,8 @@ from detectors import DETECTORS, Detector
 from ..engine.copies import on_copy
 from .behaviour import steady
 
-FACTORS = (0.5, 2.0)
-"""Of all parameters of a network; of one layer alone, logits half and twice as large."""
+FACTORS = (0.5, 2.0, -1.0)
+"""Of all parameters of a network: by the last, scores that are the same of logits of any size change too."""
 
 
 def uses_network(detector: Detector, x: Tensor, noise: Callable[[], torch.Generator]) -> bool:
