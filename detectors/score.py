@@ -72,7 +72,7 @@ def as_classifier(net: Any, score: type[Score]) -> Classifier:
 
     ValueError for one that shows no features where the score needs them, and for what is no network.
     """
-    if hasattr(net, "outputs"):
+    if callable(getattr(net, "outputs", None)):
         return cast(Classifier, net)
     name = score.name or score.__name__
     if not isinstance(net, nn.Module):

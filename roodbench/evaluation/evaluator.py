@@ -22,12 +22,14 @@ from ..store.identity import tensor_hash
 from ..store.listed import is_listed
 from .attacker import Attacker
 from .behaviour import COMPARED, gradients_of, scores_of, unmet
-from .calls import calls_of
 from .populations import Population
+from .usage import uses_network
 
 REFERENCE_DRAWS = 2
 EOT_IMAGES = 16
 """On which the cosine of noisy gradients is measured."""
+USAGE_IMAGES = 8
+"""Of ID test, on which a detector is scored with its network changed."""
 
 
 class Evaluator:
@@ -178,28 +180,46 @@ class Evaluator:
         return Attacker(self.worker, precision=self.precision, view=view)
 
     @cached_property
-    def repeated(self) -> tuple[float, bool]:
-        """How much five scorings of the same ID test images differ, on equal noise; whether they call the network."""
+    def repeated(self) -> float:
+        """How much five scorings of the same ID test images differ, on equal noise."""
         images = self.bench.id_test
 
         def compute() -> Cell:
             x = images.shard(0, min(SHARD, len(images))).to(self.worker.device)
-            with calls_of(self.detector.network) as calls:
-                scores = torch.cat([self.plain.scores(x, images.name, 0, "repeat", 1) for _ in range(5)]).double()
+            scores = torch.cat([self.plain.scores(x, images.name, 0, "repeat", 1) for _ in range(5)]).double()
             gap = (scores.amax(0) - scores.amin(0)) / scores.abs().amax(0).clamp_min(1e-12)
-            return {"gap": gap.max()}, {"network": calls is None or bool(calls)}
+            return {"gap": gap.max()}, {}
 
-        tensors, facts = self.worker.once(images, {"condition": "repeated"}, compute)
-        return float(tensors["gap"]), facts["network"]
+        return float(self.worker.once(images, {"condition": "repeated"}, compute)[0]["gap"])
+
+    @cached_property
+    def uses_network(self) -> bool:
+        """Whether scores change with the parameters of the network that the detector shows; False where it shows none.
+
+        On a few ID test images, and as many of uniform noise that nothing has scored before.
+        """
+        images = self.bench.id_test
+        if self.detector.network is None:
+            return False
+
+        def compute() -> Cell:
+            x = images.shard(0, min(USAGE_IMAGES, len(images))).to(self.worker.device)
+            stream = partial(self.worker.stream, "behaviour/network", images.name, 0)
+            fresh = torch.rand(
+                x.shape, generator=self.worker.stream("behaviour/network", "noise", 0), device=x.device
+            ).to(x)
+            return {"none": torch.zeros(1)}, {"used": uses_network(self.detector, torch.cat([x, fresh]), stream)}
+
+        return bool(self.worker.once(images, {"condition": "network"}, compute)[1]["used"])
 
     def agreement(self, images: ImageSet) -> tuple[float, float] | None:
-        """Accuracy of the network below the detector on ID images, and what it would be by chance.
+        """Accuracy on ID images of the network that the detector shows, and what it would be by chance.
 
         Chance is sum_k p_k q_k of the shares of class k among labels and predictions, as in Cohen's kappa. None where
-        the detector shows no network, or scores without calling it.
+        the detector shows no network.
         """
         net = self.detector.network
-        if net is None or not self.repeated[1]:
+        if net is None:
             return None
 
         @torch.no_grad()

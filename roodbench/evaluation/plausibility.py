@@ -35,7 +35,7 @@ def plausibility_of(found: Evaluated) -> dict[str, Number]:
     }
     if bench.id_test.name in found.agreement:
         accuracy, chance = found.agreement[bench.id_test.name]
-        name = getattr(found.network, "name", "the network")
+        name = getattr(found.detector.network, "name", "the network")
         detail = {"where": name, "accuracy": accuracy, "chance": chance}
         entries["id-accuracy"] = found.above_chance(bench.id_test.name), detail
     return {name: entry for name, entry in entries.items() if entry is not None}

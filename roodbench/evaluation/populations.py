@@ -69,8 +69,10 @@ class Evaluated:
     unrepeatable: float = 0.0
     """Largest relative difference between scorings of the first shard on equal noise."""
     agreement: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Per ID set, shifted ones too: accuracy, and the accuracy that its labels and the network's predictions would have
-    if they knew nothing of each other."""
+    """Per ID set, shifted ones too: accuracy of the network that the detector shows, and the accuracy that its labels
+    and the network's predictions would have if they knew nothing of each other."""
+    uses_network: bool = True
+    """Whether scores change with the parameters of that network."""
 
     def above_chance(self, name: str) -> float:
         """How far the accuracy on an ID set lies above what chance explains.
@@ -86,14 +88,20 @@ class Evaluated:
         return accuracy - chance - min(3 * (chance * (1 - chance) / n) ** 0.5, (1 - chance) / 4)
 
     @property
-    def id_accuracy(self) -> float | None:
-        """None where the detector shows no network, or scores without calling it."""
-        return self.agreement.get(self.bench.id_test.name, (None,))[0]
+    def network(self) -> Classifier | None:
+        """The network that the detector scores by; None where it shows none, or does not use it."""
+        return self.detector.network if self.uses_network else None
 
     @property
-    def network(self) -> Classifier | None:
-        """The network that the detector calls; None where it shows none, or scores without calling it."""
-        return self.detector.network if self.bench.id_test.name in self.agreement else None
+    def model(self) -> str | None:
+        """The name of `network`, or of its class where it has none."""
+        net = self.network
+        return None if net is None else getattr(net, "name", None) or type(net).__name__
+
+    @property
+    def id_accuracy(self) -> float | None:
+        """That of `network`."""
+        return None if self.network is None else self.agreement[self.bench.id_test.name][0]
 
     @property
     def eps(self) -> float:

@@ -25,7 +25,7 @@ def evaluated(
     bench, directions = evaluator.bench, DIRECTIONS[attack]
     everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
     done = {(images.name, "clean"): evaluator.clean(images) for images in everything}
-    unrepeatable = max(evaluator.repeated[0], check_scores(evaluator, everything))
+    unrepeatable = max(evaluator.repeated, check_scores(evaluator, everything))
     references = evaluator.references()
     if directions:
         check_gradients(evaluator, plan)
@@ -47,6 +47,7 @@ def evaluated(
         probe=probed,
         unrepeatable=max([unrepeatable, *(population.unrepeatable for population in done.values())]),
         agreement={name: found for name, found in agreement.items() if found is not None},
+        uses_network=evaluator.uses_network,
     )
 
 

@@ -128,7 +128,7 @@ def common(found: Evaluated, condition: str) -> dict[str, Any]:
         "base": None if base is None else base.name,
         "params": {k: v for d in reversed(found.detector.chain) for k, v in d.hyperparameters().items()},
         "benchmark": found.bench.name,
-        "model": getattr(found.network, "name", None),
+        "model": found.model,
         "id_accuracy": found.id_accuracy,
         "condition": condition,
         "attack": None
@@ -258,9 +258,7 @@ def shifted_of(found: Evaluated, verdicts: Sequence[Indicator]) -> list[ShiftedS
     """Covariate-shifted ID sets: accuracy, and how many of their images the clean 95% threshold flags."""
     clean = found.scores(found.bench.id_test.name, "clean")
     entries = []
-    for name in found.bench.shifted:
-        if name not in found.agreement:
-            continue
+    for name in found.bench.shifted if found.network is not None else ():
         accuracy, shifted = found.agreement[name][0], found.scores(name, "clean")
         flagged = [float(np.mean(s < metrics.threshold95(i))) for i, s in zip(clean, shifted, strict=True)]
         reliable = not any(i.marks("clean", [name]) for i in verdicts)
