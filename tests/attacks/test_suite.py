@@ -1,6 +1,5 @@
 """The suite: worst case over objectives, selection on noise of its own, honest accounting."""
 
-import sys
 from dataclasses import replace
 
 import pytest
@@ -10,6 +9,7 @@ from scipy.stats import percentileofscore
 from attacks import (
     STRENGTHS,
     AttackPlan,
+    Best,
     Component,
     Strength,
     Suite,
@@ -222,19 +222,20 @@ def test_selection_goes_by_expected_rank_not_by_the_median():
     assert by_median.float().mean() < 0.5
 
 
-def test_selection_averages_over_draws(monkeypatch):
+def test_selection_averages_over_draws():
     """One noisy draw is often misled; eight are misled less."""
     still, noisy = candidate(0.7, 0.0), candidate(0.3, 0.5)
-    reference = torch.linspace(-1, 2, 200)
 
-    def wrong():
-        found = select(Spread(), [still, noisy], sign=1, reference=reference, stream=lambda: streams("mean"))[1]
-        return found.float().mean().item()
+    def wrong(**draws):
+        best = Best(
+            Spread(), still, sign=1, reference=torch.linspace(-1, 2, 200), stream=lambda: streams("mean"), **draws
+        )
+        best.component = 1
+        best.offer(noisy)
+        return best.winner.float().mean().item()
 
-    eight = wrong()
-    monkeypatch.setattr(sys.modules["attacks.selection"], "SELECTION_DRAWS", 1)
-    assert wrong() > 0.1
-    assert eight < 0.05
+    assert wrong(draws=1) > 0.1
+    assert wrong() < 0.05
 
 
 def test_rank_counts_ties_half():
