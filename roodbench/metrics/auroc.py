@@ -7,7 +7,7 @@ detector's metric is the mean over its draws, never the metric of mean scores. I
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -129,6 +129,9 @@ class Components:
     """Whether it is one of two metrics on the same images, in [-1, 1]."""
     sizes: Sequence[np.ndarray] = ()
     """Of ID and of each OOD set (k,), the groups' numbers of images over their mean; all 1 where it is empty."""
+    floor: float = 1.0
+    """What three images beyond all of the other side would leave of a metric that is no mean over pairs, of sets the
+    mean; 1 of an AUROC, whose `unseen` says it (docs/theorems.md, T18)."""
 
     def minus(self, other: Components) -> Components:
         """The paired difference of two AUROCs on the same images (DeLong et al. 1988) and draws; one draw serves all.
@@ -185,27 +188,43 @@ class Components:
         return min(v.shape[1] for v in (self.v_id, *self.v_ood))
 
     def interval(self) -> Estimate:
-        """Student's on the logit scale, of a difference on its own, and never inside what `unseen` leaves open."""
+        """Student's on the logit scale, of a difference on its own, and never inside what may be unseen."""
         half = student(TWO_SIDED, self.degrees()) * self.standard_error()
-        return within(self.value, half, self.unseen(), lowest=-1.0 if self.difference else 0.0)
+        found = within(self.value, half, self.unseen(), lowest=-1.0 if self.difference else 0.0)
+        return found if self.difference else replace(found, low=min(found.low, self.floor))
 
 
 def components(
-    id_scores: np.ndarray, ood_scores: np.ndarray, groups: Groups = EACH_ALONE, *, values: Values = placement_values
+    id_scores: np.ndarray, ood_scores: np.ndarray, groups: Groups = EACH_ALONE, *, values: Values | None = None
 ) -> Components:
     """The AUROC of one ID (R, n) and one OOD population (R, m), ready for intervals, averages and differences.
 
-    `values` of another metric, as `rates.aupr_in_values`, give that metric.
+    `values` of another metric, as `rates.aupr_in_values`, give that metric; it must take infinite scores.
 
     >>> found = components(np.array([3.0, 2.0, 1.0]), np.array([1.0, 0.0, 0.5]))
     >>> round(found.value, 4), round(found.standard_error(), 4)
     (0.9444, 0.0786)
     """
-    pairs = [values(i, o) for i, o in zip(*same_draws(id_scores, ood_scores), strict=True)]
+    scores = same_draws(id_scores, ood_scores)
+    pairs = [(values or placement_values)(i, o) for i, o in zip(*scores, strict=True)]
     both = (np.stack(part) for part in zip(*pairs, strict=True))  # (R, n), (R, m)
     v_id, v_ood = (by_cluster(part, first) for part, first in zip(both, groups, strict=True))
     sizes = [relative_sizes(first, v.shape[1]) for first, v in zip(groups, (v_id, v_ood), strict=True)]
-    return Components(float(v_id.mean()), v_id, [v_ood], sizes=sizes)
+    floor = 1.0 if values is None else with_three_failures(values, scores, (v_id.shape[1], v_ood.shape[1]))
+    value = min(1.0, float(v_id.mean()))  # the mean of values on both sides of 1 may be rounded up
+    return Components(value, v_id, [v_ood], sizes=sizes, floor=floor)
+
+
+def with_three_failures(values: Values, scores: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]) -> float:
+    """The lower of a metric with three further ID images below all, and with three further OOD images above all.
+
+    Of (R, n) and (R, m) in `counts` groups: an event that these do not show is expected fewer than three times. Images
+    in groups are added by the groups' mean size.
+    """
+    (id_scores, ood_scores), extra = scores, [-(-3 * s.shape[1] // k) for s, k in zip(scores, counts, strict=True)]
+    low = [values(np.append(i, np.full(extra[0], -np.inf)), o) for i, o in zip(id_scores, ood_scores, strict=True)]
+    high = [values(i, np.append(o, np.full(extra[1], np.inf))) for i, o in zip(id_scores, ood_scores, strict=True)]
+    return min(float(np.mean([v_id.mean() for v_id, _ in found])) for found in (low, high))
 
 
 def shared_by_draws(metric: np.ndarray, own: float) -> tuple[float, float]:
@@ -229,7 +248,8 @@ def average(parts: Sequence[Components]) -> Components:
     """
     value, v_id = float(np.mean([p.value for p in parts])), np.mean([p.v_id for p in parts], axis=0)
     sizes = [size for place, part in enumerate(parts) for size in part.sizes[min(place, 1) :]]
-    return Components(value, v_id, [v for part in parts for v in part.v_ood], sizes=sizes)
+    floor = float(np.mean([p.floor for p in parts]))
+    return Components(value, v_id, [v for part in parts for v in part.v_ood], sizes=sizes, floor=floor)
 
 
 def paired_gap(first: Components, second: Components) -> tuple[float, float, float]:

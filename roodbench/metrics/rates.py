@@ -64,8 +64,7 @@ def fpr95_ood(id_scores: np.ndarray, ood_scores: np.ndarray, *, published: bool 
     0.19
     """
     if published:
-        rates = np.vectorize(published_fpr95, signature="(n),(m)->()")(id_scores, ood_scores)
-        return rates if rates.ndim else float(rates)
+        return of_each(published_fpr95, id_scores, ood_scores)
     m = np.shape(ood_scores)[-1]
     threshold = kth_lowest(ood_scores, int(np.argmax(np.arange(1, m + 1) / m >= 0.95)))
     return share(id_scores <= np.expand_dims(threshold, -1))
@@ -80,6 +79,12 @@ def published_fpr95(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     return float(fpr[np.argmax(tpr >= 0.95)])
 
 
+def of_each(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
+    """A metric of one row (n,) and (m,), of every row; ValueError for a score that is not finite."""
+    rates = np.vectorize(metric, signature="(n),(m)->()")(finite(id_scores), finite(ood_scores))
+    return rates if rates.ndim else float(rates)
+
+
 def aupr_in(id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
     """Area under precision-recall with ID positive, by trapezoids as OpenOOD (not average precision).
 
@@ -88,19 +93,7 @@ def aupr_in(id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
     >>> round(aupr_in(np.array([3.0, 1.0]), np.array([2.0, 0.0])), 4)  # 1/2 + (1/2 + 2/3) / 4
     0.7917
     """
-    scores = np.concatenate([finite(id_scores), finite(ood_scores)], axis=-1)
-    n, N = np.shape(id_scores)[-1], scores.shape[-1]
-    order = np.argsort(-scores, axis=-1)
-    descending = np.take_along_axis(scores, order, axis=-1)
-    last = np.ones(scores.shape, dtype=bool)  # of equal scores
-    last[..., :-1] = descending[..., :-1] != descending[..., 1:]
-    point = np.minimum.accumulate(np.where(last, np.arange(N), N)[..., ::-1], axis=-1)[..., ::-1]
-    positives = np.take_along_axis(np.cumsum(order < n, axis=-1), point, axis=-1)
-    recall, precision = positives / n, positives / (point + 1)
-    width = np.diff(recall, axis=-1, prepend=0.0)
-    height = precision + np.concatenate([np.ones((*scores.shape[:-1], 1)), precision[..., :-1]], axis=-1)
-    area = np.sum(width * height, axis=-1) / 2
-    return area if area.ndim else float(area)
+    return of_each(lambda i, o: area(*down_to_each(i, o)[:2]), id_scores, ood_scores)
 
 
 def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
@@ -112,32 +105,47 @@ def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
     return aupr_in(-np.asarray(ood_scores), -np.asarray(id_scores))
 
 
+def down_to_each(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The numbers P and N of ID and OOD down to each of K distinct scores, from the highest, and each image's level.
+
+    (K,), (K,) and (n + m,), ID before OOD.
+    """
+    levels, level = np.unique(-np.concatenate([id_scores, ood_scores]), return_inverse=True)
+    n = len(id_scores)
+    P, N = (np.cumsum(np.bincount(part, minlength=len(levels))) for part in (level[:n], level[n:]))
+    return P, N, level
+
+
+def area(P: np.ndarray, N: np.ndarray) -> float:
+    """sum (P_k - P_{k-1}) (h_k + h_{k-1}) / 2n with precision h = P / (P + N), h_0 = 1."""
+    precision = P / (P + N)
+    return float(np.diff(P, prepend=0) @ (precision + np.append(1.0, precision[:-1]))) / (2 * int(P[-1]))
+
+
 def aupr_in_values(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """AUPR with ID positive, plus how each image moves it: (n,) and (m,), the mean of either is the AUPR.
 
-    With P and N the numbers of ID and OOD down to each distinct score, precision h = P / (P + N) and area
-    sum (P_k - P_{k-1}) (h_k + h_{k-1}) / 2n, an ID image moves the area by its derivatives by P_k at all k from the
-    image's own on, an OOD image by those by N_k (docs/theorems.md, T22).
+    With P and N the numbers of ID and OOD down to each distinct score, an ID image moves the `area` by its derivatives
+    by P_k at all k from the image's own on, an OOD image by those by N_k (docs/theorems.md, T22).
 
     >>> v_id, v_ood = aupr_in_values(np.array([3.0, 1.0]), np.array([2.0, 0.0]))
     >>> round(float(v_id.mean()), 4), round(float(v_ood.mean()), 4)
     (0.7917, 0.7917)
     """
     n, m = len(id_scores), len(ood_scores)
-    levels, level = np.unique(-np.concatenate([id_scores, ood_scores]), return_inverse=True)
-    P, N = (np.cumsum(np.bincount(part, minlength=len(levels))) for part in (level[:n], level[n:]))
+    P, N, level = down_to_each(id_scores, ood_scores)
     steps = np.diff(P, prepend=0)
     precision = P / (P + N)
     before, after = np.append(1.0, precision[:-1]), np.append(precision[1:], 0.0)
     after[-1] = -precision[-1]  # no step follows the last point
     slope = (steps + np.append(steps[1:], 0)) / (P + N) ** 2
     by_id, by_ood = (before - after + slope * N) / (2 * n), -slope * P / (2 * n)
-    area = float(steps @ (precision + before)) / (2 * n)
     moved = [
         np.cumsum(derivative[::-1])[::-1][part] * size
         for derivative, part, size in ((by_id, level[:n], n), (by_ood, level[n:], m))
     ]
-    return area + moved[0] - moved[0].mean(), area + moved[1] - moved[1].mean()
+    whole = area(P, N)
+    return whole + moved[0] - moved[0].mean(), whole + moved[1] - moved[1].mean()
 
 
 def aupr_out_values(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,15 +161,6 @@ def of_rows(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray) -> np.n
         hint = "wrap a metric of one draw in numpy.vectorize(metric, signature='(n),(m)->()')"
         raise ValueError(f"metric of shape {rates.shape}: expected {expected}, a value for each row; {hint}")
     return rates
-
-
-def over_draws(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
-    """The mean over draws of `metric`, of scores (R, n) and (R, m).
-
-    >>> over_draws(fpr95_id, np.array([[1.0, 2.0], [5.0, 6.0]]), np.array([[0.0, 3.0], [0.0, 3.0]]))
-    0.25
-    """
-    return float(of_rows(metric, *same_draws(id_scores, ood_scores)).mean())
 
 
 @dataclass(frozen=True)
@@ -232,13 +231,3 @@ def resample(
         again.append(of_rows(metric, *(np.stack(scores) for scores in zip(*chosen, strict=True))))
     k = min(counts)
     return Resampled(draws, np.concatenate(again), k, unseen(k))
-
-
-def bootstrap(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray, groups: Groups = EACH_ALONE) -> Estimate:
-    """`metric`, averaged over draws, with its interval from resampled images.
-
-    >>> found = bootstrap(fpr95_id, np.arange(200.0), np.arange(100.0) - 50)
-    >>> found.value, round(found.low, 2), round(found.high, 2)
-    (0.4, 0.29, 0.52)
-    """
-    return resample(metric, id_scores, ood_scores, groups).interval()
