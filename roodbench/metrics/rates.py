@@ -7,13 +7,13 @@ A rate takes the scores of one ID (n,) and one OOD population (m,), higher = mor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .auroc import EACH_ALONE, Groups, finite, same_draws, shared_by_draws
-from .intervals import TWO_SIDED, Estimate, student, unseen, within
+from .intervals import LEVEL, TWO_SIDED, Estimate, student, unseen, within
 
 BOOTSTRAPS = 200
 """Resamples of an interval."""
@@ -176,14 +176,20 @@ class Resampled:
     unseen: float
 
     def interval(self) -> Estimate:
-        """Student's on the logit scale with the resamples' variance, and never inside what `unseen` leaves open."""
-        R, variance = len(self.draws), float(self.again.mean(axis=1).var(ddof=1))
+        """Student's on the logit scale with the resamples' variance, never inside their central 95% or `unseen`.
+
+        Where the scores have no density at the threshold, resamples jump, and their variance says too little.
+        """
+        means = self.again.mean(axis=1)
+        R, variance = len(self.draws), float(means.var(ddof=1))
         own = (float(self.again.var(axis=0, ddof=1).mean()) - variance) * R / max(1, R - 1)
         shared, doubt = shared_by_draws(self.draws, own)
         doubt += variance**2 / max(1, self.images - 1)
         degrees = (variance + shared) ** 2 / doubt if doubt > 0 else float("inf")
         half = student(TWO_SIDED, degrees) * float(np.sqrt(variance + shared))
-        return within(float(self.draws.mean()), half, self.unseen)
+        found = within(float(self.draws.mean()), half, self.unseen)
+        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+        return replace(found, low=min(found.low, low), high=max(found.high, high))
 
 
 def average_rate(parts: Sequence[Resampled]) -> Resampled:
@@ -192,12 +198,22 @@ def average_rate(parts: Sequence[Resampled]) -> Resampled:
     return Resampled(draws, again, min(p.images for p in parts), float(np.mean([p.unseen for p in parts])))
 
 
-def members(first: np.ndarray | None, n: int) -> list[np.ndarray] | None:
-    """The images of each group, groups by their first image; None where each image is its own."""
-    heads, group = (np.arange(0), None) if first is None else np.unique(first, return_inverse=True)
-    if group is None or len(heads) == n:
-        return None
-    return np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+class Members:
+    """The images of each of k groups, groups by their first image; every image is its own where `first` is None."""
+
+    def __init__(self, first: np.ndarray | None, n: int) -> None:
+        group = np.arange(n) if first is None else np.unique(first, return_inverse=True)[1]
+        self.sizes = np.bincount(group)
+        self.images = np.argsort(group, kind="stable")
+        self.starts = np.cumsum(self.sizes) - self.sizes
+        self.ragged = len(set(self.sizes.tolist())) > 1
+
+    def of(self, picks: np.ndarray) -> np.ndarray:
+        """(B, n') images of groups (B, k), one group after another; B must be 1 where groups differ in size."""
+        sizes = self.sizes[picks].ravel()
+        ends = np.cumsum(sizes)
+        within_group = np.arange(ends[-1]) - np.repeat(ends - sizes, sizes)
+        return self.images[np.repeat(self.starts[picks].ravel(), sizes) + within_group].reshape(len(picks), -1)
 
 
 def resample(
@@ -212,22 +228,16 @@ def resample(
     """
     populations = same_draws(id_scores, ood_scores)
     draws = of_rows(metric, *populations)
-    grouped = [members(first, s.shape[1]) for first, s in zip(groups, populations, strict=True)]
-    counts = [s.shape[1] if g is None else len(g) for s, g in zip(populations, grouped, strict=True)]
+    grouped = [Members(first, s.shape[1]) for first, s in zip(groups, populations, strict=True)]
+    counts = [len(g.sizes) for g in grouped]
     rngs = [np.random.default_rng(0), np.random.default_rng([1, stream])]
     again: list[np.ndarray] = []
-    ragged = any(g is not None and len({len(one) for one in g}) > 1 for g in grouped)  # resamples differ in size
-    at_once = 1 if ragged else max(1, BLOCK // sum(scores.size for scores in populations))
+    at_once = max(1, BLOCK // sum(scores.size for scores in populations))
+    if any(g.ragged for g in grouped):  # resamples differ in size
+        at_once = 1
     for start in range(0, BOOTSTRAPS, at_once):
-        chosen = []
-        for _ in range(min(at_once, BOOTSTRAPS - start)):
-            picks = [rng.integers(0, k, k) for rng, k in zip(rngs, counts, strict=True)]
-            chosen.append(
-                [
-                    s.take(pick if g is None else np.concatenate([g[i] for i in pick]), axis=1)
-                    for s, g, pick in zip(populations, grouped, picks, strict=True)
-                ]
-            )
-        again.append(of_rows(metric, *(np.stack(scores) for scores in zip(*chosen, strict=True))))
+        some = min(at_once, BOOTSTRAPS - start)
+        picks = [g.of(rng.integers(0, k, (some, k))) for g, rng, k in zip(grouped, rngs, counts, strict=True)]
+        again.append(of_rows(metric, *(s[:, p].swapaxes(0, 1) for s, p in zip(populations, picks, strict=True))))
     k = min(counts)
     return Resampled(draws, np.concatenate(again), k, unseen(k))
