@@ -7,7 +7,7 @@ detector's metric is the mean over its draws, never the metric of mean scores. I
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -113,44 +113,59 @@ def variance_of_mean(values: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Components:
-    """An AUROC or an AUPR as a mean of values of each image, averaged over draws (docs/theorems.md, T17).
+    """An AUROC or an AUPR as a mean of values of each image, over draws (docs/theorems.md, T17).
 
-    Draws are independent per image, so their noise is part of the values' variance between images; `shared` is the
-    variance of the mean over draws beyond that, of randomness that all images of a draw have in common. Images of one
-    group have one value together (`by_cluster`).
+    Draws are independent per image, so their noise is part of the variance between images of the values' means over
+    draws; what all images of a draw have in common shows in the draws' metrics beyond that. Images of one group have
+    one value together (`by_cluster`).
     """
 
     value: float
     v_id: np.ndarray
+    """(R, n), of R draws."""
     v_ood: Sequence[np.ndarray]
-    """One array per OOD set: several when AUROCs over sets are averaged."""
-    shared: float = 0.0
-    doubt: float = 0.0
-    """Half the variance of the estimate `shared`."""
+    """(R, m) per OOD set: several when AUROCs over sets are averaged."""
     difference: bool = False
     """Whether it is one of two metrics on the same images, in [-1, 1]."""
     sizes: Sequence[np.ndarray] = ()
     """Of ID and of each OOD set (k,), the groups' numbers of images over their mean; all 1 where it is empty."""
+    floor: float = 1.0
+    """What three images beyond all of the other side would leave of a metric that is no mean over pairs, of sets the
+    mean; 1 of an AUROC, whose `unseen` says it (docs/theorems.md, T18)."""
 
     def minus(self, other: Components) -> Components:
-        """The paired difference of two AUROCs on the same images (DeLong et al. 1988)."""
+        """The paired difference of two AUROCs on the same images (DeLong et al. 1988) and draws; one draw serves all.
+
+        ValueError where both have several draws, but not the same number.
+        """
+        R, others = len(self.v_id), len(other.v_id)
+        if others != R and min(R, others) > 1:
+            raise ValueError(f"{R} draws of one metric but {others} of the other: expected as many, or one")
         v_ood = [a - b for a, b in zip(self.v_ood, other.v_ood, strict=True)]
-        value, v_id, shared = self.value - other.value, self.v_id - other.v_id, self.shared + other.shared
-        return Components(value, v_id, v_ood, shared, self.doubt + other.doubt, difference=True, sizes=self.sizes)
+        return Components(self.value - other.value, self.v_id - other.v_id, v_ood, difference=True, sizes=self.sizes)
+
+    def weighted(self) -> list[tuple[np.ndarray, int]]:
+        """The values of each population, and by what their mean is divided in the metric."""
+        return [(self.v_id, 1), *((v, len(self.v_ood)) for v in self.v_ood)]
 
     def variances(self) -> list[tuple[float, int]]:
         """What each population adds to the variance, with its degrees of freedom."""
-        sets = len(self.v_ood)
-        weighted = [(self.v_id, 1), *((v, sets) for v in self.v_ood)]
-        return [(variance_of_mean(v) / weight**2, max(1, len(v) - 1)) for v, weight in weighted]
+        return [(variance_of_mean(v.mean(axis=0)) / by**2, max(1, v.shape[1] - 1)) for v, by in self.weighted()]
+
+    def shared(self) -> tuple[float, float]:
+        """What the draws' randomness adds to the variance, and half the variance of that estimate (T19)."""
+        if len(self.v_id) == 1:
+            return 0.0, 0.0
+        own = sum(float(v.var(axis=0, ddof=1).mean()) / v.shape[1] / by**2 for v, by in self.weighted())
+        return shared_by_draws(self.v_id.mean(axis=1), own)
 
     def standard_error(self) -> float:
         """Over images (DeLong) and over draws."""
-        return float(np.sqrt(self.shared + sum(variance for variance, _ in self.variances())))
+        return float(np.sqrt(self.shared()[0] + sum(variance for variance, _ in self.variances())))
 
     def degrees(self) -> float:
         """The degrees of freedom of the standard error (Satterthwaite; docs/theorems.md, T19)."""
-        doubt = self.doubt + sum(variance**2 / freedom for variance, freedom in self.variances())
+        doubt = self.shared()[1] + sum(variance**2 / freedom for variance, freedom in self.variances())
         return self.standard_error() ** 4 / doubt if doubt > 0 else float("inf")
 
     def unseen(self) -> float:
@@ -158,44 +173,58 @@ class Components:
 
         Of a difference that probability times the share of `still`: what the other images hide is in their variance.
         """
-        miss = float(np.mean([unseen(min(len(self.v_id), len(v))) for v in self.v_ood]))
+        miss = float(np.mean([unseen(min(self.v_id.shape[1], v.shape[1])) for v in self.v_ood]))
         return miss * self.still() if self.difference else miss
 
     def still(self) -> float:
         """Of a difference, the share of ID images, or of an OOD set's if larger, that moved not at all or fully."""
-        values = [self.v_id, *self.v_ood]
+        values = [v.mean(axis=0) for v in (self.v_id, *self.v_ood)]
         sizes = self.sizes or [np.ones(len(v)) for v in values]
         moved = [v.mean() + (v - v.mean()) / size for v, size in zip(values, sizes, strict=True)]  # means of groups
         return max(float(np.mean(np.abs(m - np.round(m)) < 1e-12)) for m in moved)
 
     def fewest(self) -> int:
         """The images, or groups of them, of the smallest population."""
-        return min(len(self.v_id), *(len(v) for v in self.v_ood))
+        return min(v.shape[1] for v in (self.v_id, *self.v_ood))
 
     def interval(self) -> Estimate:
-        """Student's on the logit scale, of a difference on its own, and never inside what `unseen` leaves open."""
+        """Student's on the logit scale, of a difference on its own, and never inside what may be unseen."""
         half = student(TWO_SIDED, self.degrees()) * self.standard_error()
-        return within(self.value, half, self.unseen(), lowest=-1.0 if self.difference else 0.0)
+        found = within(self.value, half, self.unseen(), lowest=-1.0 if self.difference else 0.0)
+        return found if self.difference else replace(found, low=min(found.low, self.floor))
 
 
 def components(
-    id_scores: np.ndarray, ood_scores: np.ndarray, groups: Groups = EACH_ALONE, *, values: Values = placement_values
+    id_scores: np.ndarray, ood_scores: np.ndarray, groups: Groups = EACH_ALONE, *, values: Values | None = None
 ) -> Components:
     """The AUROC of one ID (R, n) and one OOD population (R, m), ready for intervals, averages and differences.
 
-    `values` of another metric, as `rates.aupr_in_values`, give that metric.
+    `values` of another metric, as `rates.aupr_in_values`, give that metric; it must take infinite scores.
 
     >>> found = components(np.array([3.0, 2.0, 1.0]), np.array([1.0, 0.0, 0.5]))
     >>> round(found.value, 4), round(found.standard_error(), 4)
     (0.9444, 0.0786)
     """
-    pairs = [values(i, o) for i, o in zip(*same_draws(id_scores, ood_scores), strict=True)]
+    scores = same_draws(id_scores, ood_scores)
+    pairs = [(values or placement_values)(i, o) for i, o in zip(*scores, strict=True)]
     both = (np.stack(part) for part in zip(*pairs, strict=True))  # (R, n), (R, m)
     v_id, v_ood = (by_cluster(part, first) for part, first in zip(both, groups, strict=True))
-    own = sum(v.var(axis=0, ddof=1).mean() / v.shape[1] for v in (v_id, v_ood)) if len(v_id) > 1 else 0.0
-    shared, doubt = shared_by_draws(v_id.mean(axis=1), float(own))
     sizes = [relative_sizes(first, v.shape[1]) for first, v in zip(groups, (v_id, v_ood), strict=True)]
-    return Components(float(v_id.mean()), v_id.mean(0), [v_ood.mean(0)], shared, doubt, sizes=sizes)
+    floor = 1.0 if values is None else with_three_failures(values, scores, (v_id.shape[1], v_ood.shape[1]))
+    value = min(1.0, float(v_id.mean()))  # the mean of values on both sides of 1 may be rounded up
+    return Components(value, v_id, [v_ood], sizes=sizes, floor=floor)
+
+
+def with_three_failures(values: Values, scores: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]) -> float:
+    """The lower of a metric with three further ID images below all, and with three further OOD images above all.
+
+    Of (R, n) and (R, m) in `counts` groups: an event that these do not show is expected fewer than three times. Images
+    in groups are added by the groups' mean size.
+    """
+    (id_scores, ood_scores), extra = scores, [-(-3 * s.shape[1] // k) for s, k in zip(scores, counts, strict=True)]
+    low = [values(np.append(i, np.full(extra[0], -np.inf)), o) for i, o in zip(id_scores, ood_scores, strict=True)]
+    high = [values(i, np.append(o, np.full(extra[1], np.inf))) for i, o in zip(id_scores, ood_scores, strict=True)]
+    return min(float(np.mean([v_id.mean() for v_id, _ in found])) for found in (low, high))
 
 
 def shared_by_draws(metric: np.ndarray, own: float) -> tuple[float, float]:
@@ -211,16 +240,16 @@ def shared_by_draws(metric: np.ndarray, own: float) -> tuple[float, float]:
 
 
 def average(parts: Sequence[Components]) -> Components:
-    """The mean AUROC over OOD sets that share the ID population.
+    """The mean AUROC over OOD sets that share the ID population and the draws.
 
     >>> own, near, far = np.array([3.0, 1.0]), np.array([2.0, 0.0]), np.array([0.0, -1.0])
     >>> average([components(own, near), components(own, far)]).value
     0.875
     """
-    v_ood = [v for part in parts for v in part.v_ood]
-    value, shared, doubt = (float(np.mean([getattr(p, name) for p in parts])) for name in ("value", "shared", "doubt"))
+    value, v_id = float(np.mean([p.value for p in parts])), np.mean([p.v_id for p in parts], axis=0)
     sizes = [size for place, part in enumerate(parts) for size in part.sizes[min(place, 1) :]]
-    return Components(value, np.mean([p.v_id for p in parts], axis=0), v_ood, shared, doubt, sizes=sizes)
+    floor = float(np.mean([p.floor for p in parts]))
+    return Components(value, v_id, [v for part in parts for v in part.v_ood], sizes=sizes, floor=floor)
 
 
 def paired_gap(first: Components, second: Components) -> tuple[float, float, float]:

@@ -7,13 +7,13 @@ A rate takes the scores of one ID (n,) and one OOD population (m,), higher = mor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .auroc import EACH_ALONE, Groups, finite, same_draws, shared_by_draws
-from .intervals import TWO_SIDED, Estimate, student, unseen, within
+from .intervals import LEVEL, TWO_SIDED, Estimate, student, unseen, within
 
 BOOTSTRAPS = 200
 """Resamples of an interval."""
@@ -64,8 +64,7 @@ def fpr95_ood(id_scores: np.ndarray, ood_scores: np.ndarray, *, published: bool 
     0.19
     """
     if published:
-        rates = np.vectorize(published_fpr95, signature="(n),(m)->()")(id_scores, ood_scores)
-        return rates if rates.ndim else float(rates)
+        return of_each(published_fpr95, id_scores, ood_scores)
     m = np.shape(ood_scores)[-1]
     threshold = kth_lowest(ood_scores, int(np.argmax(np.arange(1, m + 1) / m >= 0.95)))
     return share(id_scores <= np.expand_dims(threshold, -1))
@@ -80,6 +79,12 @@ def published_fpr95(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
     return float(fpr[np.argmax(tpr >= 0.95)])
 
 
+def of_each(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
+    """A metric of one row (n,) and (m,), of every row; ValueError for a score that is not finite."""
+    rates = np.vectorize(metric, signature="(n),(m)->()")(finite(id_scores), finite(ood_scores))
+    return rates if rates.ndim else float(rates)
+
+
 def aupr_in(id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
     """Area under precision-recall with ID positive, by trapezoids as OpenOOD (not average precision).
 
@@ -88,19 +93,7 @@ def aupr_in(id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
     >>> round(aupr_in(np.array([3.0, 1.0]), np.array([2.0, 0.0])), 4)  # 1/2 + (1/2 + 2/3) / 4
     0.7917
     """
-    scores = np.concatenate([finite(id_scores), finite(ood_scores)], axis=-1)
-    n, N = np.shape(id_scores)[-1], scores.shape[-1]
-    order = np.argsort(-scores, axis=-1)
-    descending = np.take_along_axis(scores, order, axis=-1)
-    last = np.ones(scores.shape, dtype=bool)  # of equal scores
-    last[..., :-1] = descending[..., :-1] != descending[..., 1:]
-    point = np.minimum.accumulate(np.where(last, np.arange(N), N)[..., ::-1], axis=-1)[..., ::-1]
-    positives = np.take_along_axis(np.cumsum(order < n, axis=-1), point, axis=-1)
-    recall, precision = positives / n, positives / (point + 1)
-    width = np.diff(recall, axis=-1, prepend=0.0)
-    height = precision + np.concatenate([np.ones((*scores.shape[:-1], 1)), precision[..., :-1]], axis=-1)
-    area = np.sum(width * height, axis=-1) / 2
-    return area if area.ndim else float(area)
+    return of_each(lambda i, o: area(*down_to_each(i, o)[:2]), id_scores, ood_scores)
 
 
 def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
@@ -112,32 +105,47 @@ def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
     return aupr_in(-np.asarray(ood_scores), -np.asarray(id_scores))
 
 
+def down_to_each(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The numbers P and N of ID and OOD down to each of K distinct scores, from the highest, and each image's level.
+
+    (K,), (K,) and (n + m,), ID before OOD.
+    """
+    levels, level = np.unique(-np.concatenate([id_scores, ood_scores]), return_inverse=True)
+    n = len(id_scores)
+    P, N = (np.cumsum(np.bincount(part, minlength=len(levels))) for part in (level[:n], level[n:]))
+    return P, N, level
+
+
+def area(P: np.ndarray, N: np.ndarray) -> float:
+    """sum (P_k - P_{k-1}) (h_k + h_{k-1}) / 2n with precision h = P / (P + N), h_0 = 1."""
+    precision = P / (P + N)
+    return float(np.diff(P, prepend=0) @ (precision + np.append(1.0, precision[:-1]))) / (2 * int(P[-1]))
+
+
 def aupr_in_values(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """AUPR with ID positive, plus how each image moves it: (n,) and (m,), the mean of either is the AUPR.
 
-    With P and N the numbers of ID and OOD down to each distinct score, precision h = P / (P + N) and area
-    sum (P_k - P_{k-1}) (h_k + h_{k-1}) / 2n, an ID image moves the area by its derivatives by P_k at all k from the
-    image's own on, an OOD image by those by N_k (docs/theorems.md, T22).
+    With P and N the numbers of ID and OOD down to each distinct score, an ID image moves the `area` by its derivatives
+    by P_k at all k from the image's own on, an OOD image by those by N_k (docs/theorems.md, T22).
 
     >>> v_id, v_ood = aupr_in_values(np.array([3.0, 1.0]), np.array([2.0, 0.0]))
     >>> round(float(v_id.mean()), 4), round(float(v_ood.mean()), 4)
     (0.7917, 0.7917)
     """
     n, m = len(id_scores), len(ood_scores)
-    levels, level = np.unique(-np.concatenate([id_scores, ood_scores]), return_inverse=True)
-    P, N = (np.cumsum(np.bincount(part, minlength=len(levels))) for part in (level[:n], level[n:]))
+    P, N, level = down_to_each(id_scores, ood_scores)
     steps = np.diff(P, prepend=0)
     precision = P / (P + N)
     before, after = np.append(1.0, precision[:-1]), np.append(precision[1:], 0.0)
     after[-1] = -precision[-1]  # no step follows the last point
     slope = (steps + np.append(steps[1:], 0)) / (P + N) ** 2
     by_id, by_ood = (before - after + slope * N) / (2 * n), -slope * P / (2 * n)
-    area = float(steps @ (precision + before)) / (2 * n)
     moved = [
         np.cumsum(derivative[::-1])[::-1][part] * size
         for derivative, part, size in ((by_id, level[:n], n), (by_ood, level[n:], m))
     ]
-    return area + moved[0] - moved[0].mean(), area + moved[1] - moved[1].mean()
+    whole = area(P, N)
+    return whole + moved[0] - moved[0].mean(), whole + moved[1] - moved[1].mean()
 
 
 def aupr_out_values(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,15 +163,6 @@ def of_rows(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray) -> np.n
     return rates
 
 
-def over_draws(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
-    """The mean over draws of `metric`, of scores (R, n) and (R, m).
-
-    >>> over_draws(fpr95_id, np.array([[1.0, 2.0], [5.0, 6.0]]), np.array([[0.0, 3.0], [0.0, 3.0]]))
-    0.25
-    """
-    return float(of_rows(metric, *same_draws(id_scores, ood_scores)).mean())
-
-
 @dataclass(frozen=True)
 class Resampled:
     """A rate of R draws, and what it is on resamples of the images (docs/theorems.md, T21)."""
@@ -177,14 +176,20 @@ class Resampled:
     unseen: float
 
     def interval(self) -> Estimate:
-        """Student's on the logit scale with the resamples' variance, and never inside what `unseen` leaves open."""
-        R, variance = len(self.draws), float(self.again.mean(axis=1).var(ddof=1))
+        """Student's on the logit scale with the resamples' variance, never inside their central 95% or `unseen`.
+
+        Where the scores have no density at the threshold, resamples jump, and their variance says too little.
+        """
+        means = self.again.mean(axis=1)
+        R, variance = len(self.draws), float(means.var(ddof=1))
         own = (float(self.again.var(axis=0, ddof=1).mean()) - variance) * R / max(1, R - 1)
         shared, doubt = shared_by_draws(self.draws, own)
         doubt += variance**2 / max(1, self.images - 1)
         degrees = (variance + shared) ** 2 / doubt if doubt > 0 else float("inf")
         half = student(TWO_SIDED, degrees) * float(np.sqrt(variance + shared))
-        return within(float(self.draws.mean()), half, self.unseen)
+        found = within(float(self.draws.mean()), half, self.unseen)
+        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+        return replace(found, low=min(found.low, low), high=max(found.high, high))
 
 
 def average_rate(parts: Sequence[Resampled]) -> Resampled:
@@ -193,12 +198,22 @@ def average_rate(parts: Sequence[Resampled]) -> Resampled:
     return Resampled(draws, again, min(p.images for p in parts), float(np.mean([p.unseen for p in parts])))
 
 
-def members(first: np.ndarray | None, n: int) -> list[np.ndarray] | None:
-    """The images of each group, groups by their first image; None where each image is its own."""
-    heads, group = (np.arange(0), None) if first is None else np.unique(first, return_inverse=True)
-    if group is None or len(heads) == n:
-        return None
-    return np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+class Members:
+    """The images of each of k groups, groups by their first image; every image is its own where `first` is None."""
+
+    def __init__(self, first: np.ndarray | None, n: int) -> None:
+        group = np.arange(n) if first is None else np.unique(first, return_inverse=True)[1]
+        self.sizes = np.bincount(group)
+        self.images = np.argsort(group, kind="stable")
+        self.starts = np.cumsum(self.sizes) - self.sizes
+        self.ragged = len(set(self.sizes.tolist())) > 1
+
+    def of(self, picks: np.ndarray) -> np.ndarray:
+        """(B, n') images of groups (B, k), one group after another; B must be 1 where groups differ in size."""
+        sizes = self.sizes[picks].ravel()
+        ends = np.cumsum(sizes)
+        within_group = np.arange(ends[-1]) - np.repeat(ends - sizes, sizes)
+        return self.images[np.repeat(self.starts[picks].ravel(), sizes) + within_group].reshape(len(picks), -1)
 
 
 def resample(
@@ -213,32 +228,16 @@ def resample(
     """
     populations = same_draws(id_scores, ood_scores)
     draws = of_rows(metric, *populations)
-    grouped = [members(first, s.shape[1]) for first, s in zip(groups, populations, strict=True)]
-    counts = [s.shape[1] if g is None else len(g) for s, g in zip(populations, grouped, strict=True)]
+    grouped = [Members(first, s.shape[1]) for first, s in zip(groups, populations, strict=True)]
+    counts = [len(g.sizes) for g in grouped]
     rngs = [np.random.default_rng(0), np.random.default_rng([1, stream])]
     again: list[np.ndarray] = []
-    ragged = any(g is not None and len({len(one) for one in g}) > 1 for g in grouped)  # resamples differ in size
-    at_once = 1 if ragged else max(1, BLOCK // sum(scores.size for scores in populations))
+    at_once = max(1, BLOCK // sum(scores.size for scores in populations))
+    if any(g.ragged for g in grouped):  # resamples differ in size
+        at_once = 1
     for start in range(0, BOOTSTRAPS, at_once):
-        chosen = []
-        for _ in range(min(at_once, BOOTSTRAPS - start)):
-            picks = [rng.integers(0, k, k) for rng, k in zip(rngs, counts, strict=True)]
-            chosen.append(
-                [
-                    s.take(pick if g is None else np.concatenate([g[i] for i in pick]), axis=1)
-                    for s, g, pick in zip(populations, grouped, picks, strict=True)
-                ]
-            )
-        again.append(of_rows(metric, *(np.stack(scores) for scores in zip(*chosen, strict=True))))
+        some = min(at_once, BOOTSTRAPS - start)
+        picks = [g.of(rng.integers(0, k, (some, k))) for g, rng, k in zip(grouped, rngs, counts, strict=True)]
+        again.append(of_rows(metric, *(s[:, p].swapaxes(0, 1) for s, p in zip(populations, picks, strict=True))))
     k = min(counts)
     return Resampled(draws, np.concatenate(again), k, unseen(k))
-
-
-def bootstrap(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray, groups: Groups = EACH_ALONE) -> Estimate:
-    """`metric`, averaged over draws, with its interval from resampled images.
-
-    >>> found = bootstrap(fpr95_id, np.arange(200.0), np.arange(100.0) - 50)
-    >>> found.value, round(found.low, 2), round(found.high, 2)
-    (0.4, 0.29, 0.52)
-    """
-    return resample(metric, id_scores, ood_scores, groups).interval()

@@ -80,14 +80,17 @@ def measure(found: Evaluated, condition: str, ood: str) -> Measured:
     """What a detector reaches against one OOD set; equal images count once in every interval."""
     id_test, (id_state, ood_state) = found.bench.id_test.name, CONDITIONS[condition]
     pair, groups = (found.scores(id_test, id_state), found.scores(ood, ood_state)), found.groups(ood)
-    kept = (found.scores(id_test, "clean"), pair[1])
     stream = crc32(ood.encode())
+    refit = kept = metrics.resample(metrics.fpr95_id, *pair, groups, stream=stream)
+    if id_state != "clean":
+        clean = found.scores(id_test, "clean")
+        kept = metrics.resample(metrics.fpr95_id, clean, pair[1], groups, stream=stream)
     return Measured(
         metrics.components(*pair, groups),
         transfer_of(found, condition, ood),
         {
-            "fpr95_id": metrics.resample(metrics.fpr95_id, *kept, groups, stream=stream),
-            "fpr95_id_refit": metrics.resample(metrics.fpr95_id, *pair, groups, stream=stream),
+            "fpr95_id": kept,
+            "fpr95_id_refit": refit,
             "fpr95_ood": metrics.resample(metrics.fpr95_ood, *pair, groups, stream=stream),
         },
         {

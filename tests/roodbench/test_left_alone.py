@@ -76,8 +76,8 @@ CALLS = {
     "metrics": lambda folder: [
         metrics.auroc(*SCORES[:, 0]),
         metrics.fpr95_id(*SCORES[:, 0]),
-        metrics.bootstrap(metrics.fpr95_id, *SCORES),
-        metrics.over_draws(metrics.aupr_in, *SCORES),
+        metrics.resample(metrics.fpr95_id, *SCORES).interval(),
+        metrics.aupr_in(*SCORES),
         metrics.components(*SCORES).interval(),
     ],
     "cli run": lambda folder: cli.main(["--detector", "gen", "--limit", "4", "--steps", "2", "--out", str(folder)]),

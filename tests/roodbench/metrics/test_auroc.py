@@ -68,24 +68,6 @@ def test_delong_variance_matches_the_bootstrap():
     assert metrics.components(i, o).standard_error() == pytest.approx(np.std(again), rel=0.1)
 
 
-def test_paired_difference_is_tighter_than_unpaired():
-    rng = np.random.default_rng(2)
-    i, o = rng.normal(1, 1, 100), rng.normal(0, 1, 100)
-    a, b = metrics.components(i, o), metrics.components(i - 0.2, o + rng.normal(0, 0.05, 100))
-    gap, error, low = metrics.paired_gap(a, b)
-    assert gap == pytest.approx(a.value - b.value)
-    assert error < np.hypot(a.standard_error(), b.standard_error()) / 2
-    assert low == pytest.approx(gap - t.ppf(0.95, a.minus(b).degrees()) * error, abs=1e-6)
-    assert metrics.paired_gap(a, a) == (0.0, 0.0, pytest.approx(-(1 - 0.05**0.01)))
-
-
-def test_a_large_gap_has_a_normal_lower_end():
-    rng = np.random.default_rng(2)
-    i, o = rng.normal(2, 1, 1000), rng.normal(0, 1, 1000)
-    gap, error, low = metrics.paired_gap(metrics.components(i, o), metrics.components(i - 1.5, o))
-    assert low == pytest.approx(gap - norm.ppf(0.95) * error, abs=2e-3 * error)
-
-
 @pytest.mark.parametrize("shared", [0.0, 1.0])
 def test_noise_of_draws_enters_the_standard_error_once(shared):
     """Noise of each image, and noise that all ID images of a draw share, against the spread over repetitions."""
@@ -130,37 +112,6 @@ def test_average_over_a_perfect_set_holds_what_its_images_may_hide():
     assert mean.interval().high - mean.value > (near_alone.high - near_alone.value) / 2 - 1e-3
     perfect = metrics.average([parts[1], parts[1]])
     assert perfect.interval().low == pytest.approx(0.05 ** (1 / 50), abs=1e-12)
-
-
-def test_a_total_collapse_has_an_interval_too():
-    clean, fallen = (metrics.components(np.arange(20) + shift, np.arange(20.0)) for shift in (100.0, -100.0))
-    assert clean.minus(fallen).interval().ci == [pytest.approx(1 - 2 * (1 - 0.05 ** (1 / 20))), 1.0]  # two misses
-
-
-def test_a_difference_of_few_images_holds_what_the_others_may_hide():
-    """One of 100 ID images passes one of 100 OOD images: 99 of either show nothing, and 3% of such may do anything."""
-    i, o = np.arange(100) + 100.0, np.append(np.zeros(99), 99.5)
-    gap = metrics.components(i, o).minus(metrics.components(np.append(i[1:], 99.0), o))
-    assert gap.value == pytest.approx(1e-4)
-    miss = 0.99 * (1 - 0.05 ** (1 / 100))
-    assert gap.interval().ci == pytest.approx([1e-4 - miss * 1.0001, 1e-4 + miss * 0.9999], abs=1e-12)
-
-
-def test_a_difference_that_all_images_show_hides_nothing():
-    rng = np.random.default_rng(9)
-    i, o = rng.normal(0.3, 1, 100), rng.normal(0, 1, 100)
-    gap = metrics.components(i, o).minus(metrics.components(i - 0.3, o))
-    half = t.ppf(0.975, gap.degrees()) * gap.standard_error()
-    assert half < 1 - 0.05 ** (1 / 100)
-    assert gap.interval().ci == pytest.approx([gap.value - half, gap.value + half], abs=2e-3)
-
-
-def test_still_images_are_counted_in_groups_of_unequal_size():
-    first = np.array([0, 0, 0, 3, 4, 5])
-    i, o = np.array([9.0, 9.0, 9.0, 9.0, 9.0, 1.0]), np.array([0.0, 2.0])
-    gap = metrics.components(i, o, (first, None)).minus(metrics.components(i + 2 * (first == 5), o, (first, None)))
-    assert gap.value == pytest.approx(-1 / 12)
-    assert gap.still() == 3 / 4  # of four groups
 
 
 def logit_interval(value, error, quantile):
@@ -214,7 +165,8 @@ def test_shared_noise_of_few_draws_has_students_quantile():
     rng = np.random.default_rng(5)
     i, o = rng.normal(0, 1, (1, 1000)), rng.normal(0, 1, (1, 1000))
     found = metrics.components(i + np.array([[-2.0], [0.0], [1.0], [3.0]]), o + np.zeros((4, 1)))
-    assert found.shared > 100 * (found.standard_error() ** 2 - found.shared)
+    shared, _ = found.shared()
+    assert shared > 100 * (found.standard_error() ** 2 - shared)
     assert found.degrees() == pytest.approx(3, rel=0.05)
     assert metrics.components(i, o).degrees() > 1000
 
@@ -280,16 +232,3 @@ def test_bad_scores_are_errors():
         metrics.auroc(np.array([1.0]), np.array([1.0, 2.0]))
     with pytest.raises(ValueError, match="2 draws of ID scores but 1"):
         metrics.auroc(np.zeros((2, 3)), np.zeros(3))
-
-
-def test_a_difference_of_exactly_one_is_bounded_by_two_misses():
-    """99 of 100 ID images change sides for sure: of a true difference of 0.97 the sample shows 1 in 22% of cases."""
-    ones, zeros = np.ones(100), np.zeros(100)
-    gap = metrics.components(2 * ones, ones).minus(metrics.components(zeros, ones))
-    assert gap.value == 1.0
-    miss = 1 - 0.05 ** (1 / 100)
-    assert gap.interval().low == pytest.approx(1 - 2 * miss)
-    assert gap.interval().low < 0.97
-    same = metrics.components(2 * ones, ones)
-    assert same.minus(same).interval().low == pytest.approx(-miss)
-    assert same.interval().low == pytest.approx(1 - miss)

@@ -13,7 +13,7 @@ SHORT = {
     ("fpr", "FPR95 of ID", "30 / 30"): 0.90,
     ("fpr", "FPR95 of OOD", "30 / 1000"): 0.85,
     ("fpr", "FPR95 of ID", "1000 / 30"): 0.85,
-    ("aupr", "30 / 30"): 0.90,
+    ("aupr", "normal", "30 / 30"): 0.90,
 }
 """Where 30 images alone set a threshold, or the values of an AUPR are few."""
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import t
+from scipy.stats import norm, t
 from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 from roodbench import metrics
@@ -65,7 +65,6 @@ def test_each_row_has_its_own_rate(metric):
     assert isinstance(one_by_one[0][0], float)
     assert metric(i, o).tolist() == one_by_one
     assert len(set(np.ravel(one_by_one))) > 1
-    assert metrics.over_draws(metric, i[0], o[0]) == pytest.approx(np.mean(one_by_one[0]), abs=1e-12)
 
 
 @pytest.mark.parametrize(("n", "m"), [(40, 25), (700, 900)], ids=["one block", "many blocks"])
@@ -88,7 +87,34 @@ def test_the_interval_of_a_rate_is_symmetric_in_the_log_odds():
     found = metrics.resample(metrics.fpr95_id, rng.normal(1, 1, 900), rng.normal(0, 1, 1000))
     value, error = found.draws[0], np.std(found.again, ddof=1)
     odds = np.log(value / (1 - value)) + np.array([-1, 1]) * t.ppf(0.975, 899) * error / (value * (1 - value))
-    assert found.interval().ci == pytest.approx((1 / (1 + np.exp(-odds))).tolist(), abs=1e-6)
+    low, high = 1 / (1 + np.exp(-odds))
+    inner = np.quantile(found.again, [0.025, 0.975])
+    assert low < inner[0]
+    assert found.interval().ci == pytest.approx([low, max(high, inner[1])], abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", [metrics.fpr95_id, metrics.fpr95_ood])
+def test_the_interval_of_a_rate_holds_where_nearly_5_percent_of_images_fail(metric):
+    """4.8% of one population lie far beyond: a sample's threshold is among these, or where the others begin."""
+    rng, held = np.random.default_rng(18), 0
+    truth = norm.sf(4 + norm.ppf((0.05 - 0.048) / (1 - 0.048)))
+    for _ in range(60):
+        own, other = rng.normal(4, 1, 400), rng.normal(0, 1, 400)
+        own[rng.random(400) < 0.048] -= 100
+        scores = (own, other) if metric is metrics.fpr95_id else (-other, -own)
+        found = metrics.resample(metric, *scores).interval()
+        held += found.low <= truth <= found.high
+    assert held >= 54
+
+
+def test_a_population_with_one_duplicate_is_resampled_by_groups():
+    rng, first = np.random.default_rng(19), np.arange(9)
+    first[4] = 1
+    i, o = rng.normal(1, 1, 9), rng.normal(0, 1, 7)
+    found = metrics.resample(np.vectorize(lambda i, o: i.mean(), signature="(n),(m)->()"), i, o, (first, None))
+    of_id, groups = np.random.default_rng(0), [[0], [1, 4], [2], [3], [5], [6], [7], [8]]
+    for value in found.again[:, 0]:
+        assert value == pytest.approx(np.mean([i[one] for g in of_id.integers(0, 8, 8) for one in groups[g]]))
 
 
 def test_noise_that_all_images_of_a_draw_share_widens_the_interval_of_a_rate():
@@ -100,7 +126,7 @@ def test_noise_that_all_images_of_a_draw_share_widens_the_interval_of_a_rate():
         return rng.normal(1, 1, (1, 200)) + rng.normal(0, 0.3, (4, 200)), rng.normal(0, 1, (1, 200)) + shift
 
     found = [metrics.resample(metrics.fpr95_id, *once()) for _ in range(60)]
-    spread = np.std([metrics.over_draws(metrics.fpr95_id, *once()) for _ in range(400)])
+    spread = np.std([metrics.fpr95_id(*once()).mean() for _ in range(400)])
     of_images = np.mean([f.again.mean(axis=1).std() for f in found])
     assert of_images < 0.8 * spread
     assert np.mean([np.ptp(f.interval().ci) for f in found]) > 2 * 1.96 * spread
@@ -112,9 +138,9 @@ def test_a_list_with_every_line_eight_times_has_the_interval_of_the_list(often, 
     rng = np.random.default_rng(11)
     i, o = rng.normal(1, 1, 40), rng.normal(0, 1, 60)
     groups = tuple(often(np.arange(len(scores)), 8) for scores in (i, o))
-    eight = metrics.bootstrap(metric, often(i, 8), often(o, 8), groups)
-    assert eight.ci == pytest.approx(metrics.bootstrap(metric, i, o).ci, abs=1e-12)
-    assert np.ptp(metrics.bootstrap(metric, often(i, 8), often(o, 8)).ci) < 0.7 * np.ptp(eight.ci)
+    eight = metrics.resample(metric, often(i, 8), often(o, 8), groups).interval()
+    assert eight.ci == pytest.approx(metrics.resample(metric, i, o).interval().ci, abs=1e-12)
+    assert np.ptp(metrics.resample(metric, often(i, 8), often(o, 8)).interval().ci) < 0.7 * np.ptp(eight.ci)
 
 
 def test_groups_of_unequal_size_are_resampled_whole():
@@ -174,12 +200,57 @@ def test_an_image_moves_an_aupr_by_its_derivative():
             assert values[image] - values.mean() == pytest.approx((moved[0] - moved[1]) / 2e-5, abs=1e-8)
 
 
+@pytest.mark.parametrize("name", ["aupr_in", "aupr_out"])
+def test_the_interval_of_a_perfect_aupr_holds_three_failures_that_its_images_may_hide(name):
+    """With three images of the other side ahead of all 20, the k-th of these has precision k / (k + 3)."""
+    values, n = getattr(metrics, f"{name}_values"), 20
+    precision = np.arange(n + 1) / (np.arange(n + 1) + 3)
+    found = metrics.components(np.arange(n) + 100.0, np.arange(n) - 100.0, values=values).interval()
+    assert found.value == pytest.approx(1.0)
+    assert found.low == pytest.approx((precision[1:] + precision[:-1]).mean() / 2, abs=1e-12)
+    assert found.low < 1 - 0.1 * np.log(1.1 / 0.1) + 0.05  # the loss at a share of 0.1 is no 0.1, but 0.24
+
+
+@pytest.mark.parametrize("n", [7, 30, 100, 1000])
+def test_a_perfect_aupr_is_1_and_never_more(n):
+    i, o = np.arange(n) + 1e4, np.arange(n) * 1.0
+    assert metrics.aupr_in(i, o) == metrics.aupr_out(i, o) == 1.0
+    for values in (metrics.aupr_in_values, metrics.aupr_out_values):
+        found = metrics.components(i, o, values=values).interval()
+        assert found.low < found.value <= found.high <= 1
+
+
+@pytest.mark.parametrize(("name", "share"), [("aupr_in", 0.001), ("aupr_out", 0.001), ("aupr_in", 0.002)])
+def test_the_interval_of_an_aupr_holds_where_a_few_of_a_thousand_images_fail(name, share):
+    """Of separate scores a share a of negatives ahead of all positives leaves 1 - a ln((1 + a) / a)."""
+    rng, truth, held = np.random.default_rng(16), 1 - share * np.log((1 + share) / share), 0
+    for _ in range(150):
+        positive, negative = np.arange(1000) + 100.0, np.arange(1000) - 2000.0
+        negative[: rng.binomial(1000, share)] += 9000
+        scores = (positive, negative) if name == "aupr_in" else (-negative, -positive)
+        found = metrics.components(*scores, values=getattr(metrics, f"{name}_values")).interval()
+        held += found.low <= truth <= found.high
+    assert held / 150 > 0.88
+
+
+def test_three_images_anywhere_take_no_more_than_three_ahead_of_all():
+    rng = np.random.default_rng(17)
+    i, o = rng.normal(1, 1, 15), np.round(rng.normal(0, 1, 25), 1)
+    floor = metrics.components(i, o, values=metrics.aupr_in_values).floor
+    for _ in range(50):
+        moved = o.copy()
+        moved[rng.choice(25, 3, replace=False)] = rng.normal(1, 3, 3)
+        assert metrics.aupr_in(i, moved) > floor
+    once, again = metrics.aupr_in(i, np.append(o, [99.0] * 3)), metrics.aupr_in(np.append(i, [-99.0] * 3), o)
+    assert floor == pytest.approx(min(once, again), abs=1e-12)
+
+
 def test_blocks_do_not_change_the_interval(monkeypatch):
     rng = np.random.default_rng(8)
     i, o = rng.normal(1, 1, (2, 30)), rng.normal(0, 1, (2, 20))
-    found = metrics.bootstrap(metrics.fpr95_id, i, o)
+    found = metrics.resample(metrics.fpr95_id, i, o).interval()
     monkeypatch.setattr(rates, "BLOCK", 700)  # 7 resamples at once: the last block holds 4
-    assert metrics.bootstrap(metrics.fpr95_id, i, o) == found
+    assert metrics.resample(metrics.fpr95_id, i, o).interval() == found
 
 
 def test_bootstrap_is_as_wide_as_the_value_varies():
@@ -189,13 +260,15 @@ def test_bootstrap_is_as_wide_as_the_value_varies():
     def once():
         return rng.normal(1, 0.5, (1, 150)) + rng.normal(0, 2, (10, 150)), rng.normal(0, 2.1, (10, 150))
 
-    values = [metrics.over_draws(metrics.fpr95_id, *once()) for _ in range(300)]
-    widths = [np.ptp([e.low, e.high]) for e in (metrics.bootstrap(metrics.fpr95_id, *once()) for _ in range(20))]
+    values = [metrics.fpr95_id(*once()).mean() for _ in range(300)]
+    widths = [
+        np.ptp([e.low, e.high]) for e in (metrics.resample(metrics.fpr95_id, *once()).interval() for _ in range(20))
+    ]
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(values), rel=0.25)
 
 
 def test_bootstrap_of_a_certain_share_has_a_binomial_bound():
-    estimate = metrics.bootstrap(metrics.fpr95_id, np.arange(50) + 100.0, np.arange(40.0))
+    estimate = metrics.resample(metrics.fpr95_id, np.arange(50) + 100.0, np.arange(40.0)).interval()
     assert (estimate.value, estimate.low) == (0.0, 0.0)
     assert estimate.high == pytest.approx(1 - 0.05 ** (1 / 40))
 
@@ -208,16 +281,16 @@ def test_a_metric_of_one_draw_is_refused_until_it_is_vectorised():
         return np.mean(o.ravel() >= np.sort(i.ravel())[int(0.05 * i.size)])
 
     with pytest.raises(ValueError, match=r"metric of shape \(\): expected \(2,\), a value for each row; wrap a metric"):
-        metrics.bootstrap(of_one_draw, i, o)
+        metrics.resample(of_one_draw, i, o).interval()
     vectorised = np.vectorize(of_one_draw, signature="(n),(m)->()")
-    assert metrics.bootstrap(vectorised, i, o) == metrics.bootstrap(metrics.fpr95_id, i, o)
+    assert metrics.resample(vectorised, i, o).interval() == metrics.resample(metrics.fpr95_id, i, o).interval()
 
 
 def test_bad_scores_have_no_rate():
     good, bad = np.array([1.0, 2.0]), np.array([1.0, np.nan])
     with pytest.raises(ValueError, match="score of image 1 is nan"):
-        metrics.bootstrap(metrics.fpr95_id, good, bad)
+        metrics.resample(metrics.fpr95_id, good, bad).interval()
     with pytest.raises(ValueError, match="score of image 1 is nan"):
         metrics.aupr_in(good, bad)
     with pytest.raises(ValueError, match="2 draws of ID scores but 1"):
-        metrics.over_draws(metrics.fpr95_id, np.zeros((2, 3)), np.zeros(3))
+        metrics.resample(metrics.fpr95_id, np.zeros((2, 3)), np.zeros(3))

@@ -60,6 +60,8 @@ def test_a_set_with_every_image_eight_times_has_the_intervals_of_the_set(digits_
         assert row.n_id == 8 * once.n_id
         for name in METRICS:
             assert getattr(row, f"{name}_ci") == pytest.approx(getattr(once, f"{name}_ci"), abs=1e-9)
+    once, many = (next(i.number for i in r.indicators if i.name == "reversed") for r in (result, again))
+    assert many == pytest.approx(once, abs=1e-9)
 
 
 def repeated(images):
