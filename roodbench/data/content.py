@@ -38,6 +38,11 @@ class Content:
         """How many different images there are."""
         return len(set(self.looks))
 
+    @cached_property
+    def brightest(self) -> float:
+        """The largest value of a pixel, of 1."""
+        return float(self.pixels.max()) / (255 if self.pixels.dtype == np.uint8 else 1)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""

@@ -118,6 +118,11 @@ class ImageSet:
         """The number of images with different pixels."""
         return self._content().distinct
 
+    @property
+    def brightest(self) -> float:
+        """The largest value of a pixel, of 1."""
+        return self._content().brightest
+
     def _note_repeats(self, content: Content) -> None:
         where, n = f"{self.name} ({self.split})", len(self)
         if content.distinct < n:

@@ -59,6 +59,14 @@ CHECKS = {
         "more than 5% of a population's images have the content of another one (notMNIST has 2% of its own)",
         "none: content hashes that are there",
     ),
+    "dark": Check(
+        "data",
+        0.125,
+        "{where}: its brightest pixel is {number:.2g} of 1: are pixels on another scale than 0 to 255?",
+        "no pixel of a population is brighter than an eighth of white: pixels from 0 to 16 kept as bytes, say",
+        "none: the range that is looked at as images are read",
+        least=True,
+    ),
     "shifted-labels": Check(
         "data",
         0.0,

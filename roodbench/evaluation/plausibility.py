@@ -24,6 +24,7 @@ def plausibility_of(found: Evaluated) -> dict[str, Number]:
     entries = {
         "few-images": worst("few-images", {s.name: float(s.distinct) for s in scored}),
         "duplicates": worst("duplicates", {s.name: 1 - s.distinct / len(s) for s in scored}, copies(scored)),
+        "dark": worst("dark", {s.name: s.brightest for s in scored}),
         "shifted-labels": worst(
             "shifted-labels",
             {s.name: found.above_chance(s.name) for s in bench.shifted.values() if s.name in found.agreement},

@@ -1,10 +1,14 @@
 """Arrays of images: layout, type, range, what repeats, and that nobody writes into them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+import roodbench
 from roodbench.data import ImageSet
+from tests.roodbench.helpers import fitted, small
 
 
 def random(*shape, kind=np.float32):
@@ -179,3 +183,20 @@ def test_names_and_splits_are_checked():
         set_of(random(2, 1, 2, 2), names=["a"])
     with pytest.raises(ValueError, match=r"unknown split 'ID Test'.*ID test"):
         set_of(random(2, 1, 2, 2), split="ID Test")
+
+
+def test_a_set_on_another_scale_is_marked(digits_net):
+    """The digits have 17 levels: as bytes from 0 to 16 they are all but black, and any detector tells them apart."""
+    bench = small(20)
+    unseen = bench.ood["unseen-digits"]
+    levels = (16 * unseen.shard(0, 20)).round().byte().permute(0, 2, 3, 1).numpy()
+    dark = ImageSet("unseen-digits", "OOD test", unseen.labels.numpy(), lambda: levels)
+    result = roodbench.evaluate(
+        fitted("gen", digits_net, bench), replace(bench, ood={"unseen-digits": dark}), attack="none"
+    )
+    (failed,) = (i for i in result.indicators if i.passed is False)
+    assert failed.message == (
+        "unseen-digits: its brightest pixel is 0.063 of 1: are pixels on another scale than 0 to 255?"
+    )
+    assert [row.reliable for row in result.rows] == [False]
+    assert unseen.brightest == 1.0
