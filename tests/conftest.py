@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers that share the cores: one thread each, also in what they start
@@ -24,6 +26,17 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def seeded() -> None:
     """Detectors that hide noise draw it from the global generator: a test gives the same every time."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def own_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Modules of a test's own files are gone after it, and so are their folders on the path."""
+    base, path, before = str(tmp_path_factory.getbasetemp()), list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(base):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -125,14 +125,15 @@ class Companies:
         return found[order.repeat(-(-n // len(found)))[:n].to(found.device)]
 
     def filled(self) -> Iterator[Company]:
-        """The last shard of every population, where it is not full, filled up with images of others."""
+        """The last shard of every population, filled up with images of others to the largest batch of all."""
+        full = max(len(x) for x in self.images.values())
         for images in self.sets:
-            start, n = len(images) - len(images) % SHARD, len(images)
-            if start < n:
-                batch = self.others(images, SHARD)
+            start, n = (len(images) - 1) // SHARD * SHARD, len(images)
+            if n - start < full:
+                batch = self.others(images, full)
                 batch[: n - start] = images.shard(start, n).to(batch.device)
                 kept = [(images, i, i - start) for i in range(start, n)]
-                yield Company(batch, kept, f"in a batch of {SHARD}", RESIZED)
+                yield Company(batch, kept, f"in a batch of {full}", RESIZED)
 
     def pairs(self) -> Iterator[Company]:
         """Batches of an ID and an OOD image, from other places than they had."""

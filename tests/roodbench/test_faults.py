@@ -201,7 +201,7 @@ def test_files_follow_the_users_umask(tmp_path):
 def test_without_indicators_a_row_is_neither_reliable_nor_not(tmp_path, capsys):
     from roodbench import cli
 
-    arguments = ["--detector", "gen", "--limit", "80", "--ood", "noise", "--quiet", "--out", str(tmp_path)]
+    arguments = ["--detector", "gen", "--limit", "120", "--ood", "noise", "--quiet", "--out", str(tmp_path)]
     for flags, verdict in (([], True), (["--no-check"], None), (["--no-check", "--eps", "4/255,16/255"], None)):
         assert cli.main([*arguments, *flags, "--format", "json"]) == 0
         record = __import__("json").loads(capsys.readouterr().out)

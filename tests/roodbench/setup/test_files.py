@@ -66,8 +66,6 @@ class Inherits(Detector):
 def folder(tmp_path, monkeypatch):
     """A folder with mine.py, the same in sub/ and as random.py, and files that cannot be imported."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    before = set(sys.modules)
     (tmp_path / "sub").mkdir()
     for place in (tmp_path, tmp_path / "sub"):
         (place / "mine.py").write_text(MINE)
@@ -78,10 +76,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "raises.py").write_text("x = 1\nraise RuntimeError('boom')\n")
     (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
     (tmp_path / "empty.py").write_text("")
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
+    return tmp_path
 
 
 def run(capsys, name, *options):
