@@ -42,12 +42,14 @@ SCORES = sorted({key.split("__")[0] for key in KEYS if key.count("__") == 3})
 KNOWN = [s for s in SCORES if s in detectors.BASES or s.startswith("pro-")]
 
 
-LATER = [pytest.param(score, True, marks=pytest.mark.slow) for score in KNOWN if score.startswith(("pro-", "odin"))]
+NOW = [s for s in KNOWN if s in detectors.BASES or s in ("pro-gen", "pro-msp")]
+LATER = [pytest.param(score, False, marks=pytest.mark.slow) for score in KNOWN if score not in NOW]
+LATER += [pytest.param(score, True, marks=pytest.mark.slow) for score in KNOWN if score.startswith(("pro-", "odin"))]
 
 
-@pytest.mark.parametrize(("score", "rest"), [*((score, False) for score in KNOWN), *LATER])
+@pytest.mark.parametrize(("score", "rest"), [*((score, False) for score in NOW), *LATER])
 def test_scores(score, rest, reference):
-    """Scores that take steps on the first block (ID) alone; on the others with `-m slow`."""
+    """Scores that take steps on the first block (ID) alone, PRO's over two bases; on the others with `-m slow`."""
     steps = score.startswith(("pro-", "odin"))
     blocks = reference.scored if not steps else reference.scored[1:] if rest else reference.scored[:1]
     cases = [case for case in reference.cases if case.score == score and case.dataset in blocks]

@@ -35,7 +35,13 @@ class Counted(torch.nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("name", "limit", "attack"), [("msp", 100, "min"), ("msp", 100, "both"), ("pro", 60, "both"), ("ross", 40, "both")]
+    ("name", "limit", "attack"),
+    [
+        ("msp", 100, "min"),
+        ("msp", 100, "both"),
+        pytest.param("pro", 60, "both", marks=pytest.mark.slow),
+        ("ross", 40, "both"),
+    ],
 )
 def test_the_indicators_cost_no_more_than_the_attack(name, limit, attack, digits_net):
     """In passes counted in the network, on the default OOD sets, where the attack is large enough to be judged."""

@@ -18,7 +18,11 @@ def bench():
     return roodbench.load_benchmark("digits", limit=16, ood=["unseen-digits"])
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+ALIKE = ("ross-q", "cov", "median")
+"""They cost most, and fall as ross and mad do."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in ALIKE else []) for n in DETECTORS])
 def test_auroc_falls_with_epsilon_to_nothing(name, bench, digits_net):
     found = evaluator(fitted(name, digits_net, bench), bench)
     areas = [strongest(evaluated(found, "both", plan_of(bench, eps=eps), check=False)) for eps in EPS]

@@ -181,6 +181,7 @@ bfloat16 = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @bfloat16
 def test_bfloat16_gradients_cost_an_attack_on_ross_nothing(texture, resnet20):
     """AUROC of an attack on both populations, paired: within a point of float32's, or stronger.

@@ -102,8 +102,8 @@ def test_the_recipe_reaches_the_shipped_accuracy(name, attacked, digits):
     [
         ("cifar10_resnet20", 0.915),
         ("cifar10_resnet32", 0.928),
-        ("cifar10_resnet44", 0.933),
-        ("cifar10_resnet56", 0.926),
+        pytest.param("cifar10_resnet44", 0.933, marks=pytest.mark.slow),
+        pytest.param("cifar10_resnet56", 0.926, marks=pytest.mark.slow),
         ("cifar10_at_resnet2b", 0.703),
         ("cifar10_at_resnet4b", 0.771),
     ],
