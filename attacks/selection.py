@@ -15,7 +15,7 @@ SELECTION_DRAWS = 8
 
 
 def selection_draws(detector: Detector, tries: int = 1, draws: int = SELECTION_DRAWS) -> int:
-    """Scores of one candidate that are compared: 8 of a randomised detector, or one for each of more tries; else 1."""
+    """Scores of one candidate that are compared: `draws` of a randomised detector, or one for each of more tries."""
     return max(draws, tries) if detector.randomized else 1
 
 

@@ -125,7 +125,7 @@ CHECKS = {
         1e-3,
         "{label}: value_and_grad gives another value than the score (relative difference {number:.2g}): attacks keep "
         "the iterate that it calls best",
-        "the value of `value_and_grad` differs from the score by more than 0.1% of its size and spread, where the "
+        "the value of `value_and_grad` differs from the score by more than 0.1% of its size and range, where the "
         "attack ended (without noise)",
         "a score and a gradient of the probe",
     ),

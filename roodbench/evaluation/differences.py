@@ -114,16 +114,22 @@ def measure(
     return cosine.masked_fill(still, torch.nan).masked_fill(broken, -1.0).cpu(), (change > rounding).cpu()
 
 
+def differing(a: Tensor, b: Tensor) -> float:
+    """The largest difference between scores (..., n) of the same images, over their size and range."""
+    a, b = a.double(), b.double()
+    size = (a.abs() + a.max() - a.min()).clamp_min(torch.finfo(torch.double).tiny)
+    return float(((a - b).abs() / size).nan_to_num(torch.inf).max())
+
+
 def value_gap(detector: Detector, x: Tensor) -> float:
-    """The largest difference between the values of `value_and_grad` and the scores of images x, over size and spread.
+    """`differing` between the scores of images x and the values of `value_and_grad`.
 
     Attacks keep the iterate whose value is best. Of a detector without noise.
     """
     value, _ = detector.value_and_grad(x)
     with torch.no_grad():
-        score = detector(x).double()
-    size = (score.abs() + score.std()).clamp_min(torch.finfo(torch.float64).tiny)
-    return float(((value.double() - score).abs() / size).nan_to_num(torch.inf).max())
+        score = detector(x)
+    return differing(score, value)
 
 
 def given(detector: Detector, noise: Noise) -> torch.Generator | None:

@@ -22,6 +22,7 @@ from ..store.identity import tensor_hash
 from ..store.listed import is_listed
 from .attacker import Attacker
 from .behaviour import COMPARED, gradients_of, scores_of, unmet
+from .differences import differing
 from .populations import Population
 from .usage import uses_network
 
@@ -234,13 +235,6 @@ class Evaluator:
         p, q = (torch.bincount(y, minlength=classes).double() / len(images) for y in (images.labels, predicted))
         chance = max(float((p * q).sum()), 1 / classes)  # labels of other classes than are ever predicted: no agreement
         return float((predicted == images.labels).double().mean()), chance
-
-
-def differing(a: Tensor, b: Tensor) -> float:
-    """The largest difference between scores (..., n) of the same images, over their size and range."""
-    a, b = a.double(), b.double()
-    size = (a.abs() + a.max() - a.min()).clamp_min(torch.finfo(torch.double).tiny)
-    return float(((a - b).abs() / size).nan_to_num(torch.inf).max())
 
 
 def zero_gradients(found: attacks.Suite) -> Tensor:
