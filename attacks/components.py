@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from .pgd import pgd
 from .plan import AttackPlan
 from .seam import Detector, is_base, is_noisy
 from .square import square
+from .targeted import TOWARDS, targeted
 from .trace import Attacked, Trace
 from .two_logits import TwoLogits
 
@@ -60,6 +62,8 @@ class Algorithm:
     """Of these settings, the ones that change what it does; without a gradient, strength at most."""
     settings: Callable[[AttackPlan, bool], dict[str, Any]] = lambda plan, noisy: {}
     """Arguments beyond those, of a plan and an objective that is noisy or not."""
+    towards: float = 0.0
+    """The share of steps that follow the network's logits, at one pass each, instead of the objective."""
 
 
 ALGORITHMS = {
@@ -68,12 +72,18 @@ ALGORITHMS = {
         pgd,
         settings=of_pgd,
     ),
+    "targeted": Algorithm(
+        "pgd from starts on the way to classes, one after the other by their clean logits",
+        targeted,
+        settings=lambda plan, noisy: {key: of_pgd(plan, noisy)[key] for key in ("momentum", "keep")},
+        towards=TOWARDS,
+    ),
     "apgd": Algorithm("Auto-PGD: per-image step sizes that halve where progress stalls, and momentum", apgd),
     "refine": Algorithm(
-        "the suite's last gradient attack: pgd with momentum from the best that the others found",
+        "the suite's last gradient attack: pgd with momentum from each image's best, on the objective that found it",
         pgd,
         starts_at_random=False,
-        settings=lambda plan, noisy: {"restarts": 1, "momentum": MOMENTUM},
+        settings=lambda plan, noisy: {"restarts": 1, "momentum": MOMENTUM, "keep": "last" if noisy else "best"},
     ),
     "square": Algorithm(
         "random search by queries alone, no gradient; in the suite from the best that the others found",
@@ -98,6 +108,10 @@ class Component:
 
     algorithm: str
     objective: str = ""
+    steps: float = 1.0
+    """Its steps as a share of the strength's."""
+    starts: float = 1.0
+    """Its restarts as a share of the strength's, rounded up."""
 
     @property
     def name(self) -> str:
@@ -125,7 +139,7 @@ class Component:
     @property
     def shows_score(self) -> bool:
         """Whether its trace holds scores, not a surrogate's values."""
-        return self.objective == "exact" or not self.follows_gradient
+        return self.objective in ("exact", "") and not self.is_peer
 
     @property
     def is_transfer(self) -> bool:
@@ -144,7 +158,10 @@ class Component:
 
     def runs(self, detector: Detector, plan: AttackPlan) -> int:
         """Separate results: one per restart where only fresh noise can tell which is best."""
-        return plan.strength.restarts if self.is_noisy(detector) else 1
+        return self.restarts(plan) if self.is_noisy(detector) else 1
+
+    def restarts(self, plan: AttackPlan) -> int:
+        return ceil(self.starts * plan.strength.restarts)
 
     def arguments(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> dict[str, Any]:
         """What the function takes besides images, threat, sign and randomness."""
@@ -154,8 +171,8 @@ class Component:
             return own
         return {
             "objective": self.objective,
-            "steps": plan.strength.steps,
-            "restarts": 1 if noisy else plan.strength.restarts,
+            "steps": ceil(self.steps * plan.strength.steps),
+            "restarts": 1 if noisy else self.restarts(plan),
             "draws": self.draws(detector, plan, sized),
             "clean": plan.method == "transfer",  # elsewhere the selection compares with the clean image
             **own,
@@ -167,8 +184,11 @@ class Component:
         if not self.follows_gradient:
             return times(1 + given["queries"], detector.score_passes())
         best = given.get("keep", "best") == "best"
-        looks = given["restarts"] * (given["steps"] + best) + (given["clean"] and best)
-        return times(self.runs(detector, plan) * looks, detector.passes(self.objective, given["draws"]))
+        towards = 0 if detector.network is None else ceil(self.row.towards * given["steps"])
+        starts = self.runs(detector, plan) * given["restarts"]
+        looks = starts * (max(1, given["steps"] - towards) + best) + (given["clean"] and best)
+        forward, backward = times(looks, detector.passes(self.objective, given["draws"]))
+        return forward + starts * towards + (towards > 0), backward + starts * towards
 
     def run(self, detector: Detector, x: Tensor, plan: AttackPlan, job: Job) -> tuple[list[Attacked], Passes]:
         """The results, and the passes per image that they took."""
@@ -180,6 +200,49 @@ class Component:
             for _ in range(self.runs(detector, plan))
         ]
         return found, self.cost(detector, plan, job.sized)
+
+
+@dataclass(frozen=True)
+class Refine(Component):
+    """`refine` on the objective that found each image's best so far, on `exact` where the base score or nothing did."""
+
+    algorithm: str = "refine"
+
+    def on(self, detector: Detector, found: str) -> Component:
+        """The component that goes on from what the objective `found` reached: twice as long where that is an own one."""
+        own = [name for name in detector.objectives if not is_base(name)]
+        if found in own:
+            return replace(self, objective=found, steps=2.0)
+        return replace(self, objective="exact" if "exact" in own else own[0])
+
+    def is_noisy(self, detector: Detector) -> bool:
+        return is_noisy(detector, self.objective or "exact")
+
+    def runs(self, detector: Detector, plan: AttackPlan) -> int:
+        return 1
+
+    def cost(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> Passes:
+        """That on the dearest of the detector's own objectives."""
+        if self.objective:
+            return super().cost(detector, plan, sized)
+        return max(self.on(detector, name).cost(detector, plan, sized) for name in detector.objectives)
+
+    def run(self, detector: Detector, x: Tensor, plan: AttackPlan, job: Job) -> tuple[list[Attacked], Passes]:
+        if self.objective:
+            return super().run(detector, x, plan, job)
+        # known noise belongs to the places in a batch: it stays whole
+        names = ["exact"] * len(x) if plan.threat.knows_seed else list(job.found_by)
+        images, values, traces = job.best.clone(), x.new_zeros(len(x)), []
+        spent = [0.0, 0.0]
+        for part in dict.fromkeys(self.on(detector, name) for name in names):
+            chosen = [self.on(detector, name) == part for name in names]
+            index = torch.tensor(chosen, device=x.device).nonzero().flatten()
+            (found,), passes = part.run(detector, x[index], plan, replace(job, best=job.best[index]))
+            images[index], values[index] = found.images, found.values
+            shown = found.trace if part.shows_score else found.trace.hidden()
+            traces.append(shown.spread(index, len(x)))
+            spent = [total + len(index) / len(x) * one for total, one in zip(spent, passes, strict=True)]
+        return [Attacked(images, values, Trace.together(traces))], (spent[0], spent[1])
 
 
 @dataclass(frozen=True)
@@ -249,6 +312,8 @@ class Job:
     """The best images so far, like x."""
     sized: Mapping[str, int] = field(default_factory=dict)
     """Noisy copies per gradient, by objective."""
+    found_by: Sequence[str] = ()
+    """Per image the objective that reached `best`, empty for none."""
     view: tuple[float, float] = (0.0, 1.0)
     """Threshold and scale under which other libraries see the detector."""
 
@@ -261,5 +326,7 @@ def component(name: str, objective: str | None = None) -> Component:
     """The component of this name, as a record has it; `objective` is that of another library's attack."""
     if is_external(name):
         return Peer(name, objective or "exact")
+    if name == "refine":
+        return Refine()
     algorithm, _, target = name.partition(":")
     return Component(algorithm, target)

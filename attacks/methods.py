@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 
-from .components import ALGORITHMS, MOMENTUM, Component, Passes, component, times
+from .components import ALGORITHMS, MOMENTUM, Component, Passes, Refine, component, times
 from .external import LIBRARIES, is_external, is_search
 from .plan import AttackPlan
-from .seam import Detector, is_base, is_noisy
+from .seam import Detector, is_base, is_cheap
 from .selection import selection_draws
 
 METHODS = {
@@ -51,8 +52,9 @@ def honoured(method: str) -> frozenset[str]:
 def components_of(detector: Detector, plan: AttackPlan) -> tuple[Component, ...]:
     """The attacks that a plan's method consists of, in the order in which they run.
 
-    The suite: pgd on every objective, the cheap base score first; apgd, always where else a single run without noise
-    would be all; `refine`, where the score has no noise; square.
+    The suite: pgd on every objective, the cheap base score first; targeted starts where a look is one pass of the
+    network; apgd; `refine`; square. Where a look takes several passes, pgd makes a quarter of the restarts, and half of
+    the steps on a surrogate.
     """
     method, objective, strength = plan.method, plan.objective, plan.strength
     check_method(method, objective)
@@ -62,14 +64,24 @@ def components_of(detector: Detector, plan: AttackPlan) -> tuple[Component, ...]
     if method == "transfer":
         return (Component("pgd", "base" if "base" in detector.objectives else "exact"),)
     targets = sorted(detector.objectives, key=lambda name: not is_base(name)) if objective is None else [objective]
-    found = [Component("pgd", target) for target in targets]
-    alone = objective is None and len(targets) == 1 and not is_noisy(detector, targets[0])
-    if strength.apgd or alone:
-        found += [Component("apgd", target) for target in targets]
+    runs = [Component("pgd", target, *shares(detector, target)) for target in targets]
+    cheap = [run.objective for run in runs if is_cheap(detector, run.objective)]
+    if cheap:
+        first = "exact" if "exact" in cheap else cheap[0]
+        runs.insert(targets.index(first) + 1, Component("targeted", first))
+    if strength.apgd:
+        runs += [replace(run, algorithm="apgd") for run in runs if run.algorithm == "pgd"]
     if objective is None:
-        found += [Component("refine", "exact")] if "exact" in targets and not detector.randomized else []
-        found += [Component("square")] if strength.queries else []
-    return tuple(found)
+        runs.append(Refine(steps=2.0 if cheap == targets else 1.0))
+        runs += [Component("square")] if strength.queries else []
+    return tuple(runs)
+
+
+def shares(detector: Detector, objective: str) -> tuple[float, float]:
+    """The shares of the strength's steps, and of its restarts, that the suite spends on one objective."""
+    if is_cheap(detector, objective):
+        return 1.0, 1.0
+    return (2.0 if objective in detector.whole else 1.0 if objective == "exact" else 0.5), 0.25
 
 
 def rests_on(draws: int, plan: AttackPlan) -> int:
@@ -88,5 +100,9 @@ def cost(detector: Detector, plan: AttackPlan, sized: Mapping[str, int] | None =
     spent = [c.cost(detector, plan, sized or {}) for c in components]
     if plan.method != "transfer":
         offers = 1 + sum(c.runs(detector, plan) for c in components)
-        spent.append(times(offers * selection_draws(detector, plan.threat.tries), detector.score_passes()))
+        spent.append(
+            times(
+                offers * selection_draws(detector, plan.threat.tries, plan.strength.compared), detector.score_passes()
+            )
+        )
     return sum(forward for forward, _ in spent), sum(backward for _, backward in spent)

@@ -20,7 +20,9 @@ class Strength:
     """How much an attack spends."""
 
     steps: int
+    """Of every run; the suite's surrogates make half, its last run on a cheap score twice as many."""
     restarts: int
+    """Random starts, and as many starts towards classes; in the suite a quarter where a look takes several passes."""
     draws: int | None
     """Noisy copies per gradient of a randomised detector; None sizes them by the cosine rule (`eot.draws_needed`)."""
     apgd: bool = False
@@ -29,6 +31,8 @@ class Strength:
     """Square's queries in the suite, on images that nothing else decided."""
     step: float | None = None
     """Constant step size of pgd in units of epsilon; None for steps that fall geometrically."""
+    compared: int = 8
+    """Draws on which the candidates of a randomised detector are compared."""
     keep: str | None = None
     """The iterate that pgd returns, best or last; None for the last where gradients are noisy, else the best."""
 
@@ -39,9 +43,9 @@ class Strength:
 
 
 STRENGTHS = {
-    "quick": Strength(steps=20, restarts=1, draws=8),
-    "standard": Strength(steps=40, restarts=1, draws=None, apgd=True, queries=500),
-    "strong": Strength(steps=100, restarts=5, draws=None, apgd=True, queries=5000),
+    "quick": Strength(steps=10, restarts=4, draws=8, compared=2),
+    "standard": Strength(steps=20, restarts=8, draws=None, apgd=True, queries=500),
+    "strong": Strength(steps=50, restarts=20, draws=None, apgd=True, queries=5000),
 }
 
 

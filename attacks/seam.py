@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -11,8 +12,12 @@ from torch import Tensor
 class Detector(Protocol):
     """A score (B,) of images (B, C, H, W), higher = more in-distribution, and gradients of what grows with it.
 
-    `passes` and `score_passes` are network passes (forward, backward) per image, for budgets.
+    `passes` and `score_passes` are network passes (forward, backward) per image, for budgets. `network` maps images to
+    logits (B, K); None where the detector shows none.
     """
+
+    @property
+    def network(self) -> Callable[[Tensor], Tensor] | None: ...
 
     randomized: bool
     objectives: tuple[str, ...]
@@ -43,6 +48,11 @@ def is_base(objective: str) -> bool:
 def is_noisy(detector: Detector, objective: str) -> bool:
     """Whether an objective's gradient comes from noisy copies."""
     return detector.randomized and not is_base(objective)
+
+
+def is_cheap(detector: Detector, objective: str) -> bool:
+    """Whether a look at an objective takes one pass of the network."""
+    return not is_noisy(detector, objective) and detector.passes(objective) == (1, 1)
 
 
 class GradientError(ValueError):

@@ -105,14 +105,24 @@ def suite(
     attacks = tuple(components_of(detector, plan) if components is None else components)
     names = tuple(attack.name for attack in attacks)
 
-    def job(attack: Component, best: Tensor) -> Job:
-        return Job(sign, streams(f"attack/{attack.name}"), best, draws or {}, view)
+    def job(attack: Component, best: Tensor, winner: Tensor | None = None) -> Job:
+        objectives = ["", *(attack.objective for attack in attacks)]
+        found_by = [] if winner is None else [objectives[place] for place in winner.tolist()]
+        return Job(sign, streams(f"attack/{attack.name}"), best, draws or {}, found_by, view)
 
     if plan.method == "transfer":
         (*_, found), passes = attacks[0].run(detector, x, plan, job(attacks[0], x))
         images, winner = threat.submitted(found.images, x), torch.zeros(len(x), dtype=torch.long, device=x.device)
         return Suite(images, winner, names, {names[0]: found.trace}, passes, transfer=images)
-    best = Best(detector, x, sign=sign, stream=lambda: streams("select"), reference=reference, tries=threat.tries)
+    best = Best(
+        detector,
+        x,
+        sign=sign,
+        stream=lambda: streams("select"),
+        reference=reference,
+        tries=threat.tries,
+        draws=plan.strength.compared,
+    )
     if start is not None:
         best.offer(threat.submitted(start, x))
     traces, transfer = {}, x if "pgd:base" in names else None
@@ -123,7 +133,7 @@ def suite(
             traces[attack.name] = Trace.empty(x)
             continue
         with indexed(alive):
-            results, passes = attack.run(detector, x[alive], plan, job(attack, best.images[alive]))
+            results, passes = attack.run(detector, x[alive], plan, job(attack, best.images[alive], best.winner[alive]))
         spent += len(alive) * torch.tensor(passes, dtype=torch.double)
         traces[attack.name] = results[0].trace.spread(alive, len(x))
         submitted = [threat.submitted(found.images, x[alive]) for found in results]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +41,26 @@ class Trace:
     def of_queries(cls, values: list[Tensor]) -> Trace:
         """Of an attack that asked for scores (B,) and no gradient."""
         return cls(torch.stack(values), 0.0, torch.zeros_like(values[0], dtype=torch.bool))
+
+    @classmethod
+    def together(cls, parts: Sequence[Trace]) -> Trace:
+        """Of single runs on different images of a batch, each spread over it."""
+        longest = max(len(part.values) for part in parts)
+        first, *others = (part.padded(longest) for part in parts)
+        values, zero_gradient = first.values, first.zero_gradient
+        for part in others:
+            values = torch.where(values.isnan(), part.values, values)
+            zero_gradient = torch.where(zero_gradient.isnan(), part.zero_gradient, zero_gradient)
+        return cls(values, first.travel, zero_gradient, first.runs)
+
+    def padded(self, length: int) -> Trace:
+        """The same, with NaN before it, as one of so many visits."""
+        missing = self.values.new_full((length - len(self.values), self.values.shape[1]), torch.nan)
+        return replace(self, values=torch.cat([missing, self.values]))
+
+    def hidden(self) -> Trace:
+        """The same with NaN as its values, which are not those of the score."""
+        return replace(self, values=torch.full_like(self.values, torch.nan))
 
     def spread(self, index: Tensor, size: int) -> Trace:
         """The trace of a subset of a batch as one of the batch: NaN for the others."""

@@ -44,6 +44,11 @@ class OnCopies(nn.Module):
         self.randomized, self.objectives, self.whole = detector.randomized, detector.objectives, detector.whole
         self.passes, self.score_passes = detector.passes, detector.score_passes
 
+    @property
+    def network(self) -> Callable[[Tensor], Tensor] | None:
+        net = self.detector.network
+        return None if net is None else lambda x: net(x.clone())
+
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         if self.randomized:
             return on_copy(lambda x: self.detector(x, generator=generator), x, self.label)

@@ -110,7 +110,7 @@ class Attacker:
         if plan.threat.knows_seed:
             return []
         components = attacks.components_of(self.detector, plan)
-        return list(dict.fromkeys(c.objective for c in components if c.is_noisy(self.detector)))
+        return list(dict.fromkeys(c.objective for c in components if c.objective and c.is_noisy(self.detector)))
 
     @torch.no_grad()
     def scores(self, x: Tensor, population: str, shard: int, name: str = "report", draws: int = REPORT_DRAWS) -> Tensor:

@@ -31,7 +31,7 @@ class Trial:
         """Forward passes per image, a backward one counted as two: of the attacks, of choosing, and of two reports."""
         attack = sum(weight(c.cost(seen, self.plan, sized)) for c in self.components)
         offers = 3 + sum(c.runs(seen, self.plan) for c in self.components)  # the clean image, and two to compare with
-        draws = offers * attacks.selection_draws(seen, self.plan.threat.tries)
+        draws = offers * attacks.selection_draws(seen, self.plan.threat.tries, self.plan.strength.compared)
         reports = 2 * (REPORT_DRAWS * self.plan.threat.tries if seen.randomized else 1)
         return attack + (draws + reports) * weight(seen.score_passes())
 

@@ -237,7 +237,7 @@ class HalfGradients:
     def __init__(self, detector: Detector, net: Classifier) -> None:
         if not isinstance(net.backbone, Prepared):
             raise ValueError(f"bfloat16 gradients need a prepared network: call roodbench.prepare on {net.name}")
-        self.detector, self.backbone = detector, net.backbone
+        self.detector, self.network, self.backbone = detector, net, net.backbone
         self.randomized, self.objectives, self.whole = detector.randomized, detector.objectives, detector.whole
         self.passes, self.score_passes = detector.passes, detector.score_passes
 

@@ -1,0 +1,90 @@
+"""Starts on the way to classes, from which an attack on a score goes on (multi-targeted PGD, Gowal et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .pgd import pgd, step_sizes
+from .seam import Detector
+from .threat import ThreatModel
+from .trace import Attacked, Trace, better, unbeaten
+
+TOWARDS = 0.4
+"""The share of steps that a start makes towards its class."""
+
+
+def targeted(
+    detector: Detector,
+    x: Tensor,
+    threat: ThreatModel,
+    *,
+    sign: int,
+    objective: str = "exact",
+    steps: int = 20,
+    restarts: int = 5,
+    draws: int | None = None,
+    generator: torch.Generator | None = None,
+    keep: str = "best",
+    momentum: float = 0.0,
+    clean: bool = True,
+) -> Attacked:
+    """`restarts` times, move images x (B, C, H, W) towards a class, then `pgd` on the score from there.
+
+    A score has a basin per class, and a random start seldom leaves the nearest one. Start t climbs the margin
+    z_c - max_{j != c} z_j of class c for 0.4 `steps` from a random point: the t-th class by the clean logits, for
+    `sign=-1`, which leaves the top class, of the runners-up; after the last class the first again. The other steps are
+    pgd's. Arguments and result as those of `pgd`; a detector without a network's logits gets random starts and all
+    steps. Source: arXiv 1910.09338.
+    """
+    net = detector.network
+    order = None if net is None else classes_of(net, x)
+    settings: dict[str, Any] = {"sign": sign, "objective": objective, "draws": draws, "generator": generator}
+    settings |= {"keep": keep, "momentum": momentum}
+    if net is None or order is None:
+        return pgd(detector, x, threat, steps=steps, restarts=restarts, clean=clean, **settings)
+    order, first = order[:, 1:] if sign < 0 else order, ceil(TOWARDS * steps)
+    best, traces = unbeaten(x, sign), []
+    for restart in range(restarts):
+        label = order[:, restart % order.shape[1]]
+        start = towards(net, x, threat, label, steps=first, generator=generator)
+        rest = max(1, steps - first)
+        found = pgd(detector, x, threat, steps=rest, start=start, clean=clean and restart == 0, **settings)
+        best = better(sign, best, (found.images, found.values)) if keep == "best" else (found.images, found.values)
+        traces.append(found.trace)
+    values = torch.cat([trace.values for trace in traces])
+    travel = traces[0].travel + sum(step_sizes(threat.eps, first))
+    return Attacked(*best, Trace(values, travel, traces[0].zero_gradient, restarts))
+
+
+def towards(
+    net: Callable[[Tensor], Tensor],
+    x: Tensor,
+    threat: ThreatModel,
+    label: Tensor,
+    *,
+    steps: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Images within `threat` of x, from a random point `steps` steps up the margin of the class `label` (B,)."""
+    z, own = threat.random(x, generator), label[:, None]
+    for size in step_sizes(threat.eps, steps):
+        leaf = z.detach().requires_grad_()
+        logits = net(leaf)
+        margin = logits.gather(1, own)[:, 0] - logits.scatter(1, own, -torch.inf).amax(1)
+        (grad,) = torch.autograd.grad(margin.sum(), leaf)
+        z = threat.project(z + size * threat.ascent(grad.nan_to_num()), x)
+    return z
+
+
+@torch.no_grad()
+def classes_of(net: Callable[[Tensor], Tensor], x: Tensor) -> Tensor | None:
+    """(B, K) the classes of each image by falling logit; None where the network gives no logits (B, K), K >= 2."""
+    logits = net(x)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        return None
+    return logits.argsort(1, descending=True)
