@@ -209,7 +209,7 @@ class Refine(Component):
     algorithm: str = "refine"
 
     def on(self, detector: Detector, found: str) -> Component:
-        """The component that goes on from what the objective `found` reached: twice as long where that is an own one."""
+        """What goes on from where the objective `found` came to: twice as long on one of the own."""
         own = [name for name in detector.objectives if not is_base(name)]
         if found in own:
             return replace(self, objective=found, steps=2.0)

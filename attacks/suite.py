@@ -50,24 +50,24 @@ class Suite:
         return int(worse.sum())
 
     def late_gain(self, sign: int) -> Tensor | None:
-        """(B,) share of what gradients gained on the score that came in a run's last 10 steps (Pintor et al. 2022).
+        """(B,) share of what gradients gained on the score that came in the last 10 steps (Pintor et al. 2022).
 
-        Of the run, a component's or a restart's, that reached the image's best score, over what all runs gained. 0 for
-        images decided on the way, which have nothing left to gain; None with noise, or where no gradient was followed.
+        Of all runs, one after the other. 0 for images decided on the way, which have nothing left to gain; None with
+        noise, or where no gradient was followed.
         """
         attacks = {component(name): trace for name, trace in self.traces.items()}
-        shown = [trace for attack, trace in attacks.items() if attack.follows_gradient and attack.shows_score]
+        shown = [trace.values for attack, trace in attacks.items() if attack.follows_gradient and attack.shows_score]
         if self.scores is None or not shown:
             return None
-        runs = [run for trace in shown if len(trace.values) for run in trace.values.chunk(trace.runs)]
-        if not runs:
+        values = sign * torch.cat(shown)
+        if not len(values):
             return torch.zeros_like(self.scores)
-        best = [(sign * run).nan_to_num(nan=-torch.inf).cummax(0).values for run in runs]
-        ends = torch.stack([run[-1] for run in best])
-        late = torch.stack([run[-1] - run[max(0, len(run) - 11)] for run in best])
-        top = len(ends) - 1 - ends.flip(0).argmax(0)  # of equals the last: a later run found nothing more
-        gained = (ends.amax(0) - best[0][0]).clamp_min(torch.finfo(ends.dtype).tiny)
-        return (late.gather(0, top[None])[0] / gained).nan_to_num(0.0)
+        visit = (~values.isnan()).cumsum(0)
+        values = values.nan_to_num(nan=-torch.inf)
+        early = values.masked_fill(visit > visit[-1] - 10, -torch.inf).amax(0)
+        first = values.gather(0, (visit == 1).int().argmax(0)[None])[0]
+        gained = (values.amax(0) - first).clamp_min(torch.finfo(values.dtype).tiny)
+        return ((values.amax(0) - torch.maximum(early, first)) / gained).nan_to_num(0.0)
 
 
 Streams = Callable[[str], torch.Generator]

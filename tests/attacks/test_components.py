@@ -90,7 +90,7 @@ class Mean(torch.nn.Module):
 def test_an_attack_is_a_row_of_the_table(name):
     """As `--method`, for which no other file was touched: images at the optimum, name, winners, passes."""
     bench = roodbench.load_benchmark("digits", ood=["unseen-digits"], limit=8)
-    spend = {"steps": 3} if name == "one-step" else {}
+    spend = {"steps": 3, "restarts": 1} if name == "one-step" else {}
     result = roodbench.evaluate(Plain(Mean()), bench, method=name, eps=0.1, check=False, **spend)
     called, forward, backward = ("one-step:exact", 4, 4) if name == "one-step" else ("corners", 7, 0)
     sets = {"min": bench.id_test.shard(0, 8), "max": bench.ood["unseen-digits"].shard(0, 8)}
@@ -138,7 +138,7 @@ def w():
     return torch.randn(1, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("name", ["pgd", "apgd", "square", "noise", "refine", "one-step", "corners"])
+@pytest.mark.parametrize("name", ["pgd", "targeted", "apgd", "square", "noise", "refine", "one-step", "corners"])
 @pytest.mark.parametrize("restarts", [1, 2])
 @pytest.mark.usefixtures("toys")
 def test_the_cost_is_what_a_run_asks_for(name, restarts, x):
@@ -163,10 +163,8 @@ def test_the_cost_of_noisy_copies(x, w):
         plan = AttackPlan(THREAT, strength=strength)
         assert attack.draws(detector, plan, sized) == copies
         one = detector.passes("exact", copies)
-        assert attack.cost(detector, plan, sized) == (
-            strength.steps * one[0],
-            strength.steps * one[1],
-        )  # keeps the last
+        steps = strength.restarts * strength.steps  # keeps the last
+        assert attack.cost(detector, plan, sized) == (steps * one[0], steps * one[1])
     assert attack.draws(Linear(w), AttackPlan(THREAT), {}) is None
 
 
@@ -185,7 +183,8 @@ TRAITS = {
     "pgd:mean": (True, True, False, False, False),
     "pgd:base": (True, True, False, True, False),
     "apgd:base:log-odds": (True, True, False, True, False),
-    "refine:exact": (True, False, True, False, False),
+    "targeted:base": (True, True, False, True, False),
+    "refine": (True, False, True, False, False),
     "square": (False, False, True, False, False),
     "noise": (False, False, True, False, False),
     "torchattacks:PGD": (True, False, False, False, True),

@@ -22,6 +22,7 @@ from attacks import (
     select,
     suite,
 )
+from attacks.components import Job, Refine
 from detectors import Detector
 from detectors.detector import autograd
 from tests.attacks.analytic import Linear, Noisy, streams
@@ -59,9 +60,10 @@ def w():
 def test_the_suite_is_the_worst_case_over_objectives(x, w, sign):
     threat, detector = ThreatModel(0.1), TwoFaced(w)
     found = suite(detector, x, AttackPlan(threat), DIRECTION[sign], streams=streams)
-    assert found.components == ("clean", "pgd:bad", "pgd:good")
-    assert (found.winner == 2).all()
-    alone = pgd(detector, x, threat, sign=sign, objective="good", generator=streams("attack/pgd:good"))
+    assert found.components == ("clean", "pgd:bad", "targeted:bad", "pgd:good", "refine")
+    assert (found.winner == 3).all()
+    spend = {"steps": 10, "restarts": 4, "clean": False}
+    alone = pgd(detector, x, threat, sign=sign, objective="good", generator=streams("attack/pgd:good"), **spend)
     assert torch.equal(found.images, alone.images)
 
 
@@ -80,23 +82,49 @@ def test_refine_starts_from_the_best_so_far(x, w, setting):
         "eight bits": AttackPlan(replace(threat, quantize=True)),
     }.get(setting, AttackPlan(threat))
     settings = {"reference": Linear(w)(x).median()[None]} if setting == "decided" else {}
-    first = [Component("pgd", "exact"), Component("apgd", "exact")]
+    first = [Component("pgd", "exact"), Component("targeted", "exact")]
     before = suite(Watching(w), x, plan, "max", streams=streams, components=first, **settings)
     found = suite(Watching(w), x, plan, "max", streams=streams, **settings)
-    assert found.components == ("clean", "pgd:exact", "apgd:exact", "refine:exact")
+    assert found.components == ("clean", "pgd:exact", "targeted:exact", "refine")
     alive = before.scores <= settings.get("reference", torch.tensor([torch.inf]))
     assert alive.all() == (setting != "decided")
-    looks = plan.strength.steps + 1
+    looks = 2 * plan.strength.steps + 1
     torch.testing.assert_close(seen[-looks], before.images[alive])
     assert (found.scores >= before.scores).all()
-    assert len(found.traces["refine:exact"].values) == looks
+    assert len(found.traces["refine"].values) == looks
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_refine_goes_on_with_the_objective_that_found_the_best(x, w, noisy):
+    """Half of the images were found by a surrogate, half by the base score; those go on with the score itself."""
+    seen = []
+
+    class Watching(Noisy if noisy else Linear):
+        objectives = ("exact", "mean", "base")
+
+        def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
+            seen.append((objective, len(x)))
+            return autograd(lambda x: Linear.forward(self, x), x)
+
+    detector = Watching(w, 0.1) if noisy else Watching(w)
+    attack, plan = Refine(), AttackPlan(ThreatModel(0.1), strength=Strength(5, 2, 8))
+    job = Job(1, streams("refine"), x, found_by=["mean", "base", "mean", "base", "", "mean"])
+    (found,), passes = attack.run(detector, x, plan, job)
+    looks = {"mean": 10 + (not noisy), "exact": 5 + (not noisy)}
+    assert [(name, seen.count((name, 3))) for name in looks] == list(looks.items()) and len(seen) == sum(looks.values())
+    assert passes[1] == sum(looks.values()) * 3 / 6 * detector.passes("exact", 8)[1]
+    assert passes[1] <= attack.cost(detector, plan, {})[1]
+    shown = found.trace.values[-looks["exact"] :]
+    assert shown[:, [0, 2, 5]].isnan().all()  # a surrogate's values are not scores
+    assert not shown[:, [1, 3, 4]].isnan().any()
+    assert (Linear(w)(found.images) > Linear(w)(x)).all()
 
 
 @pytest.mark.parametrize(
     ("strength", "expected"),
     [
-        ("quick", "pgd:base pgd:exact pgd:a refine:exact"),
-        ("standard", "pgd:base pgd:exact pgd:a apgd:base apgd:exact apgd:a refine:exact square"),
+        ("quick", "pgd:base pgd:exact targeted:exact pgd:a refine"),
+        ("standard", "pgd:base pgd:exact targeted:exact pgd:a apgd:base apgd:exact apgd:a refine square"),
     ],
 )
 def test_the_components_of_the_suite(w, strength, expected):
@@ -105,16 +133,20 @@ def test_the_components_of_the_suite(w, strength, expected):
 
     detector = Three(w)
     assert names_of(detector, strength=STRENGTHS[strength]) == tuple(expected.split())
+    assert names_of(detector, objective="a") == ("pgd:a", "targeted:a")
     detector.randomized = True
-    without = tuple(name for name in expected.split() if name != "refine:exact")
-    assert names_of(detector, strength=STRENGTHS[strength]) == without
+    found = components_of(detector, AttackPlan(ThreatModel(0.1), strength=STRENGTHS[strength]))
+    through_noise = expected.replace(" targeted:exact", "").replace("pgd:base", "pgd:base targeted:base", 1)
+    assert [c.name for c in found] == through_noise.split()
+    assert [(c.steps, c.starts) for c in found[2:4]] == [(1.0, 0.25), (0.5, 0.25)]  # many passes a look
     assert names_of(detector, objective="a") == ("pgd:a",)
 
 
-def test_a_single_objective_without_noise_is_attacked_twice(w):
-    """One run from one random start would be all that there is."""
-    assert names_of(Linear(w)) == ("pgd:exact", "apgd:exact", "refine:exact")
-    assert names_of(Noisy(w, 0.1)) == ("pgd:exact",)
+def test_a_spread_of_copies_gets_twice_the_steps(w):
+    """Of few copies it is another score, so that each of its steps is dear: fewer of them end early."""
+    detector = Noisy(w, 0.1)
+    detector.whole = frozenset({"exact"})
+    assert components_of(detector, PLAN) == (Component("pgd", "exact", steps=2.0, starts=0.25), Refine())
 
 
 def test_clean_wins_where_no_attack_helps(x, w):
@@ -137,8 +169,8 @@ def test_passes_add_up(x, w):
 
     plan = replace(PLAN, strength=Strength(4, 2, 8))
     found = suite(Counting(w), x, plan, "max", streams=streams)
-    assert calls[1] == found.passes[1] == 2 * 2 * 5  # objectives, restarts, steps and the last look
-    assert calls[0] == found.passes[0] == calls[1] + 3  # every value_and_grad is a forward, plus three selections
+    assert calls[1] == found.passes[1] == 3 * 2 * 5 + 9  # runs, restarts, steps and the last look; refine
+    assert calls[0] == found.passes[0] == calls[1] + 5  # every value_and_grad is a forward, plus five selections
     assert cost(Counting(w), plan) == found.passes
 
 
@@ -168,21 +200,23 @@ def test_decided_images_are_left_alone(x, w, kind):
             return super().value_and_grad(x, objective=objective)
 
     detector = Watching(w)
-    reach = suite(detector, x, replace(PLAN, objective="good"), "max", streams=streams).images
+    two = [Component("pgd", "good", starts=0.25), Component("pgd", "bad", starts=0.25)]
+    reach = suite(detector, x, PLAN, "max", streams=streams, components=two[:1]).images
     after = Linear(w)(reach).sort().values
     seen.clear()
-    found = suite(detector, x, PLAN, "max", streams=streams, reference=torch.stack([after[0] - 99, after[3] - 1e-4]))
+    reference = torch.stack([after[0] - 99, after[3] - 1e-4])
+    found = suite(detector, x, PLAN, "max", streams=streams, reference=reference, components=two)
     assert {n for name, n in seen if name == "good"} == {6}
     assert {n for name, n in seen if name == "bad"} == {3}
     assert torch.equal(found.images, reach)
     assert found.traces["pgd:bad"].values.isnan().all(0).sum() == 3
-    looks, score = (20, 8) if kind == "randomised" else (21, 1)
+    looks, score = (10, 2) if kind == "randomised" else (11, 1)
     scored = score * (6 + 6 + (6 if kind == "randomised" else 3))
     passes = detector.passes("good", 8)[0]
     assert found.passes[0] == pytest.approx((looks * (6 + 3) * passes + scored) / 6)
     if kind == "deterministic":
         torch.testing.assert_close(found.scores, Linear(w)(reach))
-    everyone = suite(detector, x, PLAN, "max", streams=streams, reference=after[:1] - 1)
+    everyone = suite(detector, x, PLAN, "max", streams=streams, reference=after[:1] - 1, components=two)
     assert everyone.components == ("clean", "pgd:good", "pgd:bad")
     assert everyone.traces["pgd:bad"].values.shape == (0, 6)
 
@@ -262,7 +296,7 @@ def test_streams_of_attack_selection_and_nothing_else(x, w):
         return streams(name)
 
     suite(Noisy(w, 0.1), x, PLAN, "max", streams=watched, reference=torch.zeros(5))
-    assert set(asked) == {"attack/pgd:exact", "select"}
+    assert set(asked) == {"attack/pgd:exact", "attack/refine", "select"}
 
 
 def test_transfer_is_pgd_on_base_chosen_by_the_base_score(x, w):
@@ -273,7 +307,8 @@ def test_transfer_is_pgd_on_base_chosen_by_the_base_score(x, w):
             return TwoFaced.value_and_grad(self, x, objective="bad" if objective == "base" else "good")
 
     found = suite(Wrapped(w), x, replace(PLAN, method="transfer"), "max", streams=streams)
-    alone = pgd(Wrapped(w), x, ThreatModel(0.1), sign=1, objective="base", generator=streams("attack/pgd:base"))
+    spend = {"steps": 10, "restarts": 4, "generator": streams("attack/pgd:base")}
+    alone = pgd(Wrapped(w), x, ThreatModel(0.1), sign=1, objective="base", **spend)
     assert found.components == ("pgd:base",)
     assert torch.equal(found.images, alone.images)
     assert (Linear(w)(found.images) < Linear(w)(x)).all()  # it even hurts: transfer is not checked on the detector
@@ -289,5 +324,5 @@ def test_unknown_method(x, w):
         suite(Linear(w), x, replace(PLAN, method="fgsm"), "max", streams=streams)
 
 
-def test_quick_is_20_steps_and_8_copies():
-    assert STRENGTHS["quick"] == Strength(steps=20, restarts=1, draws=8)
+def test_quick_is_short_runs_and_8_copies():
+    assert STRENGTHS["quick"] == Strength(steps=10, restarts=4, draws=8, compared=2)
