@@ -28,37 +28,24 @@ class Walk:
     predicted: Tensor
     """By the integral of its gradient, the trapezium rule in every interval."""
 
-    @property
-    def factor(self) -> float:
-        """How many times as much the score changes as its gradient says: the median over all intervals and images,
-        weighted by what it says; 1 where that is nothing. A factor that all images share turns no attack.
+    def untold(self, spread: float) -> Tensor:
+        """(B,) bool: whether the gradient leaves open, net, more than `SHARE` of what happens on an image's path and
+        `SPREAD` of `spread`.
         """
-        said, order = self.predicted.abs().flatten(), (self.changes / self.predicted).abs().flatten().argsort()
-        if not said.sum() > 0:
-            return 1.0
-        weight = said[order].cumsum(0)
-        middle = order[int((weight < weight[-1] / 2).sum())]
-        return float(self.changes.flatten()[middle].abs() / said[middle])
-
-    def untold(self, spread: float, factor: float) -> Tensor:
-        """(B,) bool: whether `factor` times the gradient leaves open, net, more than `SHARE` of what happens on an
-        image's path and `SPREAD` of `spread`.
-        """
-        said = factor * self.predicted
-        left = (self.changes - said).sum(0).abs()
-        return (left > SHARE * torch.maximum(self.changes.abs().sum(0), said.abs().sum(0))) & (left > SPREAD * spread)
+        left = (self.changes - self.predicted).sum(0).abs()
+        happens = torch.maximum(self.changes.abs().sum(0), self.predicted.abs().sum(0))
+        return (left > SHARE * happens) & (left > SPREAD * spread)
 
 
 def untold(detector: Detector, start: Tensor, end: Tensor, noise: Noise, spread: float) -> Tensor:
     """(B,) bool: whether something happens on the way from images `start` (B, C, H, W) straight to `end` that the
     gradient does not say, in as many intervals as there are.
     """
-    bad, factor = torch.ones(len(start), dtype=torch.bool), None
+    bad = torch.ones(len(start), dtype=torch.bool)
     for intervals in INTERVALS:
         which = bad.nonzero().flatten()
         path = walk(detector, start[which.to(start.device)], end[which.to(end.device)], noise, intervals)
-        factor = path.factor if factor is None else factor
-        bad[which] = path.untold(spread, factor)
+        bad[which] = path.untold(spread)
         if not bad.any():
             break
     return bad

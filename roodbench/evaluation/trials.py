@@ -12,6 +12,7 @@ from attacks import AttackPlan, Component, ThreatModel
 from .attacker import REPORT_DRAWS
 from .differences import DIRECTIONS
 from .paths import INTERVALS
+from .truth import OTHERS
 
 QUERIES = 100
 """Of square, where the attack's strength has none."""
@@ -106,7 +107,9 @@ def affordable(
         reports = REPORT_DRAWS * plan.threat.tries if seen.randomized else 1
         attack = weight(attacks.cost(seen, plan, sized)) + reports * weight(seen.score_passes())
         score, grad = weight(seen.score_passes()), weight(seen.passes())
-        differences = 2 * ((2 * DIRECTIONS + 1) * score + grad) + 2 * (INTERVALS[0] + 1) * (score + grad)
+        differences = (
+            2 * ((2 * DIRECTIONS + 1) * score + grad) + 2 * (INTERVALS[0] + 1) * (score + grad) + OTHERS * score
+        )
         each = sum(trial.price(seen, sized) for trial in trials) + differences
         size = min(size, int(attack * sum(counts) / (each * len(counts))))
         return size if size >= fewest else 0

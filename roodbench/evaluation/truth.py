@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from attacks import Direction, ThreatModel
+from attacks import SIGN, Direction, ThreatModel
+from detectors import Detector
 
 from ..engine.worker import Worker
-from .differences import agreement, beside, value_gap
+from .differences import Noise, agreement, beside, given, value_gap
 from .paths import untold
 
 Images = dict[Direction, Tensor]
 """Of the directions that the evaluation attacks."""
+OTHERS = 8
+"""Images of the other population towards which every image is moved."""
 OTHER: dict[Direction, Direction] = {"min": "max", "max": "min"}
 
 
@@ -55,11 +59,23 @@ def untold_share(
     """
     shares = []
     for direction, x in ended.items():
-        others = clean[OTHER[direction]]
-        towards = threat.project(others[torch.arange(len(x), device=x.device) % len(others)], clean[direction])
         noise = partial(worker.stream, "differences", f"path {direction}", 0)
+        towards = farthest(worker.detector, threat, clean[direction], clean[OTHER[direction]], noise, SIGN[direction])
         bad = torch.zeros(len(x), dtype=torch.bool)
         for start, end in ((clean[direction], x), (x, towards)):
             bad |= untold(worker.detector, start, end, noise, spread)
         shares.append(float(bad.double().mean()) if bad.sum() > 1 else 0.0)
     return max(shares)
+
+
+@torch.no_grad()
+def farthest(
+    detector: Detector, threat: ThreatModel, x: Tensor, others: Tensor, noise: Noise, sign: Literal[-1, 1]
+) -> Tensor:
+    """Of the points of the balls around x nearest to `OTHERS` of the other images, the one whose score is best for the
+    attack: a gate that tells the populations apart is likely to have been crossed there.
+    """
+    place = torch.arange(len(x), device=x.device)
+    ends = torch.stack([threat.project(others[(place + k) % len(others)], x) for k in range(OTHERS)])
+    scores = torch.stack([detector(end, generator=given(detector, noise)) for end in ends])
+    return ends[(sign * scores).argmax(0), place]

@@ -58,14 +58,15 @@ def gate(height):
         (lambda t: (9 * t).sin(), None, False),
         (lambda t: (t - 0.52).abs(), None, False),
         (lambda t: (30 * (t - 0.5)).sigmoid(), None, False),
-        (lambda t: t, 7.0, False),  # a factor that all images share
+        (lambda t: t, 1.4, False),
+        (lambda t: t, 0.6, True),
         (lambda t: t, -1.0, True),
         (lambda t: t, 0.0, True),
         (gate(0.4), None, False),  # 0.4 of 1.4 that happens
         (gate(0.6), None, True),
         (gate(-0.6), None, True),
         (lambda t: t + (3 * t).round() / 3, None, True),
-        (lambda t: t + (64 * t).round() / 64, None, False),  # so finely that it is a factor again
+        (lambda t: (8.1 * t).round() / 8 + t - t.detach(), None, False),  # straight through: steps that cancel
         (lambda t: (1000 * (t - 0.52)).sigmoid(), None, True),  # a slope so steep that no step meets it
     ],
 )
