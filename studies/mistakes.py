@@ -204,7 +204,7 @@ PLANTS = (
     Plant("neighbours in numpy", plus(40.0, by_numpy), (plus(40.0, nearest), nearest)),
     Plant("rounded to fours", lambda p, x: 4 * (p.ebo(x) / 4).round(), (ebo,)),
     Plant("half rounded", lambda p, x: p.ebo(x) / 4 + (p.ebo(x) / 4).round(), (ebo,)),
-    Plant("sigmoid of 20 ebo", lambda p, x: (20 * p.ebo(x)).sigmoid(), (ebo,)),
+    Plant("sigmoid of 4 (ebo - 9)", lambda p, x: (4 * (p.ebo(x) - 9)).sigmoid(), (ebo,)),
     Plant("clamped to 4..12", bounded, (ebo,)),
     Plant("float16", lambda p, x: p.ebo(x).half().to(x), (ebo,)),
     Plant("float16, detached", lambda p, x: p.ebo(x) / 8 + p.ebo(x).detach().half().to(x), (ebo,)),
