@@ -1,4 +1,4 @@
-"""What is checked before a number is shown: verdicts mark rows, refusals end a run (docs/trust.md has both)."""
+"""What is checked before a number is shown, and marks rows (docs/trust.md); refusals.py has what ends a run."""
 
 from __future__ import annotations
 
@@ -29,18 +29,8 @@ class Check:
     """Whether the number must reach the threshold rather than stay below it."""
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """What ends a run, with a message of its own where it is raised."""
-
-    about: About
-    catches: str
-    cost: str
-
-
 FREE = "none: read off the attack"
 SCORES = "none: read off the clean scores"
-READING = "none: a look at every image, and a hash of it, as it is read"
 
 CHECKS = {
     "few-images": Check(
@@ -139,6 +129,17 @@ CHECKS = {
         "float64) on more than 10% of images, at the random start or beside where the attack ended",
         "34 scores and 2 gradients of the probe; up to 5 times as many for a score that needs larger steps",
     ),
+    "line-integral": Check(
+        "attack",
+        0.1,
+        "{label}: on {number:.1%} of images the score changes along a path by what its gradient does not say: is there "
+        "a gate, a rounding or another jump in it, or a detached part? The attack is weaker than it should be",
+        "along a straight path inside the ball the score changes by what the integral of its gradient (8 steps, 32 "
+        "for images that fail) does not say: net, more than a third of what happens on the path and 5% of the clean "
+        "scores' interquartile range, on more than 10% of images and more than one; from the clean image to where the "
+        "attack ended, or from there towards the best for the attack of 8 images of the other population",
+        "26 scores and 18 gradients of the probe; 84 of each for images that fail",
+    ),
     "eot": Check(
         "attack",
         0.5,
@@ -199,7 +200,8 @@ CHECKS = {
     "black-box": Check(
         "attack",
         0.002,
-        "{label}: square takes another {number:.3f} of AUROC from what the attack left",
+        "{label}: square takes another {number:.3f} of AUROC from what the attack left: does the gradient miss a part "
+        "of the score: a gate, a rounding, a detached one?",
         "Square, with 100 queries at quick, takes more than 0.2 points of AUROC from what the attack left",
         "Square with 100 queries, on the probe",
     ),
@@ -227,74 +229,3 @@ CHECKS = {
     ),
 }
 """Every check, in the order of the record. The probe is a few images of ID and OOD (docs/attacks.md)."""
-
-REFUSALS = {
-    "files": Refusal("data", "an image file is missing, broken, too large, or of a mode of unknown range", READING),
-    "lists": Refusal("data", "a line of an image list is no path and class label", READING),
-    "layout": Refusal("data", "an array has other axes or another type, or not one image for each label", READING),
-    "labels": Refusal("data", "labels are no whole numbers, or negative in an ID set", READING),
-    "pixels": Refusal(
-        "data", "pixels are not finite, outside [0, 1], or so dark that they were divided by 255 twice", READING
-    ),
-    "distinct": Refusal("data", "a set has fewer than 2 different images", READING),
-    "splits": Refusal(
-        "data",
-        "the same image is in two of ID train, ID val, ID test, OOD val, OOD test and covariate-shifted ID",
-        READING,
-    ),
-    "sets": Refusal(
-        "data", "two sets have one name or images of different shapes, or an OOD set is in no group", "none"
-    ),
-    "test-fit": Refusal("data", "a detector would be fitted on a test set", "none"),
-    "limit": Refusal("data", "fewer than 2 images are wanted of a population", "none"),
-    "channels": Refusal("network", "the network takes images of another number of channels", "none"),
-    "logits": Refusal(
-        "network",
-        "the network cannot take the images, or gives no (B, K) logits with the benchmark's classes among the K",
-        "one pass over 2 images",
-    ),
-    "weights": Refusal(
-        "network",
-        "the checkpoint is no state dict or several, lacks weights, has others, or some that are quantised, complex or "
-        "not finite",
-        "none",
-    ),
-    "features": Refusal(
-        "network",
-        "the network shows no features or last layer, and the score needs them; or it is in training mode",
-        "none",
-    ),
-    "seam": Refusal(
-        "detector",
-        "an attribute or method of the detector is not what the seam calls by that name (`passes = 3`, noise without a "
-        "generator)",
-        "none",
-    ),
-    "shape": Refusal("detector", "scores of B images are no float32 or float64 tensor of shape (B,)", "none"),
-    "gradients": Refusal(
-        "detector", "`value_and_grad` gives no pair of values (B,) and gradients of the images' shape", "none"
-    ),
-    "finite": Refusal(
-        "detector", "a score, or a gradient in an attack, is not finite; the message names the image", "none"
-    ),
-    "writes": Refusal(
-        "detector",
-        "the detector (or the network) writes into the images it is given; those are copies, so that no one else's "
-        "scores change",
-        "a copy of the images at every call, and a comparison at every scoring",
-    ),
-    "company": Refusal(
-        "detector",
-        "the score or the gradient of an image depends on the other images of its batch, their number or its place: "
-        "batches hold one population, so the batch would tell the label",
-        "a scoring of 64 images per population in other company, of its last batch filled up, and of 4 batches of two "
-        "(with noise 10 times); under "
-        "attack, gradients of 16 images, twice per objective",
-    ),
-    "handed-in": Refusal(
-        "attack",
-        "images that a caller gives to an attack are out of the bounds, not finite or of another layout",
-        "none: a look at every batch",
-    ),
-}
-"""Every refusal; tests/roodbench/evaluation/test_refusals.py plants each."""

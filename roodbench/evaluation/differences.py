@@ -92,10 +92,7 @@ def measure(
     length = threat.eps if threat.norm == "linf" else threat.eps / x[0].numel() ** 0.5
     reach = min(step * length, (high - low) / 4)
     x = x.clamp(low + reach, high - reach)
-    value, grad = detector.value_and_grad(x, generator=given(detector, noise))
-    with torch.no_grad():
-        score = detector(x, generator=given(detector, noise))
-    own = detector.randomized and not torch.allclose(value, score, rtol=1e-4, atol=1e-6)
+    score, grad, own = looked(detector, x, noise)
 
     def scored(z: Tensor) -> Tensor:
         """The score, or where that has other noise, the value that has the gradient."""
@@ -112,6 +109,17 @@ def measure(
     broken = ~(change.isfinite() & prediction.isfinite())
     still = (change <= rounding) & (prediction <= rounding)
     return cosine.masked_fill(still, torch.nan).masked_fill(broken, -1.0).cpu(), (change > rounding).cpu()
+
+
+def looked(detector: Detector, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor, bool]:
+    """Score (B,) and gradient of `exact` on the same noise; whether they are one call's, whose value is then the score:
+    a randomised detector may give its gradient on other noise than its score.
+    """
+    value, grad = detector.value_and_grad(x, generator=given(detector, noise))
+    with torch.no_grad():
+        score = detector(x, generator=given(detector, noise))
+    own = detector.randomized and not torch.allclose(value, score, rtol=1e-4, atol=1e-6)
+    return (value if own else score), grad, own
 
 
 def differing(a: Tensor, b: Tensor) -> float:

@@ -22,16 +22,14 @@ from ..engine.errors import EvaluationError
 from ..metrics import Components
 from ..store.cells import Cell
 from .checks import CHECKS
-from .differences import agreement, beside, value_gap
 from .evaluator import Evaluator
 from .trials import Trial, affordable, gradient_attacks, trial_of, trials_of
+from .truth import Images, truth_of
 
 log = logging.getLogger("roodbench")
 
 NOTHING = 0.01
 """AUROC from which on there is nothing left to take, and no gradient that could be masked."""
-Images = dict[Direction, Tensor]
-"""Of the directions that the evaluation attacks."""
 
 
 def probe(
@@ -138,35 +136,20 @@ class Probe:
             self.found["silent-success"] = max(0.0, self.beaten(last, best_kept) - self.beaten(best_kept, last))
             self.margins["silent-success"] = one
         if any(c.objective == "exact" for c in gradient):
-            if not self.evaluator.worker.detector.randomized:
-                self.found["value"] = max(value_gap(self.evaluator.worker.detector, x) for x in strongest.values())
-            self.found["finite-difference"] = max(self.untrue(self.ended(strongest)), self.untrue(self.started()))
+            clean = {direction: x for direction, (x, _) in self.clean.items()}
+            self.found |= truth_of(self.evaluator.worker, self.plan.threat, clean, strongest, self.spread)
         if "own" in runs:
             self.record("own-gradient", self.area(runs["own"]), runs["base"])
         if missed is not None and area.value > NOTHING:
             self.found["unbounded"] = missed
         return {"numbers": self.found, "margins": self.margins, "needed": self.needed, "images": self.size}
 
-    def started(self) -> Images:
-        """Random points of the balls."""
-        worker, threat = self.evaluator.worker, self.plan.threat
-        return {d: threat.random(x, worker.stream("differences", f"start {d}", 0)) for d, x in self.images.items()}
-
-    def ended(self, images: Images) -> Images:
-        """Points next to where an attack ended."""
-        worker, threat = self.evaluator.worker, self.plan.threat
-        return {
-            d: beside(x, self.clean[d][0], threat, worker.stream("differences", f"end {d}", 0))
-            for d, x in images.items()
-        }
-
-    def untrue(self, images: Images) -> float:
-        """The share of images whose gradient is not that of the score, in the worse of the populations."""
-        worker, threat = self.evaluator.worker, self.plan.threat
-        return max(
-            agreement(worker.detector, x, threat, lambda d=d: worker.stream("differences", f"probe {d}", 0)).untrue  # type: ignore[misc]
-            for d, x in images.items()
-        )
+    @property
+    def spread(self) -> float:
+        """The interquartile range of clean scores, ID and OOD together."""
+        clean = torch.cat([scores.flatten() for scores in self.reference.values()]).double()
+        low, high = torch.quantile(clean, clean.new_tensor([0.25, 0.75])).tolist()
+        return high - low
 
     def winner_of(self, components: Sequence[Component]) -> Component | None:
         """The component that won most images; the first of equals."""

@@ -11,6 +11,8 @@ from attacks import AttackPlan, Component, ThreatModel
 
 from .attacker import REPORT_DRAWS
 from .differences import DIRECTIONS
+from .paths import INTERVALS
+from .truth import OTHERS
 
 QUERIES = 100
 """Of square, where the attack's strength has none."""
@@ -104,7 +106,10 @@ def affordable(
         trials = [trial_of(seen, plan), *trials_of(seen, plan, wide, best=dearest, noisy=noisy).values()]
         reports = REPORT_DRAWS * plan.threat.tries if seen.randomized else 1
         attack = weight(attacks.cost(seen, plan, sized)) + reports * weight(seen.score_passes())
-        differences = 2 * ((2 * DIRECTIONS + 1) * weight(seen.score_passes()) + weight(seen.passes()))
+        score, grad = weight(seen.score_passes()), weight(seen.passes())
+        differences = (
+            2 * ((2 * DIRECTIONS + 1) * score + grad) + 2 * (INTERVALS[0] + 1) * (score + grad) + OTHERS * score
+        )
         each = sum(trial.price(seen, sized) for trial in trials) + differences
         size = min(size, int(attack * sum(counts) / (each * len(counts))))
         return size if size >= fewest else 0

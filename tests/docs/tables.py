@@ -18,7 +18,8 @@ from roodbench.certify import CertifyConfig
 from roodbench.certify.config import DEFAULTS
 from roodbench.certify.stated import unverified
 from roodbench.data.picture import MODES
-from roodbench.evaluation.checks import CHECKS, REFUSALS, About
+from roodbench.evaluation.checks import CHECKS, About
+from roodbench.evaluation.refusals import REFUSALS
 
 FOLDER = Path(__file__).parents[2] / "docs"
 MARKED = re.compile(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", re.DOTALL)

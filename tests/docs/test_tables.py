@@ -10,7 +10,8 @@ from attacks import METHODS, NOISE, STRENGTHS
 from detectors import BASES, WRAPPERS
 from roodbench import cli
 from roodbench.data.load import BENCHMARKS
-from roodbench.evaluation.checks import CHECKS, REFUSALS
+from roodbench.evaluation.checks import CHECKS
+from roodbench.evaluation.refusals import REFUSALS
 from roodbench.models.load import MODELS
 from roodbench.setup.protocols import PROTOCOLS
 from tests.docs.pages import ROOT

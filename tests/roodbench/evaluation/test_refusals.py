@@ -17,7 +17,8 @@ from roodbench.data.images import SplitGuard
 from roodbench.data.openood import entries_of
 from roodbench.data.picture import read_picture
 from roodbench.engine.errors import EvaluationError
-from roodbench.evaluation.checks import CHECKS, REFUSALS
+from roodbench.evaluation.checks import CHECKS
+from roodbench.evaluation.refusals import REFUSALS
 from roodbench.models import Classifier
 from tests.roodbench.evaluation.plants import BATCH_EFFECTS, Planted
 from tests.roodbench.helpers import small
