@@ -32,12 +32,6 @@ class FeatureScore(Score):
     def fit_features(self, h: Tensor, train: Fitting) -> None:
         raise NotImplementedError
 
-    def _fitted(self, name: str) -> Tensor:
-        value = getattr(self, name)
-        if value is None:
-            raise ValueError(f"{self.name} is not fitted yet: call fit(train, val)")
-        return value
-
 
 class FDBD(FeatureScore):
     """sum over c != y of |z_c - z_y| / norm2(W_c - W_y), over norm2(h - mu) or norm2(h); y = argmax z.
