@@ -13,7 +13,6 @@ from .activations import ASH, DICE, SCALE, ReAct
 from .bank import SHE, NNGuide, Relation
 from .detector import Classifier, Detector, keywords
 from .features import FDBD, KNN, MDS, RMDS, VIM
-from .given import shown
 from .gradients import GODIN, ODIN, ApproximateMass, GradNorm
 from .logits import EBO, ENT, GEN, MLS, MSP, MSPT
 from .maps import RankFeat
@@ -49,9 +48,9 @@ def base_of(base: str | type[Detector]) -> type[Detector]:
     """The class of a base score, by name or as it is; ValueError for anything else."""
     if isinstance(base, type) and issubclass(base, Detector):
         return base
-    if not isinstance(base, str):
-        raise ValueError(f"base is {shown(base)}: expected the name of a base score, or a class of a Score of your own")
-    if base not in {**BASES, **SPECIAL}:
+    if isinstance(base, type):
+        raise ValueError(f"base is the class {base.__name__}: expected one of a detector, such as a Score of your own")
+    if not isinstance(base, str) or base not in {**BASES, **SPECIAL}:
         raise ValueError(unknown("base score", base, {**BASES, **SPECIAL}))
     return class_of(base)
 

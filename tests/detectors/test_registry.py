@@ -96,9 +96,16 @@ def test_a_parameter_that_both_have_is_the_detectors(smooth):
         detectors.create("pro", smooth, base=Margin, temprature=1)
 
 
-@pytest.mark.parametrize(("base", "kind"), [(torch.nn.Linear, "a type"), (3, "the int 3"), (None, "None")])
-def test_a_base_that_is_no_score(base, kind, smooth):
-    with pytest.raises(ValueError, match=rf"base is {kind}: expected the name of a base score, or a class of a Score"):
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        (torch.nn.Linear, "base is the class Linear: expected one of a detector, such as a Score of your own"),
+        (3, "unknown base score 3: expected one of msp"),
+        (None, "unknown base score None: expected one of msp"),
+    ],
+)
+def test_a_base_that_is_no_score(base, message, smooth):
+    with pytest.raises(ValueError, match=message):
         detectors.create("pro", smooth, base=base)
 
 
