@@ -131,6 +131,7 @@ class DICE(FeatureScore):
     name = "dice"
     reference = "Sun & Li 2022, DICE: Leveraging Sparsification for Out-of-Distribution Detection, arXiv:2111.09805"
     symbols = {"p": "percentile"}
+    grid = {"percentile": (10, 30, 50, 70, 90)}
     surrogates = Shaped.surrogates
     weight: Tensor | None
     """W M, (K, D)."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .detector import Classifier
-from .features import FeatureScore, features, norm, unit
+from .features import FeatureScore, check_labels, features, means_of, norm, unit
 from .score import Fitting
 
 
@@ -48,23 +48,16 @@ def right(name: str, train: Fitting) -> Tensor:
 
     ValueError for a class without an image, or a label that is no class.
     """
-    K, labels = train.logits.shape[1], train.labels
-    if int(labels.max()) >= K:
-        raise ValueError(f"{name}: ID train has label {int(labels.max())}, but the network has {K} classes")
-    counts = torch.bincount(labels, minlength=K)
-    if (counts == 0).any():
-        raise ValueError(f"{name}: class {int((counts == 0).nonzero()[0])} has no image in ID train")
+    check_labels(name, train)
+    labels = train.labels
     correct = train.logits.argmax(1) == labels
-    return correct | (torch.bincount(labels[correct], minlength=K) == 0)[labels]
+    return correct | (torch.bincount(labels[correct], minlength=train.logits.shape[1]) == 0)[labels]
 
 
 def right_means(name: str, values: Tensor, train: Fitting) -> Tensor:
     """(K, D) float64: the mean of `values` (n, D) of every class over the images that count for it."""
     kept = right(name, train)
-    labels, K = train.labels[kept], train.logits.shape[1]
-    sums = torch.zeros(K, values.shape[1], dtype=torch.double, device=values.device)
-    sums.index_add_(0, labels, values[kept].double())
-    return sums / torch.bincount(labels, minlength=K)[:, None]
+    return means_of(values[kept], train.labels[kept], train.logits.shape[1])
 
 
 class NNGuide(FeatureScore):

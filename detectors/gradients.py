@@ -133,7 +133,7 @@ class GODIN(Score):
     needs = frozenset({"features", "head h / g", "val"})
     symbols = {"e": "step_size"}
     step_sizes: ClassVar[tuple[float, ...]] = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
-    """The published candidates (section 3.3)."""
+    """The published candidates."""
 
     def __init__(
         self,
