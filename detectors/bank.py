@@ -96,8 +96,9 @@ class NNGuide(FeatureScore):
 class Relation(FeatureScore):
     """sum over ID train images i of r_i^t, r_i = max(0, cos(h, h_i)) p . p_i, where r_i is above the threshold 0.03.
 
-    Relations below it do not count, and where none counts there is no gradient. Surrogate `log`: the logarithm of the
-    sum of all of them. ID train is read `chunk` images at a time, forward and backward: memory does not grow with it.
+    Relations below it do not count, and where none counts there is no gradient. Surrogates: `log`, the logarithm of the
+    sum of all of them, and `soft`, the same with the image's p at temperature 4, which sees other classes. ID train is
+    read `chunk` images at a time, forward and backward: memory does not grow with it.
     """
 
     name = "relation"
@@ -108,7 +109,10 @@ class Relation(FeatureScore):
     symbols = {"t": "power"}
     grid = {"power": (1, 2, 4, 6, 8)}  # OpenOOD v1.5's
     incidental = run_settings = frozenset({"chunk"})
-    surrogates = {"log": lambda self, z, h: self.total(z, h, 0.0).clamp_min(torch.finfo(z.dtype).tiny).log()}
+    surrogates = {
+        "log": lambda self, z, h: self.log_total(z, h),
+        "soft": lambda self, z, h: self.log_total(z / 4, h),
+    }
     bank: Tensor | None
     probabilities: Tensor | None
 
@@ -149,6 +153,9 @@ class Relation(FeatureScore):
         if len(starts) > 1 and torch.is_grad_enabled():
             return sum(checkpoint(part, h, p, start, use_reentrant=False) for start in starts).to(z.dtype)
         return sum(part(h, p, start) for start in starts).to(z.dtype)  # type: ignore[union-attr]
+
+    def log_total(self, z: Tensor, h: Tensor | None) -> Tensor:
+        return self.total(z, h, 0.0).clamp_min(torch.finfo(z.dtype).tiny).log()
 
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         return self.total(z, h, self.threshold)

@@ -71,6 +71,9 @@ def test_relation(table, train, h, power, threshold, chunk):
     np.testing.assert_allclose(relation(h).numpy(), np.where(r > threshold, expected, 0).sum(1), rtol=1e-9)
     log = relation.value_and_grad(h, objective="log")[0]
     np.testing.assert_allclose(log.numpy(), np.log((r**power).sum(1)), rtol=1e-9)
+    soft = cosine * (softmax(table(h).numpy() / 4) @ softmax(table(train).numpy()).T)
+    value = relation.value_and_grad(h, objective="soft")[0]
+    np.testing.assert_allclose(value.numpy(), np.log((soft**power).sum(1)), rtol=1e-9)
 
 
 def test_where_no_relation_counts_the_surrogate_has_a_slope(table, train, h):
