@@ -11,14 +11,30 @@
 True
 """
 
-from .activations import ASH, SCALE, ReAct
+from .activations import ASH, DICE, SCALE, ReAct
+from .bank import SHE, NNGuide, Relation
 from .detector import Batches, Classifier, Detector, Images, Outputs, Over, Plain, Scoring, autograd, keywords
 from .features import FDBD, KNN, MDS, RMDS, VIM
 from .given import GivenError, fault_of_logits, shown
-from .gradients import ODIN, GradNorm
+from .gradients import GODIN, ODIN, ApproximateMass, GradNorm
 from .logits import EBO, ENT, GEN, MLS, MSP, MSPT
+from .maps import RankFeat
+from .matching import KLM, OpenMax
 from .pro import PRO
-from .registry import BASES, DETECTORS, WRAPPERS, arguments, check_type, class_of, create, pair, unknown
+from .registry import (
+    BASES,
+    DETECTORS,
+    KNOWN,
+    SPECIAL,
+    WRAPPERS,
+    arguments,
+    base_of,
+    check_type,
+    class_of,
+    create,
+    pair,
+    unknown,
+)
 from .ross import ROSS, ROSSQ
 from .score import Fitting, Score, Surrogate, collect
 from .smoothing import COV, MAD, Median, Smoothed
@@ -29,11 +45,15 @@ __all__ = [
     "BASES",
     "COV",
     "DETECTORS",
+    "DICE",
     "EBO",
     "ENT",
     "FDBD",
     "GEN",
+    "GODIN",
+    "KLM",
     "KNN",
+    "KNOWN",
     "MAD",
     "MDS",
     "MLS",
@@ -45,8 +65,11 @@ __all__ = [
     "ROSS",
     "ROSSQ",
     "SCALE",
+    "SHE",
+    "SPECIAL",
     "VIM",
     "WRAPPERS",
+    "ApproximateMass",
     "Batches",
     "Classifier",
     "Detector",
@@ -55,10 +78,14 @@ __all__ = [
     "GradNorm",
     "Images",
     "Median",
+    "NNGuide",
+    "OpenMax",
     "Outputs",
     "Over",
     "Plain",
+    "RankFeat",
     "ReAct",
+    "Relation",
     "Score",
     "Scoring",
     "Smoothed",
@@ -66,6 +93,7 @@ __all__ = [
     "Wrapper",
     "arguments",
     "autograd",
+    "base_of",
     "check_type",
     "class_of",
     "collect",

@@ -1,4 +1,5 @@
-"""Base scores that reshape the penultimate features and take the energy of the last layer: ReAct, ASH-B, SCALE."""
+"""Base scores that reshape the penultimate features and take the energy of the last layer: ReAct, ASH-B, SCALE; DICE
+reshapes the layer."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .detector import Classifier
-from .features import features
+from .features import FeatureScore, features
 from .score import Fitting, Score
 
 
@@ -36,6 +38,15 @@ class Shaped(Score):
         return max(1, D - round(D * self.percentile / 100))
 
 
+def percentile_of(values: Tensor, percentile: float) -> float:
+    """numpy's linear percentile of all values, in float64; torch.quantile takes 16 million at most."""
+    ordered = values.flatten().double().sort().values
+    place = (len(ordered) - 1) * percentile / 100
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return (ordered[low] + (place - low) * (ordered[high] - ordered[low])).item()
+
+
 class ReAct(Shaped):
     """logsumexp(W min(h, c) + b), c the percentile of all ID validation activations (Sun et al. 2021)."""
 
@@ -49,13 +60,10 @@ class ReAct(Shaped):
         self.threshold: float | None = None
 
     def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:
-        h = features(self, cast(Fitting, val).features).flatten().double().sort().values
+        h = features(self, cast(Fitting, val).features)
         if not h.isfinite().all():
             raise ValueError("react: an ID validation feature is not finite")
-        place = (len(h) - 1) * self.percentile / 100  # numpy's linear percentile; torch.quantile takes 16M at most
-        low = int(place)
-        high = min(low + 1, len(h) - 1)
-        self.threshold = (h[low] + (place - low) * (h[high] - h[low])).item()
+        self.threshold = percentile_of(h, self.percentile)
 
     def shape(self, h: Tensor) -> Tensor:
         if self.threshold is None:
@@ -111,3 +119,34 @@ class SCALE(Shaped):
         total, top = h.sum(1, keepdim=True), h.topk(self.kept(h.shape[1]), dim=1).values.sum(1, keepdim=True)
         ratio = torch.where(top > 0, total / torch.where(top > 0, top, 1), 1)
         return h * ratio.exp()
+
+
+class DICE(FeatureScore):
+    """logsumexp((W M) h + b), M keeping the entries of W whose mean contribution W_cd E[h_d] on ID train is largest.
+
+    Kept is what lies above the percentile p of all contributions (Sun & Li 2022). `base` is the energy of the whole
+    layer, the transfer attack.
+    """
+
+    name = "dice"
+    reference = "Sun & Li 2022, DICE: Leveraging Sparsification for Out-of-Distribution Detection, arXiv:2111.09805"
+    symbols = {"p": "percentile"}
+    grid = {"percentile": (10, 30, 50, 70, 90)}
+    surrogates = Shaped.surrogates
+    weight: Tensor | None
+    """W M, (K, D)."""
+
+    def __init__(self, net: Classifier, *, percentile: float = 90) -> None:  # OpenOOD v1.5's
+        super().__init__(net)
+        if not 0 <= percentile < 100:
+            raise ValueError(f"percentile {percentile}: expected a number from 0 to below 100")
+        self.percentile = percentile
+        self.register_buffer("weight", None)
+
+    def fit_features(self, h: Tensor, train: Fitting) -> None:
+        W = self._last_layer.weight.detach()
+        contribution = W.double() * h.double().mean(0)
+        self.weight = torch.where(contribution > percentile_of(contribution, self.percentile), W, 0)
+
+    def score(self, z: Tensor, h: Tensor | None) -> Tensor:
+        return F.linear(features(self, h), self._fitted("weight"), self._last_layer.bias).logsumexp(1)

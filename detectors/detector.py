@@ -67,6 +67,8 @@ class Detector(nn.Module):
     are halved when memory runs out."""
     run_settings: ClassVar[frozenset[str]] = frozenset()
     """Arguments of the constructor that belong to a run and not to the method: no hyper-parameters."""
+    eager: ClassVar[bool] = False
+    """Whether the network must not be compiled: a second derivative is asked of it, or what happens inside it."""
     randomized: bool = False
     objectives: tuple[str, ...] = ("exact",)
     whole: frozenset[str] = frozenset()

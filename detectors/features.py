@@ -32,12 +32,6 @@ class FeatureScore(Score):
     def fit_features(self, h: Tensor, train: Fitting) -> None:
         raise NotImplementedError
 
-    def _fitted(self, name: str) -> Tensor:
-        value = getattr(self, name)
-        if value is None:
-            raise ValueError(f"{self.name} is not fitted yet: call fit(train, val)")
-        return value
-
 
 class FDBD(FeatureScore):
     """sum over c != y of |z_c - z_y| / norm2(W_c - W_y), over norm2(h - mu) or norm2(h); y = argmax z.
@@ -137,14 +131,24 @@ class RMDS(MDS):
 
 def class_means(name: str, h: Tensor, train: Fitting) -> Tensor:
     """(K, D) float64 means per class; ValueError for a class without an image."""
+    check_labels(name, train)
+    return means_of(h, train.labels, train.logits.shape[1])
+
+
+def check_labels(name: str, train: Fitting) -> None:
+    """ValueError for a label that is no class, and for a class without an image."""
     K = train.logits.shape[1]
     counts = torch.bincount(train.labels, minlength=K)
     if len(counts) > K:
         raise ValueError(f"{name}: ID train has label {len(counts) - 1}, but the network has {K} classes")
     if (counts == 0).any():
         raise ValueError(f"{name}: class {int((counts == 0).nonzero()[0])} has no image in ID train")
-    sums = torch.zeros(K, h.shape[1], dtype=torch.double, device=h.device).index_add_(0, train.labels, h.double())
-    return sums / counts[:, None]
+
+
+def means_of(values: Tensor, labels: Tensor, K: int) -> Tensor:
+    """(K, D) float64 means of values (n, D) per label (n,)."""
+    sums = torch.zeros(K, values.shape[1], dtype=torch.double, device=values.device)
+    return sums.index_add_(0, labels, values.double()) / torch.bincount(labels, minlength=K)[:, None]
 
 
 def whitening(h: Tensor, mean: Tensor) -> Tensor:

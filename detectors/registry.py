@@ -9,35 +9,54 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
-from .activations import ASH, SCALE, ReAct
+from .activations import ASH, DICE, SCALE, ReAct
+from .bank import SHE, NNGuide, Relation
 from .detector import Classifier, Detector, keywords
 from .features import FDBD, KNN, MDS, RMDS, VIM
-from .gradients import ODIN, GradNorm
+from .gradients import GODIN, ODIN, ApproximateMass, GradNorm
 from .logits import EBO, ENT, GEN, MLS, MSP, MSPT
+from .maps import RankFeat
+from .matching import KLM, OpenMax
 from .pro import PRO
 from .ross import ROSS, ROSSQ
 from .score import Score
 from .smoothing import COV, MAD, Median
 
-BASES: dict[str, type[Score]] = {
-    cls.name: cls
-    for cls in (MSP, MSPT, ENT, GEN, EBO, MLS, FDBD, MDS, RMDS, KNN, VIM, ReAct, ASH, SCALE, ODIN, GradNorm)
-}
+OF_LOGITS = (MSP, MSPT, ENT, GEN, EBO, MLS, KLM, OpenMax)
+OF_FEATURES = (FDBD, MDS, RMDS, KNN, VIM, ReAct, ASH, SCALE, DICE, SHE, NNGuide, Relation)
+OF_PASSES = (ODIN, GradNorm, ApproximateMass, RankFeat)
+BASES: dict[str, type[Score]] = {cls.name: cls for cls in (*OF_LOGITS, *OF_FEATURES, *OF_PASSES)}
 """Scores of a network's outputs."""
 WRAPPERS: dict[str, type[Detector]] = {cls.name: cls for cls in (PRO, Median, MAD, COV, ROSS, ROSSQ)}
 """Detectors over a base score."""
 DETECTORS: dict[str, type[Detector]] = {**BASES, **WRAPPERS}
+"""What takes any network with features and a last layer: `--detector all`."""
+SPECIAL: dict[str, type[Score]] = {cls.name: cls for cls in (GODIN,)}
+"""Base scores of networks that were trained for them."""
+KNOWN: dict[str, type[Detector]] = {**DETECTORS, **SPECIAL}
+"""Every name."""
 
 
 def class_of(name: str) -> type[Detector]:
     """The class of a detector or base score; ValueError for an unknown name, naming the nearest one."""
-    if not isinstance(name, str) or name not in DETECTORS:
-        raise ValueError(unknown("detector", name, DETECTORS))
-    return DETECTORS[name]
+    if not isinstance(name, str) or name not in KNOWN:
+        raise ValueError(unknown("detector", name, KNOWN))
+    return KNOWN[name]
 
 
-def create(name: str, net: Classifier, *, base: str = "gen", **params: Any) -> Detector:
-    """The detector `name` on `net`, over the base score `base` where it wraps one.
+def base_of(base: str | type[Detector]) -> type[Detector]:
+    """The class of a base score, by name or as it is; ValueError for anything else."""
+    if isinstance(base, type) and issubclass(base, Detector):
+        return base
+    if isinstance(base, type):
+        raise ValueError(f"base is the class {base.__name__}: expected one of a detector, such as a Score of your own")
+    if not isinstance(base, str) or base not in {**BASES, **SPECIAL}:
+        raise ValueError(unknown("base score", base, {**BASES, **SPECIAL}))
+    return class_of(base)
+
+
+def create(name: str, net: Classifier, *, base: str | type[Detector] = "gen", **params: Any) -> Detector:
+    """The detector `name` on `net`, over the base score `base` where it wraps one: a name, or a class of your own.
 
     `params` are hyper-parameters of the detector or of its base, under their names or the papers' symbols (`copies` or
     N, `gain` or lambda); `base.NAME` is the base's where both have one. Raises ValueError for an unknown name, naming
@@ -47,20 +66,24 @@ def create(name: str, net: Classifier, *, base: str = "gen", **params: Any) -> D
     >>> ross = create("ross", torch.nn.Identity(), base="gen", N=10, gamma=0.5)
     >>> ross.label, ross.copies, ross.base.gamma
     ('ross(gen)', 10, 0.5)
+    >>> class Second(Score):
+    ...     name = "second"
+    ...     def score(self, z, h):
+    ...         return z.topk(2, dim=1).values[:, 1]
+    >>> create("pro", torch.nn.Identity(), base=Second).label
+    'pro(second)'
     >>> create("knn", torch.nn.Identity(), neighbour=5)
     Traceback (most recent call last):
     ValueError: unknown parameter of knn 'neighbour': did you mean 'neighbours'? expected one of neighbours, chunk, K
     """
     outer = class_of(name)
-    if name in BASES:
+    if name not in WRAPPERS:
         return outer(net, **arguments(params, outer))
-    if not isinstance(base, str) or base not in BASES:
-        raise ValueError(unknown("base score", base, BASES))
-    inner = BASES[base]
+    inner = base_of(base)
     given = arguments(params, outer, inner)
     own = {key: value for key, value in given.items() if not key.startswith("base.")}
     rest = {key.removeprefix("base."): value for key, value in given.items() if key.startswith("base.")}
-    if name == "pro" and base == "msp-t":
+    if name == "pro" and inner is MSPT:
         rest.setdefault("temperature", 1.0)  # PRO-MSP-T as published: T = 1, not fitted
     return outer(inner(net, **rest), **own)
 
@@ -86,7 +109,10 @@ def arguments(params: dict[str, Any], outer: type[Detector], inner: type[Detecto
 
 def check_type(cls: type[Detector], argument: str, value: Any) -> None:
     """ValueError where a value is not of the type that the constructor declares, or not finite."""
-    hint = str(typing.get_type_hints(cls.__init__)[argument])
+    declared = typing.get_type_hints(cls.__init__)
+    if argument not in declared:  # a user's own
+        return
+    hint = str(declared[argument])
     number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = {
         "None": value is None,

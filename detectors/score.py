@@ -155,6 +155,13 @@ class Score(Detector):
     def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:
         """Fit from the network's outputs on the splits that `needs` names; the other is None."""
 
+    def _fitted(self, name: str) -> Tensor:
+        """A buffer that `fit` estimates; ValueError before."""
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"{self.name} is not fitted yet: call fit(train, val)")
+        return value
+
     @torch.no_grad()
     def scores_on(self, images: Images, over: Over[Images]) -> Tensor:
         """Scores (n,) of a set of images, from the network's outputs where the set keeps them.

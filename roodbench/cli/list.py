@@ -33,14 +33,14 @@ def list_names(context: Context, *, name: str | None, format: str) -> None:
 def catalogue() -> dict[str, list[dict[str, Any]]]:
     """Everything that can be named on the command line, with one line each."""
     from attacks import METHODS, NOISE, STRENGTHS
-    from detectors import DETECTORS
+    from detectors import KNOWN
 
     from ..data.load import BENCHMARKS
     from ..models.load import MODELS
     from ..setup.protocols import PROTOCOLS
 
     return {
-        "detectors": [entry(cls) for cls in DETECTORS.values()],
+        "detectors": [entry(cls) for cls in KNOWN.values()],
         "attacks": [{"name": name, "about": about} for name, about in METHODS.items()],
         "threats": [{"name": name, "about": about} for name, about in NOISE.items()],
         "protocols": [{"name": name, "settings": settings} for name, settings in PROTOCOLS.items()],

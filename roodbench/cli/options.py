@@ -35,7 +35,13 @@ OPTIONS = {
     parameter.name: parameter
     for parameter in (
         option("detector", str, "ross", "Evaluate NAME[,NAME], all, or a MODULE:ATTRIBUTE of yours.", DETECTOR),
-        option("base", str, RunConfig.base, "Wrap this base score in pro, median, mad, cov, ross, ross-q.", DETECTOR),
+        option(
+            "base",
+            str,
+            RunConfig.base,
+            "Wrap this base score, or a MODULE:ATTRIBUTE of yours, in pro, median, mad, cov, ross, ross-q.",
+            DETECTOR,
+        ),
         option(
             "param",
             list[str] | None,

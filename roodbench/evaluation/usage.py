@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detectors import DETECTORS, Detector
+from detectors import KNOWN, Detector
 
 from ..engine.copies import on_copy
 from .behaviour import steady
@@ -26,7 +26,7 @@ def uses_network(detector: Detector, x: Tensor, noise: Callable[[], torch.Genera
     True where nobody can tell: it cannot be copied, a copy fails or scores otherwise than the detector, or the
     network's own logits do not change either.
     """
-    if all(type(part) in DETECTORS.values() for part in detector.chain):
+    if all(type(part) in KNOWN.values() for part in detector.chain):
         return True
     try:
         scores, logits = answers(copy.deepcopy(detector), x, noise)

@@ -52,11 +52,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         from attacks import DIRECTIONS, STRENGTHS, ThreatModel, check_method
-        from detectors import BASES, DETECTORS
+        from detectors import DETECTORS
 
         from ..data.load import BENCHMARKS
         from ..models.load import check_model
-        from .plugins import check_name
+        from .plugins import check_base, check_name
 
         kinds = {f.name: f.type for f in fields(self)}
         for name, value in typed(kinds, {name: getattr(self, name) for name in kinds}).items():
@@ -66,7 +66,7 @@ class RunConfig:
         one_of("protocol", self.protocol, PROTOCOLS)
         for name in self.detector:
             check_name(name)
-        one_of("base score", self.base, BASES)
+        check_base(self.base)
         self._follow_protocol()
         one_of("attack", self.attack, DIRECTIONS)
         check_method(self.method, self.objective)
@@ -99,7 +99,7 @@ class RunConfig:
         `attacking`: the settings of the adversary, too, where the run attacks nothing. A protocol's own are its wish.
         """
         from attacks import honoured
-        from detectors import BASES, DETECTORS, WRAPPERS
+        from detectors import WRAPPERS, base_of, class_of
 
         from .plugins import is_plugin
 
@@ -108,8 +108,11 @@ class RunConfig:
         given -= {name for name in fixed if getattr(self, name, None) == fixed[name]}
         if "base" in given and not any(is_plugin(name) or name in WRAPPERS for name in self.detector):
             raise ValueError(f"base {self.base}: none of {who} wraps a base score")
-        classes = [DETECTORS[name] for name in self.detector if not is_plugin(name)]
-        inner = [BASES[self.base]] if any(name in WRAPPERS for name in self.detector) else []
+        classes = [class_of(name) for name in self.detector if not is_plugin(name)]
+        wraps = any(name in WRAPPERS for name in self.detector)
+        if wraps and "search" in given and is_plugin(self.base):
+            raise ValueError(f"search: the published grids are not over {self.base}, leave out --search")
+        inner = [base_of(self.base)] if wraps and not is_plugin(self.base) else []
         if "search" in given and not any(cls.grid_over(self.base) for cls in [*classes, *inner]):
             raise ValueError(f"search: {who} has no published grid, leave out --search")
         idle = dict.fromkeys(sorted({"steps", "restarts", "strength", "precision"} - honoured(self.method)), "method")
@@ -142,12 +145,12 @@ class RunConfig:
             if getattr(self, key) != defaults[key]:
                 check_fixed(self.protocol, key, getattr(self, key))
             object.__setattr__(self, key, value)
-        from detectors import DETECTORS
+        from detectors import KNOWN
 
         from .plugins import parameters_of
 
         taken = {key for name in self.detector for key in parameters_of(name, self.base)}
-        symbols = {symbol: name for cls in DETECTORS.values() for symbol, name in cls.symbols.items()}
+        symbols = {symbol: name for cls in KNOWN.values() for symbol, name in cls.symbols.items()}
         names = [key.removeprefix("base.") for key in self.params]
         given = {symbols.get(name, name) for name in names}
         fixed = PARAMS.get(self.protocol, {})

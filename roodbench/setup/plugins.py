@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 import detectors
-from detectors import BASES, WRAPPERS, Classifier, Detector, Plain, shown
+from detectors import BASES, KNOWN, SPECIAL, WRAPPERS, Classifier, Detector, Plain, shown
 
 from ..engine.users import described
 from ..lazy import search_here
@@ -42,7 +42,7 @@ def is_plugin(name: str) -> bool:
 
 def check_name(name: str) -> None:
     """ValueError for a detector that is none of ours and names no attribute of a user's module or file."""
-    if is_plugin(name) or name in detectors.DETECTORS:
+    if is_plugin(name) or name in KNOWN:
         return
     module, _, attribute = name.rpartition(".")
     for file, its in ((name, "NAME"), (f"{name}.py", "NAME"), (f"{module}.py", attribute)):
@@ -50,7 +50,13 @@ def check_name(name: str) -> None:
             raise ValueError(f"detector {name!r}: expected a class or function in the file {file}, {file}:{its}")
     if is_file(name):
         raise ValueError(f"detector {name!r}: expected a class or function in a file, FILE.py:NAME; no such file")
-    raise ValueError(detectors.unknown("detector", name, detectors.DETECTORS))
+    raise ValueError(detectors.unknown("detector", name, KNOWN))
+
+
+def check_base(base: str) -> None:
+    """ValueError for a base score that is none of ours, and no attribute of a user's module or file."""
+    if not is_plugin(base) and base not in {**BASES, **SPECIAL}:
+        raise ValueError(detectors.unknown("base score", base, {**BASES, **SPECIAL}))
 
 
 def is_file(module: str) -> bool:
@@ -129,7 +135,10 @@ def parameters_of(name: str, base: str) -> list[str]:
     if is_plugin(name):
         found = import_attribute(name)
         return list(detectors.keywords(found)) if callable(found) and not isinstance(found, nn.Module) else []
-    classes = [detectors.class_of(name), *([BASES[base]] if name in WRAPPERS else [])]
+    if name in WRAPPERS and is_plugin(base):
+        inner, outer = parameters_of(base, base), WRAPPERS[name]
+        return [*outer.defaults(), *inner, *outer.symbols, *(f"base.{key}" for key in inner)]
+    classes = [detectors.class_of(name), *([detectors.base_of(base)] if name in WRAPPERS else [])]
     names = [key for cls in classes for key in cls.defaults()]
     inner = [f"base.{key}" for cls in classes[1:] for key in (*detectors.keywords(cls), *cls.symbols)]
     return names + [symbol for cls in classes for symbol in cls.symbols] + inner
@@ -153,6 +162,8 @@ def uncallable(found: Any, attribute: str, params: Mapping[str, Any]) -> str:
 
 def make_detector(name: str, net: Classifier, *, base: str, **params: Any) -> Detector:
     """The unfitted detector. A user's class or function is called with the network; a plain nn.Module is wrapped."""
+    if name in WRAPPERS and is_plugin(base):
+        return over(name, net, base, params)
     if not is_plugin(name):
         return detectors.create(name, net, base=base, **params)
     found, attribute = import_attribute(name), name.rpartition(":")[2]
@@ -173,3 +184,15 @@ def make_detector(name: str, net: Classifier, *, base: str, **params: Any) -> De
     check_seam(found)
     found.name = found.name or attribute
     return found
+
+
+def over(name: str, net: Classifier, base: str, params: Mapping[str, Any]) -> Detector:
+    """One of our detectors over a user's score; a parameter that both have is the outer one's but for `base.NAME`."""
+    outer, known = WRAPPERS[name], parameters_of(base, base)
+    own = {*detectors.keywords(outer), *outer.symbols}
+    inner = {key: value for key, value in params.items() if key in known and key not in own}
+    spelt = {key.removeprefix("base."): value for key, value in params.items() if key.startswith("base.")}
+    if twice := inner.keys() & spelt.keys():
+        raise ValueError(f"parameter {min(twice)} of {base} is given twice")
+    rest = {key: value for key, value in params.items() if key in own}
+    return outer(make_detector(base, net, base=base, **inner, **spelt), **detectors.arguments(rest, outer))

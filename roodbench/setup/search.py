@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import detectors
-from detectors import BASES, WRAPPERS, Smoothed
+from detectors import WRAPPERS, Smoothed
 
 from .. import metrics
 from ..data import Benchmark, ImageSet
@@ -67,7 +67,7 @@ def grid_of(
         grid["dim"] = tuple(dim for dim in grid["dim"] if dim < net.head.in_features)
     if "neighbours" in grid:
         grid["neighbours"] = tuple(k for k in grid["neighbours"] if k <= len(bench.id_train))
-    symbols = {**cls.symbols, **(BASES[base].symbols if name in WRAPPERS else {})}
+    symbols = {**cls.symbols, **(detectors.base_of(base).symbols if name in WRAPPERS else {})}
     taken = {symbols.get(key, key) for key in fixed}
     return {key: values for key, values in grid.items() if values and key not in taken}
 

@@ -93,10 +93,14 @@ class Setting:
     def compile(self, work: float) -> None:
         """Compile the network where the floating point operations of the run repay it, or where that is asked for.
 
-        A user's own detector may need what a compiled network cannot do: `auto` leaves it as it is.
+        A user's own detector may need what a compiled network cannot do: `auto` leaves it as it is, and so does `on`
+        where one of ours says that it cannot.
         """
-        plugged = any(is_plugin(name) for name in self.config.detector)
-        wanted = "off" if self.config.compile == "auto" and plugged else self.config.compile
+        plugged = any(is_plugin(name) for name in (*self.config.detector, self.config.base))
+        eager = [name for name in self.config.detector if any(part.eager for part in self.detector(name).chain)]
+        if eager and self.config.compile == "on":
+            log.warning("%s needs the network as it is: it is not compiled", eager[0])
+        wanted = "off" if eager or (self.config.compile == "auto" and plugged) else self.config.compile
         compile_network(self.net, self.plain, self.sample, compile=wanted, work=work)
 
     def detector(self, name: str) -> Detector:

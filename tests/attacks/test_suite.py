@@ -111,7 +111,8 @@ def test_refine_goes_on_with_the_objective_that_found_the_best(x, w, noisy):
     job = Job(1, streams("refine"), x, found_by=["mean", "base", "mean", "base", "", "mean"])
     (found,), passes = attack.run(detector, x, plan, job)
     looks = {"mean": 10 + (not noisy), "exact": 5 + (not noisy)}
-    assert [(name, seen.count((name, 3))) for name in looks] == list(looks.items()) and len(seen) == sum(looks.values())
+    assert [(name, seen.count((name, 3))) for name in looks] == list(looks.items())
+    assert len(seen) == sum(looks.values())
     assert passes[1] == sum(looks.values()) * 3 / 6 * detector.passes("exact", 8)[1]
     assert passes[1] <= attack.cost(detector, plan, {})[1]
     shown = found.trace.values[-looks["exact"] :]

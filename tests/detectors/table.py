@@ -6,7 +6,14 @@ import detectors
 from detectors import Outputs
 
 NAMES = ["fdbd", "mds", "rmds", "knn", "vim", "react", "ash", "scale", "odin", "gradnorm"]
-PARAMS = {"knn": {"neighbours": 5}, "vim": {"dim": 40}, "odin": {"temperature": 2.0, "step_size": 0.01}}
+NAMES += ["dice", "she", "nnguide", "relation", "klm", "openmax", "rankfeat", "approximate-mass"]
+PARAMS = {
+    "knn": {"neighbours": 5},
+    "vim": {"dim": 40},
+    "odin": {"temperature": 2.0, "step_size": 0.01},
+    "nnguide": {"neighbours": 5, "share": 0.5},
+    "relation": {"chunk": 50},
+}
 """Small enough for the networks of the tests."""
 
 

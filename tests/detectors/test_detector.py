@@ -84,9 +84,10 @@ def test_what_a_detector_says_of_itself_cannot_be_hidden(name, value):
 
 def test_incidental_and_run_settings_are_declared_where_they_are():
     smoothed = {"median", "mad", "cov", "ross", "ross-q"}
-    assert {name for name, cls in EVERY.items() if cls.incidental} == {"knn"} | smoothed
+    assert {name for name, cls in EVERY.items() if cls.incidental} == {"knn", "relation", "rankfeat"} | smoothed
     assert all(cls.incidental <= {"chunk"} for cls in EVERY.values())
-    settings = {"knn": {"chunk"}} | {name: {"chunk", "seed"} for name in smoothed}
+    settings = {name: {"chunk"} for name in ("knn", "relation", "rankfeat")}
+    settings |= {name: {"chunk", "seed"} for name in smoothed}
     assert {n: set(c.run_settings) for n, c in EVERY.items() if c.run_settings} == settings
 
 

@@ -36,7 +36,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 def test_every_block_has_a_test():
     pages = ("README.md", "docs/attacks.md", "docs/certification.md", "docs/data.md")
-    assert set(BLOCKS) == {*(f"{page}-0" for page in pages), *(f"docs/custom-detector.md-{n}" for n in range(6))}
+    assert set(BLOCKS) == {*(f"{page}-0" for page in pages), *(f"docs/custom-detector.md-{n}" for n in range(7))}
     own = [source for name, source in BLOCKS.items() if "custom-detector" in name and source in own_detectors()]
     assert len(own) == 5
 
@@ -97,8 +97,16 @@ def test_your_own_detector(own, command):
     assert rows[-1]["auroc"] < rows[0]["auroc"] - 0.05
 
 
+def test_your_own_score_inside_another(own, run, monkeypatch):
+    monkeypatch.syspath_prepend(".")
+    assert run("docs/custom-detector.md-4")[1] == "ross(margin)\n"
+    rows = own("pro", "--base", "mydetector:Margin", "--attack", "none")
+    assert {(row["detector"], row["base"]) for row in rows} == {("pro", "margin")}
+    assert all(row["auroc"] > 0.9 for row in rows if row["condition"] == "clean")
+
+
 def test_your_own_network(own, run):
-    names, printed = run("docs/custom-detector.md-4")
+    names, printed = run("docs/custom-detector.md-5")
     assert "Sequential (ID accuracy " in printed
     expected = names["net"](names["bench"].id_test.shard(0, 20)).argmax(1) == names["bench"].id_test.labels[:20]
     (*_, both) = own("mydetector.py:Mine", "--attack", "min")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from attacks import METHODS, NOISE, STRENGTHS
-from detectors import BASES, WRAPPERS
+from detectors import BASES, SPECIAL, WRAPPERS
 from roodbench import cli
 from roodbench.data.load import BENCHMARKS
 from roodbench.evaluation.checks import CHECKS
@@ -72,7 +72,7 @@ def test_the_readme_names_everything_that_there_is():
     shown = {kind: set(expanded(cell)) for kind, cell in rows.items()}
     detectors = next(names for kind, names in shown.items() if "--base" in kind)
     scores = set().union(*(names for kind, names in shown.items() if kind.startswith("scores")))
-    assert scores == set(BASES)
+    assert scores == {*BASES, *SPECIAL}
     assert detectors == set(WRAPPERS)
     assert shown["attacks (`--method`)"] == set(METHODS)
     assert shown["adversaries (`--threat`)"] == set(NOISE)

@@ -32,15 +32,16 @@ def failed(detector, bench, strength=QUICK, eps=16 / 255, method="suite"):
     return {i.name for i in indicators_of(found) if i.passed is False}
 
 
-HEALTHY = [name for name in DETECTORS if name not in ("mad", "cov", "ash", "knn", "gradnorm", "mds")]
+UNHEALTHY = ("mad", "cov", "ash", "knn", "gradnorm", "mds", "approximate-mass")
 """mad and cov have a maximum inside; ash's gradient says nothing of the units that it cuts; of gradnorm Square finds
 0.3 points more with one seed of three; knn's neighbours change: twice the steps take 0.5 to 0.7 points more; a second
-restart takes 0.9 points more from mds."""
+restart takes 0.9 points more from mds; approximate-mass jumps at every kink of the network."""
+ALIKE = ("ross-q", "median", "dice", "she", "nnguide")
+"""What others show: the first two fall as ross does, the last three have the energy's and fdbd's slopes."""
+HEALTHY = [name for name in DETECTORS if name not in UNHEALTHY]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in ("ross-q", "median") else []) for n in HEALTHY]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in ALIKE else []) for n in HEALTHY])
 def test_healthy_detectors_trip_none(name, digits_net):
     """Over three seeds `convergence` of base scores reaches 0.0029, three pairs of images, of 0.005; `black-box` 0.
 

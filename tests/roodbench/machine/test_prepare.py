@@ -176,6 +176,18 @@ def test_prepared_base_scores_are_the_plain_ones(name, texture, resnet20):
     assert (a - b).abs().max() <= 1e-4 * a.abs().max()
 
 
+@pytest.mark.parametrize("name", ["rankfeat", "approximate-mass", "relation"])
+def test_scores_that_look_into_the_network_are_the_same_of_one_that_runs_in_parts(name, digits_net, digits):
+    """Also their gradients, for which its passes are computed again, and those of their other objectives."""
+    x = digits.id_test.shard(0, 10)
+    fast_net = prepare(digits_net, x, compile="off")
+    fast_net.backbone.batch = 4
+    plain, fast = (detectors.create(name, net).fit(digits.id_train, digits.id_val) for net in (digits_net, fast_net))
+    for objective in plain.objectives:
+        for ours, theirs in zip(*(d.value_and_grad(x, objective=objective) for d in (fast, plain)), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
+
+
 bfloat16 = pytest.mark.skipif(
     not has_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16 instructions: minutes in software"
 )

@@ -59,6 +59,71 @@ def test_hidden_randomness_and_detached_gradients_are_noticed(folder, capsys):
         assert not any(r["reliable"] for r in record["rows"] if r["condition"] != "clean")
 
 
+OWN = """
+import detectors, torch
+class Largest(detectors.Score):
+    name = "largest"
+    def __init__(self, net, *, factor=1.0, gain=1.0):
+        super().__init__(net)
+        self.factor, self.gain = factor, gain
+    def score(self, z, h):
+        return self.factor * z.amax(1)
+class Noisy(detectors.Detector):
+    name, randomized = "noisy", True
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+    def forward(self, x, *, generator=None):
+        return self.net(x).amax(1) + torch.rand(len(x), generator=generator)
+"""
+
+
+@pytest.mark.parametrize("base", ["ownbase:Largest", "./plainbase.py:Plain"])
+def test_a_base_score_of_ones_own_is_wrapped_as_ours_is(base, folder, capsys):
+    (folder / "ownbase.py").write_text(OWN)
+    (folder / "plainbase.py").write_text(PLAIN.format(more=""))
+    names = ("--detector", "pro,ross", "--param", "copies=3", "--no-check", "--method", "pgd", "--objective", "exact")
+    code, record, _ = run(capsys, *names, "--base", base)
+    assert code == 0
+    ours = run(capsys, *names, "--base", "mls")[1]
+    assert {r["base"] for r in record["rows"]} == {"Plain" if "plain" in base else "largest"}
+    for own, row in zip(record["rows"], ours["rows"], strict=True):
+        assert (own["detector"], own["condition"], own["auroc"]) == (row["detector"], row["condition"], row["auroc"])
+
+
+def test_parameters_of_a_base_score_of_ones_own(folder, capsys):
+    (folder / "ownbase.py").write_text(OWN)
+    quick = ("--detector", "ross", "--base", "ownbase:Largest", "--no-check", "--param", "copies=3")
+    quick += ("--method", "pgd", "--objective", "mean")
+    record = run(capsys, *quick, "--param", "factor=2", "--param", "gain=0.5", "--param", "base.gain=7")[1]
+    params = record["rows"][0]["params"]
+    assert (params["factor"], params["gain"]) == (2, 0.5)
+    for wrong, message in {
+        "factr=2": "unknown parameter of ross 'factr': did you mean 'factor'",
+        "gain=-1": "gain -1: expected a number of at least 0",
+    }.items():
+        code, _, err = run(capsys, *quick, "--param", wrong)
+        assert (code, message in err) == (2, True)
+    err = run(capsys, *quick, "--param", "factor=2", "--param", "base.factor=3")[2]
+    assert "parameter factor of ownbase:Largest is given twice" in err
+
+
+def test_base_scores_that_cannot_be_wrapped(folder, capsys):
+    (folder / "ownbase.py").write_text(OWN)
+    for more, message in {
+        ("--base", "ownbase:Largst"): "unknown attribute of ownbase 'Largst': did you mean 'Largest'",
+        ("--base", "nothere:Largest"): "cannot import 'nothere'",
+        ("--base", "ownbase:Noisy"): "ross needs a deterministic base score, not noisy",
+        ("--base", "ownbase"): "unknown base score 'ownbase'",
+        ("--base", "ownbase:Largest", "--search"): "the published grids are not over ownbase:Largest",
+        ("--base", "ownbase:Largest", "--detector", "gen"): "none of gen wraps a base score",
+    }.items():
+        code, _, err = run(capsys, *(() if "--detector" in more else ("--detector", "ross")), *more)
+        assert code == 2
+        assert message in err
+        assert "Traceback" not in err
+
+
 @pytest.mark.usefixtures("digits_net")
 def test_detectors_that_cannot_be_loaded(folder, capsys):
     (folder / "brokenmodule.py").write_text(PLAIN.format(more=""))
