@@ -77,7 +77,7 @@ def gradients_of(attacker: Attacker, images: ImageSet, plan: AttackPlan, directi
     some = images.at(np.unique(np.linspace(0, len(images) - 1, FEW).round().astype(int)))
     x = some.shard(0, len(some)).to(worker.device)
     components = attacks.components_of(attacker.seen(plan, images.name, 0), plan)
-    objectives = list(dict.fromkeys(c.objective for c in components if c.follows_gradient))
+    objectives = list(dict.fromkeys(c.objective for c in components if c.objective))
 
     def look() -> list[Any]:
         generator = worker.stream("behaviour/gradient", images.name, 0)

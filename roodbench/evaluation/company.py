@@ -235,7 +235,7 @@ def check_gradients(evaluator: Evaluator, plan: AttackPlan) -> None:
     """
     worker, bench, seen = evaluator.worker, evaluator.bench, evaluator.plain.detector
     components = attacks.components_of(seen, plan)
-    names = list(dict.fromkeys(c.objective for c in components if c.follows_gradient and not c.is_peer))
+    names = list(dict.fromkeys(c.objective for c in components if c.objective and not c.is_peer))
     sized, images = evaluator.sized(plan), bench.id_test
 
     def unit(x: Tensor, objective: str, places: Sequence[int], noise: str = "") -> Tensor:

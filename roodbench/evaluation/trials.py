@@ -78,7 +78,9 @@ def trials_of(
     if noisy is not None:
         found |= {"best iterate": trial(noisy, keep="best"), "last iterate": trial(noisy)}
     found["twice the restarts"] = trial(*again, restarts=2 * strength.restarts)
-    own, base = [c for c in gradient if not c.is_transfer], [c for c in gradient if c.name == "pgd:base"]
+    own = [c for c in gradient if not c.is_transfer]
+    # as often as the own ones: of many starts the best is lucky
+    base = [replace(c, starts=min(o.starts for o in own)) for c in gradient if c.name == "pgd:base" and own]
     if own and base:
         found |= {"own": trial(*own), "base": trial(*base)}
     free = replace(plan, threat=wide)
