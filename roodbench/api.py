@@ -27,13 +27,13 @@ from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
 from .setup.config import RunConfig, check_seed, one_of, refuse
-from .setup.plugins import here
 from .setup.seam import check_seam
 from .setup.setting import Setting, check_network, plan_of
 from .setup.values import typed, wrong
 from .store.cells import Store
 from .store.folder import run_folder
 from .store.identity import code_version, identity
+from .store.users import here
 
 
 def evaluate(

@@ -84,11 +84,31 @@ OPTIONS = {
         option(
             "space", str, RunConfig.space, "Attack in pixel space, or in normalized units, (x - mean) / std.", ADVERSARY
         ),
-        option("benchmark", str, RunConfig.benchmark, "Load digits or cifar10.", DATA),
         option(
-            "data_root", str | None, None, "Read images from this OpenOOD-style folder.", DATA, envvar="ROODBENCH_DATA"
+            "benchmark",
+            str,
+            RunConfig.benchmark,
+            "Load digits, cifar10, cifar100, imagenet200, imagenet1k, a FILE.toml or folder of yours, torchvision:NAME "
+            "or MODULE:ATTRIBUTE (docs/data.md).",
+            DATA,
         ),
+        option(
+            "data_root",
+            str | None,
+            None,
+            "Read images from this folder, laid out as OpenOOD's or torchvision's.",
+            DATA,
+            envvar="ROODBENCH_DATA",
+        ),
+        option("download", bool, False, "Fetch what torchvision's data sets lack; default never.", DATA, "--download"),
         option("ood", str | None, None, "Take these OOD sets, NAME[,NAME]; default all.", DATA),
+        option(
+            "train_limit",
+            int | None,
+            None,
+            "Fit on so many training images, 0 for all; default all, of ImageNet 10000.",
+            DATA,
+        ),
         option("model", str | None, None, "Take this network; default per benchmark.", DATA),
         option("checkpoint", str | None, None, "Read its weights from a .safetensors, .th or .pt file.", DATA),
         option("limit", int, RunConfig.limit, "Take so many images per population, 0 for all.", DATA),

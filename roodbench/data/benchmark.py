@@ -6,13 +6,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Any, Literal
 
 from torch import Tensor
 
 from detectors import unknown
 
-from .images import ImageSet, SplitGuard
+from .images import ImageSet, SplitGuard, subset
 
 log = logging.getLogger("roodbench")
 
@@ -68,6 +69,19 @@ class Benchmark:
             raise ValueError(f"no OOD set among {', '.join(names)}: expected one of {', '.join(self.ood)}")
         ood = {name: images for name, images in self.ood.items() if name in names}
         return replace(self, ood=ood, shifted={k: v for k, v in self.shifted.items() if k in names})
+
+    def limited(self, limit: int | None) -> Benchmark:
+        """The benchmark with test sets of at most so many images: a fixed random subset, nested over limits."""
+
+        def cut(images: ImageSet) -> ImageSet:
+            return images if limit is None or limit >= len(images) else images.at(subset(len(images), limit))
+
+        return replace(
+            self,
+            id_test=cut(self.id_test),
+            ood={name: cut(images) for name, images in self.ood.items()},
+            shifted={name: cut(images) for name, images in self.shifted.items()},
+        )
 
     def normalized(self, mean: Tensor, std: Tensor) -> Benchmark:
         """The benchmark in normalised space, (x - mean) / std per channel; unbounded."""
@@ -131,3 +145,15 @@ class Benchmark:
         """Counts and content hashes of all splits, for the record; reads (and so checks) every one of them."""
         self.check()
         return {f"{s.split}: {s.name}": {"images": len(s), "sha256": s.digest} for _, s in self._places()}
+
+
+def check_limits(limit: object, train_limit: object) -> None:
+    """ValueError for what is no number of images."""
+    if not isinstance(limit, Integral | None) or isinstance(limit, bool):
+        raise ValueError(f"limit {limit!r}: expected a whole number of images per population, or None for all")
+    if limit is not None and int(limit) < 2:
+        raise ValueError(f"limit {limit}: expected at least 2 images per population")
+    if not isinstance(train_limit, Integral | None) or isinstance(train_limit, bool):
+        raise ValueError(f"train_limit {train_limit!r}: expected a whole number of training images, 0 for all")
+    if train_limit is not None and (int(train_limit) < 0 or train_limit == 1):
+        raise ValueError(f"train_limit {train_limit}: expected at least 2 training images, or 0 for all")

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .room import Room
+
 WANTED = "expected uint8 (n, H, W, C) or float32 (n, C, H, W) with C 1 or 3"
 ROUNDING = 1e-6
 """How far a pixel may lie outside [0, 1]."""
@@ -65,7 +67,8 @@ def read_content(name: str, names: Sequence[str], read: Callable[[], Any]) -> Co
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: the images are no array ({error}): {WANTED}") from None
     check_layout(name, pixels, len(names))
-    if pixels.flags.writeable or not pixels.flags.owndata or not pixels.flags.c_contiguous:
+    own = pixels.flags.owndata or isinstance(raw, Room)
+    if pixels.flags.writeable or not own or not pixels.flags.c_contiguous:
         pixels = pixels.copy("C")  # somebody else may write into it; a reader hands over what it has locked
         pixels.flags.writeable = False
     check_range(name, names, pixels)

@@ -40,6 +40,8 @@ class RunConfig:
     space: str = "pixel"
     benchmark: str = "digits"
     data_root: str | None = None
+    download: bool = False
+    train_limit: int | None = None
     ood: tuple[str, ...] | None = None
     model: str | None = None
     checkpoint: str | None = None
@@ -54,7 +56,7 @@ class RunConfig:
         from attacks import DIRECTIONS, STRENGTHS, ThreatModel, check_method
         from detectors import BASES, DETECTORS
 
-        from ..data.load import BENCHMARKS
+        from ..data.load import check_benchmark, downloads
         from ..models.load import check_model
         from .plugins import check_name
 
@@ -77,7 +79,9 @@ class RunConfig:
         one_of("space", self.space, ("pixel", "normalized"))
         one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
         one_of("compile", self.compile, ("auto", "on", "off"))
-        one_of("benchmark", self.benchmark, BENCHMARKS)
+        check_benchmark(self.benchmark)
+        if self.download and not downloads(self.benchmark):
+            raise ValueError(f"benchmark {self.benchmark} is not downloaded: leave out --download")
         ThreatModel(0.0, noise=self.threat)
         if self.model is not None:
             check_model(self.model)

@@ -17,10 +17,11 @@ from detectors import WRAPPERS, Detector, Smoothed
 from detectors.care import in_eval
 
 from ..data import SHARD, Benchmark, load_benchmark
-from ..engine.users import described, users_code
+from ..engine.users import users_code
 from ..machine.memory import LARGEST
 from ..machine.prepare import Prepared, compile_network, prepare
 from ..models import Classifier, load_model
+from ..store.users import described
 from .config import RunConfig, check_eps, one_of
 from .plugins import is_plugin, make_detector, parameters_of
 from .protocols import PROTOCOLS
@@ -42,7 +43,14 @@ class Setting:
     def __init__(self, config: RunConfig, device: torch.device, *, fresh: bool = False) -> None:
         self.config, self.device = config, device
         ood = None if config.ood is None else list(config.ood)
-        bench = load_benchmark(config.benchmark, root=config.data_root, ood=ood, limit=config.limit or None)
+        bench = load_benchmark(
+            config.benchmark,
+            root=config.data_root,
+            ood=ood,
+            limit=config.limit or None,
+            train_limit=config.train_limit,
+            download=config.download,
+        )
         model = config.model or ("digits-cnn" if config.benchmark == "digits" else None)
         if model is None:
             raise ValueError(f"benchmark {config.benchmark} needs a network: give --model NAME and --checkpoint FILE")

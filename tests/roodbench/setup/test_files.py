@@ -8,7 +8,7 @@ import pytest
 
 from roodbench import cli
 from roodbench.models.load import MODELS, load_model
-from roodbench.setup.plugins import import_attribute
+from roodbench.store.users import import_attribute
 
 MINE = """
 import torch
