@@ -20,6 +20,7 @@ from .list import list_names
 from .options import Grouped
 from .run import run
 from .streams import interruptible, tolerant
+from .validate import validate
 
 ClickException: Any = typer.BadParameter.__mro__[2]  # typer carries click under a private name, or needs it beside
 INTERRUPTED = "interrupted; finished shards are kept, the same command goes on from there"
@@ -36,7 +37,7 @@ def about(version: Annotated[bool, typer.Option("--version", help="Print the ver
     """
 
 
-VERBS = {"run": run, "check": check, "certify": certify, "list": list_names}
+VERBS = {"run": run, "check": check, "certify": certify, "list": list_names, "validate": validate}
 for name, verb in VERBS.items():
     app.command(name, cls=Grouped)(verb)
 

@@ -110,11 +110,10 @@ def is_channels_first(images: np.ndarray) -> bool:
 
 
 def read_numpy(file: Path) -> Any:
-    """An array (of a .npy what is asked for is read) or a dict of them."""
-    found = np.load(file, mmap_mode="r" if file.suffix == ".npy" else None, allow_pickle=False)
-    if isinstance(found, np.ndarray):
-        return found
-    with found:
+    """An array, of which what is asked for is read, or a dict of them."""
+    if file.suffix == ".npy":
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
         return {key: found[key] for key in found.files if key in (*IMAGES, *LABELS)} or dict.fromkeys(found.files)
 
 

@@ -116,7 +116,7 @@ class Benchmark:
     def overlaps(self) -> dict[tuple[str, str], int]:
         """How many images two OOD test sets share, by their names; `check` says what reading them may raise."""
         guard = SplitGuard()
-        for place, images in self._places():
+        for place, images in self.places():
             if images.shape != self.id_test.shape:
                 raise ValueError(
                     f"{images.name} ({place}) has images (C, H, W) = {images.shape}, "
@@ -131,7 +131,7 @@ class Benchmark:
                     log.warning("OOD sets %s and %s share %d images: their mean counts them twice", other, name, shared)
         return found
 
-    def _places(self) -> list[tuple[str, ImageSet]]:
+    def places(self) -> list[tuple[str, ImageSet]]:
         """Every set with the place in which it stands."""
         return [
             *((images.split, images) for images in (self.id_train, self.id_val)),
@@ -144,7 +144,7 @@ class Benchmark:
     def description(self) -> dict[str, dict[str, Any]]:
         """Counts and content hashes of all splits, for the record; reads (and so checks) every one of them."""
         self.check()
-        return {f"{s.split}: {s.name}": {"images": len(s), "sha256": s.digest} for _, s in self._places()}
+        return {f"{s.split}: {s.name}": {"images": len(s), "sha256": s.digest} for _, s in self.places()}
 
 
 def check_limits(limit: object, train_limit: object) -> None:

@@ -73,6 +73,8 @@ class ImageSet:
         self.space = "pixel"
         self.fresh = False
         """Whether `outputs` leaves alone what other processes kept of a network."""
+        self.source: Any = None
+        """What reads images one by one (`Source`), where there is such a thing."""
         self._outputs: dict[str, Fitting] = {}
 
         @cache

@@ -64,7 +64,9 @@ class Source:
         if not split.startswith("OOD") and int(labels.min()) < 0:
             at = int((labels < 0).argmax())
             raise ValueError(f"{self.place(at)}: {self.names[at]} has label {labels[at]} in {split}, expected a class")
-        return ImageSet(name, split, labels, self.images, names=self.names, guard=guard)
+        images = ImageSet(name, split, labels, self.images, names=self.names, guard=guard)
+        images.source = self
+        return images
 
 
 def joined(where: str, parts: Mapping[str, Source]) -> Source:

@@ -98,7 +98,7 @@ def toml_benchmark(
     own = {key: found("id", key) for key in content["id"] if key != "train"}
     try:
         return benchmark_from(
-            settings.get("name", file.stem),
+            settings.get("name", folder.resolve().name if place.is_dir() else file.stem),
             id_train=train,
             id_test=own["test"],
             id_val=own.get("val"),

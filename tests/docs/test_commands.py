@@ -34,13 +34,21 @@ ADDED = {
     "certify": "--limit 2 --steps 2 --samples 500 --ood unseen-digits",
     "certify --verify": "--samples 500",
     "list": "",
+    "validate": "--limit 20",
 }
 """What is added to a command of ours, by verb, to keep it to seconds."""
 DATA = {"DATA": ".", "cifar10_resnet20.safetensors": "weights/cifar10_resnet20.safetensors"}
 """What stands for a place of the reader's, and where it is below the data root."""
 CERTIFICATE = "certify --radius 0.1 --limit 2 --samples 500 --ood unseen-digits --attack none --out made"
 """What makes the certificate.json that a page speaks of."""
-SHOWS = {"run": "AUROC", "check": "black-box", "certify": "certified", "certify --verify": "holds", "list": "arXiv:"}
+SHOWS = {
+    "run": "AUROC",
+    "check": "black-box",
+    "certify": "certified",
+    "certify --verify": "holds",
+    "list": "arXiv:",
+    "validate": "0 errors",
+}
 """What a command of ours prints."""
 
 
@@ -65,7 +73,7 @@ class Shell:
         given = [str(self.request.getfixturevalue("data_root") / DATA[a]) if a in DATA else a for a in argv]
         if verb == "certify --verify":
             self.make_certificate()
-        out = [] if verb in ("list", "certify --verify") else ["--out", "runs"]
+        out = [] if verb in ("list", "validate", "certify --verify") else ["--out", "runs"]
         assert cli.main([*given, *ADDED[verb].split(), *out]) == 0
         printed = self.capsys.readouterr().out
         assert SHOWS[verb.removesuffix(" on DATA")] in printed

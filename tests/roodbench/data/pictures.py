@@ -3,6 +3,23 @@
 import numpy as np
 from PIL import Image
 
+WHOLE = """name = "pets"
+size = 8
+resize = 9
+eps = "4/255"
+
+[id]
+train = "id/train"
+test = "id/test"
+
+[near]
+foxes = "near/foxes"
+
+[far]
+noise = "far/noise.npz"
+"""
+"""A file for the folder that `own_folder` makes."""
+
 
 def draw(folder, count, seed=0, size=(12, 10), ending="png"):
     """`count` files of noise in a new folder; the folder."""

@@ -8,23 +8,7 @@ import torch
 
 import roodbench
 from tests.docs.pages import ROOT, blocks
-from tests.roodbench.data.pictures import draw, own_folder
-
-WHOLE = """name = "pets"
-size = 8
-resize = 9
-eps = "4/255"
-
-[id]
-train = "id/train"
-test = "id/test"
-
-[near]
-foxes = "near/foxes"
-
-[far]
-noise = "far/noise.npz"
-"""
+from tests.roodbench.data.pictures import WHOLE, draw, own_folder
 
 
 @pytest.fixture
