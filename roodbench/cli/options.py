@@ -103,6 +103,14 @@ OPTIONS = {
         option("download", bool, False, "Fetch what torchvision's data sets lack; default never.", DATA, "--download"),
         option("ood", str | None, None, "Take these OOD sets, NAME[,NAME]; default all.", DATA),
         option(
+            "full_spectrum",
+            bool,
+            False,
+            "Count covariate-shifted ID as ID; default apart, its accuracy alone.",
+            DATA,
+            "--full-spectrum",
+        ),
+        option(
             "train_limit",
             int | None,
             None,

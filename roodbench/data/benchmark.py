@@ -13,7 +13,7 @@ from torch import Tensor
 
 from detectors import unknown
 
-from .images import ImageSet, SplitGuard, subset
+from .images import ImageSet, SplitGuard, joined_sets, subset
 
 log = logging.getLogger("roodbench")
 
@@ -69,6 +69,21 @@ class Benchmark:
             raise ValueError(f"no OOD set among {', '.join(names)}: expected one of {', '.join(self.ood)}")
         ood = {name: images for name, images in self.ood.items() if name in names}
         return replace(self, ood=ood, shifted={k: v for k, v in self.shifted.items() if k in names})
+
+    def full_spectrum(self) -> Benchmark:
+        """The benchmark with covariate-shifted ID counted as ID: one ID test set of the clean and all shifted images.
+
+        A detector should accept what its network can still classify (Yang et al., "Full-Spectrum Out-of-Distribution
+        Detection", arXiv:2204.05306). ValueError where there are no shifted sets.
+        """
+        if not self.shifted:
+            raise ValueError(
+                f"benchmark {self.name} has no covariate-shifted ID set for a full spectrum "
+                "(where OOD sets are chosen, name shifted ones too)"
+            )
+        name = f"{self.id_test.name}-full-spectrum"
+        whole = joined_sets(name, [self.id_test, *self.shifted.values()])
+        return replace(self, name=f"{self.name}-full-spectrum", id_test=whole, shifted={})
 
     def limited(self, limit: int | None) -> Benchmark:
         """The benchmark with test sets of at most so many images: a fixed random subset, nested over limits."""

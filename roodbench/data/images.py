@@ -20,6 +20,7 @@ from ..store.features import kept_outputs
 from ..store.identity import content_hash, make_of, tensor_hash
 from ..store.listed import is_listed
 from .content import Content, read_content
+from .room import side_by_side
 
 log = logging.getLogger("roodbench")
 Split = Literal["ID train", "ID val", "ID test", "OOD val", "OOD test"]
@@ -212,6 +213,19 @@ class ImageSet:
         part.labels, part.names = self.labels[index], [self.names[i] for i in index]
         part._content = cache(lambda: content)
         return part
+
+
+def joined_sets(name: str, sets: Sequence[ImageSet]) -> ImageSet:
+    """Several populations of one split and input space as one, in their order; names begin with a set's."""
+    first = sets[0]
+    labels = torch.cat([images.labels for images in sets]).numpy()
+    names = [f"{images.name}: {image}" for images in sets for image in images.names]
+
+    def read() -> np.ndarray:
+        return side_by_side(name, [images._content().pixels for images in sets])
+
+    whole = ImageSet(name, first.split, labels, read, names=names)
+    return whole if first.transform is None else whole.in_space(first.space, first.transform)
 
 
 def subset(n: int, limit: int | None) -> np.ndarray:

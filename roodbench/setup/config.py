@@ -42,6 +42,7 @@ class RunConfig:
     data_root: str | None = None
     download: bool = False
     train_limit: int | None = None
+    full_spectrum: bool = False
     ood: tuple[str, ...] | None = None
     model: str | None = None
     checkpoint: str | None = None

@@ -51,6 +51,7 @@ class Setting:
             train_limit=config.train_limit,
             download=config.download,
         )
+        bench = bench.full_spectrum() if config.full_spectrum else bench
         model = config.model or ("digits-cnn" if config.benchmark == "digits" else None)
         if model is None:
             raise ValueError(f"benchmark {config.benchmark} needs a network: give --model NAME and --checkpoint FILE")
