@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from .picture import Frame, Picture, read_picture
 from .room import fill, room_for
@@ -69,7 +68,6 @@ def read_files(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         shape = read(0).pixels.shape if frame.size is None else (frame.size, frame.size, frame.channels)
         out = room_for(where, (len(names), *shape))
         note(where, fill(out, read_into))  # Pillow decodes outside the interpreter's lock

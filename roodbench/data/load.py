@@ -56,7 +56,7 @@ def load_benchmark(
         from .digits import digits
 
         if train_limit is not None:
-            raise ValueError("benchmark digits takes no train_limit: its 600 training images are few")
+            raise ValueError("benchmark digits takes no train-limit: its 600 training images are few")
         bench = digits(limit)
     elif name not in BENCHMARKS:
         return of_spec(name, None if root is None else Path(root), wanted, limit, train_limit, download)

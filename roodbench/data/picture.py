@@ -48,6 +48,8 @@ LARGEST = 4096
 GREY, COLOUR, INDEXED = 0, 2, 3
 """PNG's kinds of pixels that may have a tRNS chunk."""
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+PIXELS = 89_478_485
+"""The most of an image, Pillow's own limit, also where that has been lifted."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,13 @@ def read_picture(file: Path, frame: Frame) -> Picture:
     """The image of a file, upright and in a frame; of an animation the first picture.
 
     ValueError, in one line that names the file, for one that is missing, too large, broken, or of a mode whose range
-    is unknown. Callers turn Pillow's warnings off, but for DecompressionBombWarning into an error.
+    is unknown. Callers turn Pillow's warnings off.
     """
     try:
         if not file.is_file() and file.exists() and not file.is_dir():
             raise OSError("is no regular file")  # a pipe would be waited for
         with Image.open(file) as image:
+            refuse_huge(image)
             frames, how = bool(getattr(image, "is_animated", False)), how_of(image)
             if how != REFUSED:
                 if image.format == "PNG" and "transparency" in image.info:
@@ -123,6 +126,13 @@ def read_picture(file: Path, frame: Frame) -> Picture:
         said = " ".join(str(getattr(error, "strerror", None) or error).split())
         reason = f"cannot be read ({said or type(error).__name__})"
     raise ValueError(f"image '{file}' {reason}")
+
+
+def refuse_huge(image: Image.Image) -> None:
+    """DecompressionBombError for an image, not decoded yet, of more pixels than Pillow warns at."""
+    count, most = image.width * image.height, Image.MAX_IMAGE_PIXELS or PIXELS
+    if count > most:
+        raise Image.DecompressionBombError(f"Image size ({count} pixels) exceeds limit of {most} pixels")
 
 
 def nearest(file: Path) -> str:

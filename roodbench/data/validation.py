@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
@@ -15,7 +14,7 @@ from .content import check_black, check_layout, check_range, looks_of
 from .images import ImageSet
 from .near import joined, near_pairs, small_of
 
-TOGETHER = 32
+TOGETHER = 128
 """Images that are looked at at a time."""
 UNEVEN = 10
 """How many times as many images as the smallest a class may have without a notice."""
@@ -114,20 +113,17 @@ def look(place: str, images: ImageSet, findings: list[Finding]) -> tuple[Looked,
         except ValueError:
             return [(i, one_at(images, i)) for i in index]
 
-    with ThreadPoolExecutor() as readers:
-        for first in range(0, len(images), TOGETHER * 8):
-            starts = range(first, min(first + TOGETHER * 8, len(images)), TOGETHER)
-            for part in readers.map(read, starts):
-                wrong += [image for _, image in part if isinstance(image, str)]
-                for i, image in part:
-                    if isinstance(image, str):
-                        continue
-                    names.append(images.names[i])
-                    h, w, c = image.shape if image.dtype == np.uint8 else (*image.shape[1:], image.shape[0])
-                    sizes.add(f"{w} x {h} x {c}")
-                    brightest = max(brightest, float(image.max()) / (255 if image.dtype == np.uint8 else 1))
-                    exact += looks_of_any(image[None])
-                    parts.append(small_of(image[None]))
+    for start in range(0, len(images), TOGETHER):
+        for i, image in read(start):
+            if isinstance(image, str):
+                wrong.append(image)
+                continue
+            names.append(images.names[i])
+            h, w, c = image.shape if image.dtype == np.uint8 else (*image.shape[1:], image.shape[0])
+            sizes.add(f"{w} x {h} x {c}")
+            brightest = max(brightest, float(image.max()) / (255 if image.dtype == np.uint8 else 1))
+            exact += looks_of_any(image[None])
+            parts.append(small_of(image[None]))
     findings += [Finding("error", text) for text in dict.fromkeys(wrong)]
     try:
         check_black(str(looked), brightest, bytes_=True)
