@@ -18,6 +18,8 @@ from .room import fill, room_for
 log = logging.getLogger("roodbench")
 DIM = 1 / 15
 """A brightest pixel of 16-bit files below this (12 bits reach 0.0625) leaves bits unused."""
+MANY = 2000
+"""So many images take a while: a line says that they are decoded."""
 NOTHING = np.empty((0, 0, 0), np.uint8)
 
 
@@ -39,16 +41,16 @@ def inside(root: Path, name: str) -> Path:
 
 
 def read_files(
-    where: str, root: Path, names: Sequence[str], frame: Frame, places: Sequence[str] | None = None
+    where: str, root: Path, names: Sequence[str], frame: Frame, lines: Sequence[int] | np.ndarray | None = None
 ) -> np.ndarray:
     """The images of some names below a folder as uint8 (n, H, W, C), locked; what was done to them is a notice.
 
-    `where` is the set's list or folder, `places` the lines that name the images. ValueError, in one line that begins
-    with it, for an image that cannot be read or, where the frame has no size, has another than the first.
+    `where` is the set's list or folder, `lines` those of a list that name the images. ValueError, in one line that
+    begins with it, for an image that cannot be read or, where the frame has no size, has another than the first.
     """
 
     def place(i: int) -> str:
-        return where if places is None else places[i]
+        return where if lines is None else f"{where}, line {lines[i]}"
 
     def read(i: int) -> Picture:
         try:
@@ -69,6 +71,8 @@ def read_files(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         shape = read(0).pixels.shape if frame.size is None else (frame.size, frame.size, frame.channels)
+        if len(names) >= MANY:
+            log.info("%s: decoding %d images", where, len(names))
         out = room_for(where, (len(names), *shape))
         note(where, fill(out, read_into))  # Pillow decodes outside the interpreter's lock
     return out

@@ -212,6 +212,7 @@ class ImageSet:
         part, content = copy.copy(self), self._content().at(index)
         part.labels, part.names = self.labels[index], [self.names[i] for i in index]
         part._content = cache(lambda: content)
+        part.source = None if self.source is None else self.source.at(index)
         return part
 
 

@@ -21,10 +21,10 @@ def list_source(file: Path, root: Path, frame: Frame) -> Source:
     """The images of a list, whose paths lie below `root`."""
     entries = entries_of(file)
     names, where = [path for path, _, _ in entries], f"list '{file}'"
-    lines = [f"{where}, line {line}" for _, _, line in entries]
+    lines = np.array([line for _, _, line in entries])
 
     def read(index: np.ndarray) -> np.ndarray:
-        return read_files(where, root, [names[i] for i in index], frame, [lines[i] for i in index])
+        return read_files(where, root, [names[i] for i in index], frame, lines[index])
 
     return Source(where, np.array([label for _, label, _ in entries]), names, read, lines)
 

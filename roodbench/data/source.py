@@ -26,8 +26,8 @@ class Source:
     labels: np.ndarray
     names: Sequence[str]
     read: Callable[[np.ndarray], np.ndarray]
-    places: Sequence[str] | None = None
-    """Where each image is named, for a message: a list's line."""
+    lines: np.ndarray | None = None
+    """The lines (n,) of a list that name the images."""
     classes: tuple[str, ...] | None = None
     """The names of the classes, where the place has them."""
 
@@ -40,13 +40,13 @@ class Source:
 
     def at(self, index: np.ndarray) -> Source:
         """The images at some indices (k,)."""
-        places = None if self.places is None else [self.places[i] for i in index]
+        lines = None if self.lines is None else self.lines[index]
         names, read = [self.names[i] for i in index], self.read
-        return replace(self, labels=self.labels[index], names=names, read=lambda k: read(index[k]), places=places)
+        return replace(self, labels=self.labels[index], names=names, read=lambda k: read(index[k]), lines=lines)
 
     def place(self, i: int) -> str:
-        """Where an image is named."""
-        return self.where if self.places is None else self.places[i]
+        """Where an image is named, for a message."""
+        return self.where if self.lines is None else f"{self.where}, line {self.lines[i]}"
 
     def limited(self, limit: int | None) -> Source:
         """A fixed random subset of so many images, nested over limits: all of them in random order without one."""
@@ -84,5 +84,4 @@ def joined(where: str, parts: Mapping[str, Source]) -> Source:
         return side_by_side(where, found, np.argsort(order))
 
     names = [f"{key}: {name}" for key, source in parts.items() for name in source.names]
-    places = [source.place(i) for source in sources for i in range(len(source))]
-    return Source(where, np.concatenate([source.labels for source in sources]), names, read, places)
+    return Source(where, np.concatenate([source.labels for source in sources]), names, read)

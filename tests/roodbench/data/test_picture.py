@@ -24,7 +24,7 @@ def read(tmp_path):
 
     def read(*names, size=3):
         where = f"list '{tmp_path / 'list.txt'}'"
-        return read_files(where, tmp_path, names, Frame(size), [f"{where}, line 7"] * len(names))
+        return read_files(where, tmp_path, names, Frame(size), [7] * len(names))
 
     return read
 

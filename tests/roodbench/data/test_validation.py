@@ -75,6 +75,12 @@ def test_every_fault_is_found_at_once(root):
     assert "ID val pets-val: 1 of 2 images repeat another one" in notices
 
 
+def test_a_part_of_a_benchmark_is_looked_at_as_such(root):
+    bench = roodbench.load_benchmark(str(root)).limited(4)
+    found = {s.name: s for s in validate(bench).sets}
+    assert (found["pets"].images, found["foxes"].readable) == (4, 4)
+
+
 def test_classes_that_train_has_not_and_uneven_ones():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (90, 6, 6, 3), dtype=np.uint8)
