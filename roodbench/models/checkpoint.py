@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -86,7 +87,7 @@ def read_torch(file: Path) -> object:
         ) from None
     except EOFError:
         raise ValueError(f"is cut off: {EXPECTED}") from None
-    except (RuntimeError, OSError, ValueError, LookupError, AttributeError, TypeError):
+    except Exception:  # a damaged file leads torch anywhere
         raise ValueError(f"is not a state dict that torch can read, or is cut off: {EXPECTED}") from None
 
 
@@ -112,6 +113,8 @@ def no_archive(file: Path) -> str:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError):
         return f"is cut off: it has {file.stat().st_size} bytes and no end; download it again"
+    except (ValueError, LookupError, NotImplementedError, struct.error):
+        return "is a damaged archive: download it again"
     if any(name.endswith("/constants.pkl") for name in names):
         return "is a TorchScript module: torch.save(torch.jit.load(FILE).state_dict(), NEW) gives its weights"
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):

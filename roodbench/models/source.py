@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..store.files import replacing
+from ..store.users import described
 from .checkpoint import read_state, stripped
 from .weights import put_weights
 
@@ -98,11 +99,19 @@ def classes_in(state: Mapping[str, Tensor], net: nn.Module) -> int | None:
 
 def with_classes(make: Any, file: Path, name: str) -> nn.Module:
     """`make(classes)` with the weights in a file, which say how many classes there are; `make(None)` has the usual."""
-    net, state = make(None), read_state(file)
+    net, state = made(make, None, name), read_state(file)
     classes = classes_in(stripped(state, net.state_dict()), net)
-    net = net if classes is None else make(classes)
+    net = net if classes is None else made(make, classes, name)
     put_weights(net, state, file, name)
     return net
+
+
+def made(make: Any, classes: int | None, name: str) -> nn.Module:
+    """What a library makes with a user's arguments; ValueError where it refuses them."""
+    try:
+        return make(classes)
+    except Exception as error:  # whatever a library raises
+        raise ValueError(f"model {name} cannot be made: {described(error)}") from None
 
 
 def fetched(name: str, url: str, wanted: Wanted, file: Path) -> Path:

@@ -25,7 +25,7 @@ def load(name: str, wanted: Wanted) -> Loaded:
 
     def make(classes: int | None) -> torch.nn.Module:
         counted = {} if classes is None else {"num_classes": classes}
-        return models.get_model(name, weights=None, **quiet, **counted, **wanted.args)
+        return models.get_model(name, weights=None, **{**quiet, **counted, **wanted.args})
 
     spec = f"torchvision:{name}"
     own = models.get_model_weights(name).DEFAULT

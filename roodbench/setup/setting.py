@@ -27,6 +27,8 @@ from .search import search
 
 log = logging.getLogger("roodbench")
 
+SIDE, FEWEST = 64, 4
+"""The side of images of which a whole shard is checked and measured with, and how many of any size."""
 L2_EPS = 0.5
 """Default l2 radius, RobustBench's for CIFAR-10."""
 
@@ -56,8 +58,10 @@ class Setting:
 
     @cached_property
     def sample(self) -> Tensor:
-        """The first ID validation images, to check and measure with."""
-        return self.bench.id_val.shard(0, min(SHARD, len(self.bench.id_val))).to(self.device)
+        """The first ID validation images, to check and measure with: of large ones as few as have a shard's pixels."""
+        _, height, width = self.bench.id_val.shape
+        most = min(SHARD, max(FEWEST, SHARD * SIDE**2 // (height * width)))
+        return self.bench.id_val.shard(0, min(most, len(self.bench.id_val))).to(self.device)
 
     @property
     def network(self) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 import detectors
 import roodbench
 from roodbench.models import openood
+from roodbench.models.checkpoint import read_state
 from roodbench.models.head import Body
 from roodbench.models.robustbench import import_robustbench
-from roodbench.models.source import CIFAR100, IMAGENET, OPENOOD, file_hash
+from roodbench.models.source import CIFAR100, IMAGENET, OPENOOD, Wanted, fetched, file_hash
 from roodbench.models.timm import import_timm
 from roodbench.store.users import import_attribute
 from roodbench.store.vision import import_torchvision
@@ -251,10 +252,29 @@ def test_weights_that_are_not_there_are_not_fetched(tmp_path):
         ):
             roodbench.load_model(spec, model_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "x.pt")
+    for spec in ("torchvision:resnet18", "timm:resnet18"):
+        with pytest.raises(ValueError, match=rf"model {spec} cannot be made: TypeError: .*unexpected keyword"):
+            roodbench.load_model(spec, checkpoint=tmp_path / "x.pt", model_args={"widht": 2})
+    (tmp_path / "x.pt").unlink()
     with pytest.raises(ValueError, match="unknown torchvision model 'resnet81': did you mean"):
         roodbench.load_model("torchvision:resnet81")
     with pytest.raises(ValueError, match="unknown timm model 'resnet8': did you mean"):
         roodbench.load_model("timm:resnet8")
+
+
+def test_what_is_fetched_is_weights_or_is_not_kept(tmp_path):
+    """From a file's address: nothing here needs a network."""
+    torch.save({"w": torch.zeros(2)}, tmp_path / "there.pt")
+    (tmp_path / "page.pt").write_text("<!DOCTYPE html>")
+    place = tmp_path / "kept" / "net.pt"
+    for name in ("page.pt", "absent.pt"):
+        with pytest.raises(OSError, match=rf"model net.*file://.*{name}"):
+            fetched("net", (tmp_path / name).as_uri(), Wanted(download=True), place)
+        assert list(place.parent.iterdir()) == []
+    assert fetched("net", (tmp_path / "there.pt").as_uri(), Wanted(download=True), place) == place
+    assert read_state(place)["w"].shape == (2,)
+    assert fetched("net", "https://nowhere.invalid", Wanted(), place) == place
 
 
 def test_the_record_names_network_and_file(mine, capsys):
