@@ -82,5 +82,7 @@ class Classifier(nn.Module):
         return net.to(self.mean.device)
 
     def fingerprint(self) -> str:
-        """A hash of the architecture's name, the weights, the normalisation and the compiled batch sizes."""
-        return state_hash(self, self.name, repr(getattr(self.backbone, "sizes", ())))
+        """A hash of the architecture's name, the weights, normalisation, resizing and the compiled batch sizes."""
+        size, how = (getattr(self.backbone, name, None) for name in ("size", "interpolation"))
+        resizing = f"{size} {how}" if size else ""
+        return state_hash(self, self.name, repr(getattr(self.backbone, "sizes", ())), resizing)

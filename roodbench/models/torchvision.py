@@ -11,6 +11,8 @@ from .source import Loaded, Wanted, fetched, file_hash, with_classes
 
 CLASSES = 1000
 """Of ImageNet, on which the sizes of published weights were chosen."""
+INCEPTIONS = ("googlenet", "inception_v3")
+"""Networks whose published weights take images that are normalised in another way, which the network itself does."""
 
 
 def load(name: str, wanted: Wanted) -> Loaded:
@@ -21,11 +23,11 @@ def load(name: str, wanted: Wanted) -> Loaded:
     models = import_torchvision().models
     if name not in (known := models.list_models(module=models)):
         raise ValueError(unknown("torchvision model", name, known))
-    quiet = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
 
     def make(classes: int | None) -> torch.nn.Module:
         counted = {} if classes is None else {"num_classes": classes}
-        return models.get_model(name, weights=None, **{**quiet, **counted, **wanted.args})
+        published = {"init_weights": False, "transform_input": classes is None} if name in INCEPTIONS else {}
+        return models.get_model(name, weights=None, **{**published, **counted, **wanted.args})
 
     spec = f"torchvision:{name}"
     own = models.get_model_weights(name).DEFAULT

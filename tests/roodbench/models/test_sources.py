@@ -17,6 +17,7 @@ from roodbench.models.head import Body
 from roodbench.models.robustbench import import_robustbench
 from roodbench.models.source import CIFAR100, IMAGENET, OPENOOD, Wanted, fetched, file_hash
 from roodbench.models.timm import import_timm
+from roodbench.store.identity import identity
 from roodbench.store.users import import_attribute
 from roodbench.store.vision import import_torchvision
 
@@ -72,6 +73,8 @@ def test_torchvision(tmp_path):
     net = roodbench.load_model("torchvision:resnet18", checkpoint=tmp_path / "r.pt", sample=x)
     assert_scores(net, x, lambda: plain(normalised(x, *IMAGENET)), plain.fc)
     assert net.files == {"r.pt": file_hash(tmp_path / "r.pt")}
+    own = detectors.create("gradnorm", plain)(normalised(x, *IMAGENET))  # the plain network, from Python
+    torch.testing.assert_close(own, detectors.create("gradnorm", net)(x), rtol=1e-4, atol=1e-4)
     fast = roodbench.prepare(net, x, compile="off")
     assert fast.backbone.folds == 20
     torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-4)
@@ -85,6 +88,8 @@ def test_timm_with_its_own_normalisation_and_size(tmp_path):
     assert (net.backbone.size, net.backbone.interpolation) == ((224, 224), "bicubic")
     large = F.interpolate(normalised(x, [0.5] * 3, [0.5] * 3), (224, 224), mode="bicubic", antialias=True)
     assert_scores(net, x, lambda: plain(large), plain.head)
+    own = detectors.create("gradnorm", plain)(large)
+    torch.testing.assert_close(own, detectors.create("gradnorm", net)(x), rtol=1e-4, atol=1e-4)
 
 
 def test_timm_on_images_of_another_size(tmp_path):
@@ -168,6 +173,9 @@ class Net(nn.Module):
         return self.net(x)
 def make(width):
     return Net(width)
+def Seeded(act="relu"):
+    torch.manual_seed(0)
+    return Net(act=act)
 def failing():
     raise RuntimeError("no")
 torch.manual_seed(0)
@@ -204,7 +212,7 @@ NOT_MINE = {
     "mynet:make": ({"model_args": {"widht": 3}}, "it takes no 'widht': did you mean 'width'. expected one of width"),
     "mynet.py:net": ({"model_args": {"width": 3}}, "is a network already: leave out --model-arg width"),
     "mynet.py:number": ({}, "is the int 3: expected an nn.Module, or what makes one"),
-    "mynet.py:failing": ({}, r"cannot be made \(RuntimeError: no \(mynet.py:16\)\)"),
+    "mynet.py:failing": ({}, r"cannot be made \(RuntimeError: no \(mynet.py:19\)\)"),
     "mynet.py:Net": ({"sample": images(9, 1)}, r"cannot take \(1, 9, 9\) images: RuntimeError: "),
     "tim:resnet18": ({}, "cannot import 'tim'.*did you mean timm:resnet18"),
     "cifar-resnet20": ({"threat_model": "L2"}, "model cifar-resnet20 takes no threat-model: leave out --threat-model"),
@@ -220,6 +228,18 @@ def test_what_is_no_network_is_one_line(name):
     with pytest.raises(ValueError, match=message) as found:
         roodbench.load_model(name, **given)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.usefixtures("mine")
+def test_what_is_kept_depends_on_weights_and_preprocessing():
+    """Of everything that may be said of a network, both its hash and the identity of a detector on it."""
+    torch.save({k: v + 0.1 for k, v in import_attribute("mynet.py:net").state_dict().items()}, "w.pt")
+    said = [{}, {"mean": [0.5]}, {"std": [0.5]}, {"size": 8}, {"checkpoint": "w.pt"}, {"model_args": {"act": "tanh"}}]
+    x = images(8, 1)
+    nets = [roodbench.load_model("mynet.py:Seeded", sample=x, **given) for given in said]
+    keys = [json.dumps(identity(detectors.create("gen", net))) for net in nets]
+    assert len(set(keys)) == len(said)
+    assert len({net.fingerprint() for net in nets}) == len(said) - 1  # the code is in the identity
 
 
 class Reads(nn.Module):
