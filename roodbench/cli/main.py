@@ -16,6 +16,7 @@ from ..engine.errors import EvaluationError
 from .certify import certify
 from .check import check
 from .console import own_logging
+from .inspect import inspect
 from .list import list_names
 from .options import Grouped
 from .run import run
@@ -37,7 +38,7 @@ def about(version: Annotated[bool, typer.Option("--version", help="Print the ver
     """
 
 
-VERBS = {"run": run, "check": check, "certify": certify, "list": list_names, "validate": validate}
+VERBS = {"run": run, "check": check, "certify": certify, "inspect": inspect, "list": list_names, "validate": validate}
 for name, verb in VERBS.items():
     app.command(name, cls=Grouped)(verb)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from detectors import Classifier, Fitting, collect, unknown
+from detectors.score import device_of
 
 from ..store.features import kept_outputs
 from ..store.identity import content_hash, make_of, tensor_hash
@@ -189,7 +190,7 @@ class ImageSet:
         fingerprint = getattr(net, "fingerprint", None)
         if fingerprint is None:
             return collect(net, iter(self))
-        device, listed = net.head.weight.device, is_listed(net)
+        device, listed = device_of(net), is_listed(net)
         said = () if listed else collect(net, [next(iter(self))])
         first = [tensor_hash(tensor) for tensor in said if tensor is not None]
         key = content_hash([self.digest, self.space, fingerprint(), *make_of(net), first])
