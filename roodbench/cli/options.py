@@ -266,12 +266,15 @@ def check_protocol(context: Context) -> None:
 
 def check_spelt(context: Context, config: RunConfig, *, attacking: bool = True) -> None:
     """ValueError for an option of the command line that nothing honours, also where it gives the default."""
-    from ..data.load import EMBEDDED
+    from ..data.load import EMBEDDED, reads_root
 
     spelt = spelt_out(context)
     if "data_root" in spelt and config.benchmark in EMBEDDED:
         root = spelt["data_root"]
         raise ValueError(f"benchmark {config.benchmark} is embedded, it reads no images: leave out --data-root {root}")
+    if "data_root" in spelt and not reads_root(config.benchmark):
+        root = spelt["data_root"]
+        raise ValueError(f"benchmark {config.benchmark} reads nothing from a data root: leave out --data-root {root}")
     config.refuse_idle(spelt, attacking=attacking)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from ..setup.config import RunConfig
 from .console import computing, start_logging
-from .options import OUTPUT, Context, argument, changed, one_format, option, taking
+from .options import OUTPUT, Context, argument, changed, check_spelt, one_format, option, taking
 
 if TYPE_CHECKING:
     from ..data.validation import Validation
@@ -37,6 +37,7 @@ def validate(context: Context, *, spec: str | None, **given: Any) -> None:
         train_limit=given["train_limit"],
         limit=given["limit"],
     )
+    check_spelt(context, config, attacking=False)
     start_logging(given["quiet"])
     from ..data import load_benchmark
     from ..data.validation import validate as validated

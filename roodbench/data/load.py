@@ -82,9 +82,17 @@ def check_benchmark(name: object) -> None:
         raise ValueError(f"benchmark '{name}' is no file{hint or ': expected a TOML file'}")
 
 
+def reads_root(name: str) -> bool:
+    """Whether a benchmark reads images from a data root: OpenOOD's, and those that name a data set of torchvision."""
+    if name in BENCHMARKS or name.startswith("torchvision:"):
+        return name not in EMBEDDED
+    file = Path(name) / "benchmark.toml" if Path(name).is_dir() else Path(name)
+    return file.suffix == ".toml" and file.is_file() and b"torchvision:" in file.read_bytes()
+
+
 def downloads(name: str) -> bool:
-    """Whether a benchmark may have images that can be downloaded."""
-    return name not in BENCHMARKS
+    """Whether a benchmark names images that can be downloaded."""
+    return name not in BENCHMARKS and reads_root(name)
 
 
 def of_spec(

@@ -159,6 +159,8 @@ def test_the_command_says_it_in_json_and_by_its_exit_code(root, capsys, monkeypa
         (["nowhere"], "unknown benchmark 'nowhere': expected one of digits"),
         (["cifar10"], "benchmark cifar10 needs its images: give --data-root DIR"),
         (["--format", "csv"], "unknown format 'csv'"),
+        ([str(root), "--data-root", "/x"], "pets reads nothing from a data root: leave out --data-root /x"),
+        ([str(root), "--download"], "pets is not downloaded: leave out --download"),
         (["cifar10", "--download"], "benchmark cifar10 is not downloaded: leave out --download"),
     ):
         assert cli.main(["validate", *arguments]) == 2
