@@ -40,7 +40,11 @@ def prepare(net: Classifier, sample: Tensor, *, compile: str = "auto", work: flo
     check_compile(compile)
     if isinstance(net.backbone, Prepared):
         return net
-    backbone = Prepared(net.backbone)
+    try:
+        backbone = Prepared(net.backbone)
+    except Exception as reason:  # a network that cannot be copied: whatever its parts raise
+        log.warning("%s could not be copied, it runs as it is: %s", net.name, first_line(reason))
+        return net
     fast = Classifier(backbone, net.mean.flatten().tolist(), net.std.flatten().tolist(), name=net.name)
     fast.unit_std, fast.files = net.unit_std.clone(), net.files
     fast = fast.to(sample.device)

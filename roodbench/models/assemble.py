@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -31,15 +32,15 @@ class Shape(NamedTuple):
     head: str | None = None
 
 
-def normalisation_of(mean: Sequence[float] | None, std: Sequence[float] | None) -> Normalisation | None:
+def normalisation_of(mean: Sequence[float] | float | None, std: Sequence[float] | float | None) -> Normalisation | None:
     """Mean and standard deviation that are given, one number or one per channel; None where none is.
 
-    >>> normalisation_of([0.5], [0.1, 0.2, 0.3])
+    >>> normalisation_of(0.5, [0.1, 0.2, 0.3])
     ((0.5, 0.5, 0.5), (0.1, 0.2, 0.3))
     """
     if mean is None and std is None:
         return None
-    mean, std = tuple(mean or (0.0,)), tuple(std or (1.0,))
+    mean, std = numbers("mean", mean, 0.0), numbers("std", std, 1.0)
     for key, values, least in (("mean", mean, -math.inf), ("std", std, 0.0)):
         for value in values:
             if not least < value < math.inf:
@@ -51,6 +52,14 @@ def normalisation_of(mean: Sequence[float] | None, std: Sequence[float] | None) 
     if len(mean) != len(std):
         raise ValueError(f"{len(mean)} means and {len(std)} stds: expected as many, one per channel")
     return mean, std
+
+
+def numbers(name: str, given: Sequence[float] | float | None, usual: float) -> tuple[float, ...]:
+    """One number per channel, or one for all; ValueError for anything else."""
+    values = [usual] if given is None else [given] if isinstance(given, Real) else given
+    if not isinstance(values, list | tuple) or not values or not all(isinstance(value, Real) for value in values):
+        raise ValueError(f"{name} {given!r}: expected a number, or one per channel")
+    return tuple(float(value) for value in values)
 
 
 def assembled(name: str, loaded: Loaded, shape: Shape, sample: Tensor | None) -> Classifier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from detectors.care import in_eval
 from detectors.head import NoHeadError, find_head, is_near, linear_of, pooled
 
+log = logging.getLogger("roodbench")
 Size = tuple[int, int]
 
 
@@ -75,8 +77,13 @@ def backbone_of(
             body.headless = str(error)
             return body
         last, logits = linear_of(net.get_submodule(layer)), net(images)
-        cut = Body(without(net, layer), last, layer, size, interpolation, hooked=False)
-        return cut if gives(cut, x, logits) else Body(net, last, layer, size, interpolation, hooked=True)
+        try:
+            cut = Body(without(net, layer), last, layer, size, interpolation, hooked=False)
+            if gives(cut, x, logits):
+                return cut
+        except Exception as reason:  # whatever a network raises that needs its last layer, or cannot be copied
+            log.info("the last linear layer %s stays in its network: %s", layer, reason)
+        return Body(net, last, layer, size, interpolation, hooked=True)
 
 
 def without(net: nn.Module, place: str) -> nn.Module:
@@ -91,9 +98,6 @@ def without(net: nn.Module, place: str) -> nn.Module:
 
 def gives(body: Body, x: Tensor, logits: Tensor) -> bool:
     """Whether a backbone gives these logits, from features (B, D)."""
-    try:
-        with in_eval(body):
-            features = body.features(x)
-            return features.ndim == 2 and is_near(body.head(features), logits)
-    except Exception:  # whatever a network raises that needs its last layer
-        return False
+    with in_eval(body):
+        features = body.features(x)
+        return features.ndim == 2 and is_near(body.head(features), logits)

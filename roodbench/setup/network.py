@@ -15,6 +15,7 @@ from ..data import Benchmark
 from ..models import CIFAR10, IMAGENET, Classifier, load_model
 from ..models.load import source_of, taken_by
 from ..models.robustbench import DATASETS
+from ..models.source import CIFAR100
 from ..store.users import described
 from .config import RunConfig
 
@@ -33,6 +34,7 @@ CANDIDATES = {
     "mean and std 0.5": ((0.5,), (0.5,)),
     "ImageNet's mean and std": IMAGENET,
     "CIFAR-10's mean and std": CIFAR10,
+    "CIFAR-100's mean and std": CIFAR100,
 }
 """Normalisations that are tried."""
 

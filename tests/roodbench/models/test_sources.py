@@ -1,6 +1,7 @@
 """Networks of every source: what a loaded one gives is what plain PyTorch computes with the same weights."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import detectors
 import roodbench
 from roodbench.models import openood
 from roodbench.models.checkpoint import read_state
-from roodbench.models.head import Body
+from roodbench.models.head import Body, backbone_of
 from roodbench.models.robustbench import import_robustbench
 from roodbench.models.source import CIFAR100, IMAGENET, OPENOOD, Wanted, fetched, file_hash
 from roodbench.models.timm import import_timm
@@ -253,15 +254,27 @@ class Reads(nn.Module):
         return self.fc(x.flatten(1)) + 0 * self.fc.weight.sum()
 
 
-def test_a_head_that_cannot_be_taken_out_is_hooked():
-    from roodbench.models.head import backbone_of
+class Locked(Reads):
+    """Cannot be copied."""
 
-    net, x = Reads(), images(2)
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def forward(self, x):
+        return self.fc(x.flatten(1))
+
+
+@pytest.mark.parametrize("kind", [Reads, Locked])
+def test_a_head_that_cannot_be_taken_out_is_hooked(kind):
+    net, x = kind(), images(2)
     body = backbone_of(net, x)
     assert isinstance(body, Body)
     assert (body.hooked, body.layer) == (True, "fc")
     torch.testing.assert_close(body.features(x), x.flatten(1))
     torch.testing.assert_close(body(x), net(x))
+    plain = roodbench.Classifier(body, [0.0] * 3, [1.0] * 3, name="hooked")
+    torch.testing.assert_close(roodbench.prepare(plain, x)(x), net(x))
 
 
 def test_weights_that_are_not_there_are_not_fetched(tmp_path):
