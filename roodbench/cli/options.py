@@ -269,12 +269,9 @@ def check_spelt(context: Context, config: RunConfig, *, attacking: bool = True) 
     from ..data.load import EMBEDDED, reads_root
 
     spelt = spelt_out(context)
-    if "data_root" in spelt and config.benchmark in EMBEDDED:
-        root = spelt["data_root"]
-        raise ValueError(f"benchmark {config.benchmark} is embedded, it reads no images: leave out --data-root {root}")
     if "data_root" in spelt and not reads_root(config.benchmark):
-        root = spelt["data_root"]
-        raise ValueError(f"benchmark {config.benchmark} reads nothing from a data root: leave out --data-root {root}")
+        why = "is embedded, it reads no images" if config.benchmark in EMBEDDED else "reads nothing from a data root"
+        raise ValueError(f"benchmark {config.benchmark} {why}: leave out --data-root {spelt['data_root']}")
     config.refuse_idle(spelt, attacking=attacking)
 
 
