@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from .care import in_eval, usual_state
-from .detector import Batches, Classifier, Detector, Images, Outputs, Over, autograd
-from .given import GivenError, fault_of_logits, shown
+from .detector import Batches, Classifier, Detector, Images, Over, autograd
+from .given import shown
+from .head import Headed, LogitsOnly
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -45,44 +46,21 @@ def device_of(net: Any) -> torch.device:
     return tensors[0].device if tensors else torch.device("cpu")
 
 
-class LogitsOnly(nn.Module):
-    """A network of which no more is known than that it maps images to logits (B, K): it shows no features and no head.
-
-    GivenError where it gives something else, ValueError while it is in training mode.
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net, self.name = net, type(net).__name__
-
-    def outputs(self, x: Tensor) -> Outputs:
-        if self.net.training:
-            raise ValueError(f"network {self.name} is in training mode: call its eval() first")
-        logits = self.net(x)
-        if fault := fault_of_logits(logits, x):
-            raise GivenError(f"network {self.name} {fault}")
-        return Outputs(logits, None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.outputs(x).logits
-
-
 def as_classifier(net: Any, score: type[Score]) -> Classifier:
-    """The network as a score needs it: one without `outputs` shows its logits alone.
+    """The network as a score needs it: of one without `outputs` the logits alone, or the features that are found.
 
-    ValueError for one that shows no features where the score needs them, and for what is no network.
+    ValueError for one that says why it shows no features (`headless`) where the score needs them, and for what is no
+    network.
     """
-    if callable(getattr(net, "outputs", None)):
-        return cast(Classifier, net)
     name = score.name or score.__name__
+    wants_features = "features" in score.needs
+    if callable(getattr(net, "outputs", None)):
+        if wants_features and (reason := getattr(net, "headless", "")):
+            raise ValueError(f"{name} needs penultimate features: {reason}; take gen, ebo, msp or another of logits")
+        return cast(Classifier, net)
     if not isinstance(net, nn.Module):
         raise ValueError(f"{name} was given {shown(net)}: expected a network, an nn.Module")
-    if "features" in score.needs:
-        raise ValueError(
-            f"{name} needs penultimate features, and {type(net).__name__} shows its logits alone: give it `outputs(x)` "
-            "(logits, features) and `head`, or take gen, ebo, msp or another score of logits (docs/custom-detector.md)"
-        )
-    return cast(Classifier, LogitsOnly(net))
+    return cast(Classifier, Headed(net) if wants_features else LogitsOnly(net))
 
 
 Surrogate = Callable[[Any, Tensor, Tensor | None], Tensor]

@@ -20,7 +20,7 @@ from .lazy import exporter
 if TYPE_CHECKING:
     from . import certify, metrics
     from .api import evaluate, run
-    from .data import Benchmark, load_benchmark
+    from .data import Benchmark, benchmark_from, load_benchmark
     from .engine.errors import EvaluationError
     from .machine.prepare import prepare
     from .models import Classifier, load_model
@@ -39,6 +39,7 @@ PUBLIC = {
     "Row": "record.row",
     "RunConfig": "setup.config",
     "Store": "store.cells",
+    "benchmark_from": "data",
     "certify": "certify",
     "cli": "cli",
     "evaluate": "api",
@@ -59,6 +60,7 @@ __all__ = [
     "Row",
     "RunConfig",
     "Store",
+    "benchmark_from",
     "certify",
     "evaluate",
     "load_benchmark",

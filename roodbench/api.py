@@ -27,13 +27,14 @@ from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
 from .setup.config import RunConfig, check_seed, one_of, refuse
-from .setup.plugins import here
+from .setup.network import check_network
 from .setup.seam import check_seam
-from .setup.setting import Setting, check_network, plan_of
+from .setup.setting import Setting, plan_of
 from .setup.values import typed, wrong
 from .store.cells import Store
 from .store.folder import run_folder
 from .store.identity import code_version, identity
+from .store.users import here
 
 
 def evaluate(
@@ -176,7 +177,8 @@ def run(
         ]
         folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
         timing = {"seconds": time.perf_counter() - start, "parts": seconds, "reused": store.notice()}
-        result = build(found, {**settings, "network_sha256": network}, device, timing)
+        settings |= {"network_sha256": network, "checkpoint_sha256": dict(setting.plain.files)}
+        result = build(found, settings, device, timing)
         with saving(result, folder):
             result.save(folder)
         return result, folder

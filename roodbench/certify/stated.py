@@ -32,6 +32,8 @@ UNVERIFIED = {
     "config.run.device": "how it was computed",
     "config.run.data_root": "where the files lay",
     "config.run.checkpoint": "where the files lay",
+    "config.run.model_dir": "where the files lay",
+    "config.run.download": "where the files lay",
     "detectors.*.passes_attack.*.passes": "what the attack cost",
     "detectors.*.fitted.*": "more closely than a fit repeats: tau and spread to 5% of the spread, others to 0.1%",
     "detectors.*.populations.*.score": "more than that each lies within its image's bounds",

@@ -61,8 +61,9 @@ def verify(
     value cannot be known. For 8 random images of every population each bound is held against the other side of the
     evidence of `samples` fresh draws: it fails where they show that it claims more than the theorem gives (wrongly with
     probability 0.001 for the whole certificate).
-    `overrides` are settings of the run that are the assessor's own: `data_root`, `checkpoint`. `seed` defaults to a
-    random one. Raises ValueError for a certificate without settings, and where images or network cannot be loaded.
+    `overrides` are settings of the run that are the assessor's own: `data_root`, `checkpoint`, `model_dir`. `seed`
+    defaults to a random one. Raises ValueError for a certificate without settings, and where images or network cannot
+    be loaded.
     """
     if samples < FEWEST:
         raise ValueError(f"samples {samples}: expected at least {FEWEST} to verify, fewer disprove hardly anything")

@@ -12,6 +12,7 @@ from ..certify.config import CertifyConfig
 from .console import computing, log, start_logging
 from .options import (
     CERTIFICATE,
+    NETWORKS,
     Context,
     changed,
     check_spelt,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ..certify.verifier import Verdict
 
 RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
-VERIFYING = ("verify", "samples", "seed", "device", "data_root", "checkpoint", "format", "quiet")
+VERIFYING = ("verify", "samples", "seed", "device", "data_root", "checkpoint", "model_dir", "format", "quiet")
 """What --verify honours: the certificate has every other setting."""
 PLANNING = ("attack", "strength", "steps", "restarts", "seed", "out", "fresh", "quiet")
 """What --plan does not honour: it attacks, draws and keeps nothing."""
@@ -49,8 +50,9 @@ OWN = (
         CERTIFICATE,
     ),
     changed("attack", help="Attack both beside the bounds, or none."),
-    *("strength", "steps", "restarts", "benchmark", "data_root", "ood", "model", "checkpoint", "limit", "batch_size"),
-    *("device", "compile"),
+    *("strength", "steps", "restarts", "benchmark", "data_root", "ood", "train_limit", "limit"),
+    *NETWORKS,
+    *("batch_size", "device", "compile"),
     option("seed", int | None, None, "Seed all noise; default 0, of --verify a random one.", "Machine"),
     *("out", "fresh", "format", "quiet"),
 )
@@ -118,6 +120,7 @@ def check_certificate(given: dict[str, Any]) -> None:
         progress=not given["quiet"],
         data_root=given["data_root"],
         checkpoint=given["checkpoint"],
+        model_dir=given["model_dir"],
     )
     if given["format"] == "json":
         typer.echo(json.dumps(asdict(verdict), indent=1))

@@ -36,7 +36,7 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
     from detectors import KNOWN
 
     from ..data.load import BENCHMARKS
-    from ..models.load import MODELS
+    from ..models.load import CATALOGUE
     from ..setup.protocols import PROTOCOLS
 
     return {
@@ -45,7 +45,7 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
         "threats": [{"name": name, "about": about} for name, about in NOISE.items()],
         "protocols": [{"name": name, "settings": settings} for name, settings in PROTOCOLS.items()],
         "strengths": [{"name": name, **vars(strength)} for name, strength in STRENGTHS.items()],
-        "models": [{"name": name, "about": about} for name, about in MODELS.items()],
+        "models": [{"name": name, "about": about} for name, about in CATALOGUE.items()],
         "benchmarks": [{"name": name, "about": about} for name, about in BENCHMARKS.items()],
     }
 

@@ -16,10 +16,12 @@ from ..engine.errors import EvaluationError
 from .certify import certify
 from .check import check
 from .console import own_logging
+from .inspect import inspect
 from .list import list_names
 from .options import Grouped
 from .run import run
 from .streams import interruptible, tolerant
+from .validate import validate
 
 ClickException: Any = typer.BadParameter.__mro__[2]  # typer carries click under a private name, or needs it beside
 INTERRUPTED = "interrupted; finished shards are kept, the same command goes on from there"
@@ -36,7 +38,7 @@ def about(version: Annotated[bool, typer.Option("--version", help="Print the ver
     """
 
 
-VERBS = {"run": run, "check": check, "certify": certify, "list": list_names}
+VERBS = {"run": run, "check": check, "certify": certify, "inspect": inspect, "list": list_names, "validate": validate}
 for name, verb in VERBS.items():
     app.command(name, cls=Grouped)(verb)
 

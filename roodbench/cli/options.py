@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ..setup.config import RunConfig, check_fixed, parse_params
+from ..setup.config import RunConfig, check_fixed, parse_args, parse_params
 
 Context = typer.Context
-DETECTOR, ADVERSARY, DATA, MACHINE, OUTPUT = "Detector", "Adversary", "Data and network", "Machine", "Output"
-CERTIFICATE = "Certificate"
+DETECTOR, ADVERSARY, DATA, NETWORK = "Detector", "Adversary", "Data", "Network"
+MACHINE, OUTPUT, CERTIFICATE = "Machine", "Output", "Certificate"
 
 
 def option(
@@ -90,14 +90,76 @@ OPTIONS = {
         option(
             "space", str, RunConfig.space, "Attack in pixel space, or in normalized units, (x - mean) / std.", ADVERSARY
         ),
-        option("benchmark", str, RunConfig.benchmark, "Load digits or cifar10.", DATA),
         option(
-            "data_root", str | None, None, "Read images from this OpenOOD-style folder.", DATA, envvar="ROODBENCH_DATA"
+            "benchmark",
+            str,
+            RunConfig.benchmark,
+            "Load digits, cifar10, cifar100, imagenet200, imagenet1k, a FILE.toml or folder of yours, torchvision:NAME "
+            "or MODULE:ATTRIBUTE (docs/data.md).",
+            DATA,
+        ),
+        option(
+            "data_root",
+            str | None,
+            None,
+            "Read images from this folder, laid out as OpenOOD's or torchvision's.",
+            DATA,
+            envvar="ROODBENCH_DATA",
         ),
         option("ood", str | None, None, "Take these OOD sets, NAME[,NAME]; default all.", DATA),
-        option("model", str | None, None, "Take this network; default per benchmark.", DATA),
-        option("checkpoint", str | None, None, "Read its weights from a .safetensors, .th or .pt file.", DATA),
+        option(
+            "full_spectrum",
+            bool,
+            False,
+            "Count covariate-shifted ID as ID; default apart, its accuracy alone.",
+            DATA,
+            "--full-spectrum",
+        ),
+        option("train_limit", int | None, None, "Fit on so many images, 0: all; default all, of ImageNet 10000.", DATA),
         option("limit", int, RunConfig.limit, "Take so many images per population, 0 for all.", DATA),
+        option(
+            "model",
+            str | None,
+            None,
+            "Take this network, NAME, openood:NAME, torchvision:NAME, timm:NAME, robustbench:NAME or MODULE:ATTRIBUTE "
+            "of yours; default per benchmark.",
+            NETWORK,
+        ),
+        option("checkpoint", str | None, None, "Read its weights from a .safetensors, .th or .pt file.", NETWORK),
+        option(
+            "model_arg",
+            list[str] | None,
+            None,
+            "Give the function that makes it an argument, key=value; repeatable.",
+            NETWORK,
+            metavar="KEY=VALUE",
+        ),
+        option("mean", str | None, None, "Subtract M[,M,M] of pixels in [0, 1]; default the network's own.", NETWORK),
+        option("std", str | None, None, "Divide by S[,S,S] after that; default the network's own.", NETWORK),
+        option("size", int | None, None, "Resize images to so many pixels a side; default its own size.", NETWORK),
+        option("head", str | None, None, "Take this layer for the last linear one; default the one found.", NETWORK),
+        option(
+            "model_dir",
+            str | None,
+            None,
+            "Look for weights in this folder, of robustbench: in its own layout; default in the user's cache.",
+            NETWORK,
+        ),
+        option(
+            "threat_model",
+            str | None,
+            None,
+            "Take the network that robustbench: has for Linf, L2 or corruptions; default Linf.",
+            NETWORK,
+        ),
+        option(
+            "download",
+            bool,
+            False,
+            "Download weights and data sets that are not there; else nothing is.",
+            NETWORK,
+            "--download",
+        ),
         option("batch_size", str, "auto", "Give the network auto or so many images in a pass.", MACHINE),
         option("device", str, RunConfig.device, "Compute on auto, cpu, cuda or cuda:N.", MACHINE),
         option(
@@ -126,6 +188,8 @@ OPTIONS = {
 }
 
 
+NETWORKS = ("model", "checkpoint", "model_arg", "mean", "std", "size", "head", "model_dir", "threat_model", "download")
+"""Options of the network."""
 SEVERAL = ("detector", "ood", "eps", "radius")
 """Options that take several values, separated by commas: of a second one, the first would be forgotten."""
 
@@ -193,9 +257,10 @@ def spelt_out(context: Context) -> dict[str, Any]:
 def run_config(given: Mapping[str, Any]) -> RunConfig:
     """The settings of a run from options; those that a verb does not take keep their defaults."""
     taken = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
-    taken["params"] = parse_params(given["param"] or [])
-    auto = given["batch_size"] == "auto"
-    taken["batch_size"] = None if auto else whole("batch-size", given["batch_size"], "auto or a whole number")
+    taken["params"] = parse_params(given.get("param") or [])
+    taken["model_args"] = parse_args(given.get("model_arg") or [])
+    size = given.get("batch_size", "auto")
+    taken["batch_size"] = None if size == "auto" else whole("batch-size", size, "auto or a whole number")
     return RunConfig(**taken)
 
 
@@ -207,12 +272,12 @@ def check_protocol(context: Context) -> None:
 
 def check_spelt(context: Context, config: RunConfig, *, attacking: bool = True) -> None:
     """ValueError for an option of the command line that nothing honours, also where it gives the default."""
-    from ..data.load import EMBEDDED
+    from ..data.load import EMBEDDED, reads_root
 
     spelt = spelt_out(context)
-    if "data_root" in spelt and config.benchmark in EMBEDDED:
-        root = spelt["data_root"]
-        raise ValueError(f"benchmark {config.benchmark} is embedded, it reads no images: leave out --data-root {root}")
+    if "data_root" in spelt and not reads_root(config.benchmark):
+        why = "is embedded, it reads no images" if config.benchmark in EMBEDDED else "reads nothing from a data root"
+        raise ValueError(f"benchmark {config.benchmark} {why}: leave out --data-root {spelt['data_root']}")
     config.refuse_idle(spelt, attacking=attacking)
 
 

@@ -6,13 +6,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Any, Literal
 
 from torch import Tensor
 
 from detectors import unknown
 
-from .images import ImageSet, SplitGuard
+from .images import ImageSet, SplitGuard, joined_sets, subset
 
 log = logging.getLogger("roodbench")
 
@@ -69,6 +70,34 @@ class Benchmark:
         ood = {name: images for name, images in self.ood.items() if name in names}
         return replace(self, ood=ood, shifted={k: v for k, v in self.shifted.items() if k in names})
 
+    def full_spectrum(self) -> Benchmark:
+        """The benchmark with covariate-shifted ID counted as ID: one ID test set of the clean and all shifted images.
+
+        A detector should accept what its network can still classify (Yang et al., "Full-Spectrum Out-of-Distribution
+        Detection", arXiv:2204.05306). ValueError where there are no shifted sets.
+        """
+        if not self.shifted:
+            raise ValueError(
+                f"benchmark {self.name} has no covariate-shifted ID set for a full spectrum "
+                "(where OOD sets are chosen, name shifted ones too)"
+            )
+        name = f"{self.id_test.name}-full-spectrum"
+        whole = joined_sets(name, [self.id_test, *self.shifted.values()])
+        return replace(self, name=f"{self.name}-full-spectrum", id_test=whole, shifted={})
+
+    def limited(self, limit: int | None) -> Benchmark:
+        """The benchmark with test sets of at most so many images: a fixed random subset, nested over limits."""
+
+        def cut(images: ImageSet) -> ImageSet:
+            return images if limit is None or limit >= len(images) else images.at(subset(len(images), limit))
+
+        return replace(
+            self,
+            id_test=cut(self.id_test),
+            ood={name: cut(images) for name, images in self.ood.items()},
+            shifted={name: cut(images) for name, images in self.shifted.items()},
+        )
+
     def normalized(self, mean: Tensor, std: Tensor) -> Benchmark:
         """The benchmark in normalised space, (x - mean) / std per channel; unbounded."""
         shape = (1, -1, 1, 1)
@@ -102,7 +131,7 @@ class Benchmark:
     def overlaps(self) -> dict[tuple[str, str], int]:
         """How many images two OOD test sets share, by their names; `check` says what reading them may raise."""
         guard = SplitGuard()
-        for place, images in self._places():
+        for place, images in self.places():
             if images.shape != self.id_test.shape:
                 raise ValueError(
                     f"{images.name} ({place}) has images (C, H, W) = {images.shape}, "
@@ -117,7 +146,7 @@ class Benchmark:
                     log.warning("OOD sets %s and %s share %d images: their mean counts them twice", other, name, shared)
         return found
 
-    def _places(self) -> list[tuple[str, ImageSet]]:
+    def places(self) -> list[tuple[str, ImageSet]]:
         """Every set with the place in which it stands."""
         return [
             *((images.split, images) for images in (self.id_train, self.id_val)),
@@ -130,4 +159,16 @@ class Benchmark:
     def description(self) -> dict[str, dict[str, Any]]:
         """Counts and content hashes of all splits, for the record; reads (and so checks) every one of them."""
         self.check()
-        return {f"{s.split}: {s.name}": {"images": len(s), "sha256": s.digest} for _, s in self._places()}
+        return {f"{s.split}: {s.name}": {"images": len(s), "sha256": s.digest} for _, s in self.places()}
+
+
+def check_limits(limit: object, train_limit: object) -> None:
+    """ValueError for what is no number of images."""
+    if not isinstance(limit, Integral | None) or isinstance(limit, bool):
+        raise ValueError(f"limit {limit!r}: expected a whole number of images per population, or None for all")
+    if limit is not None and int(limit) < 2:
+        raise ValueError(f"limit {limit}: expected at least 2 images per population")
+    if not isinstance(train_limit, Integral | None) or isinstance(train_limit, bool):
+        raise ValueError(f"train_limit {train_limit!r}: expected a whole number of training images, 0 for all")
+    if train_limit is not None and (int(train_limit) < 0 or train_limit == 1):
+        raise ValueError(f"train_limit {train_limit}: expected at least 2 training images, or 0 for all")

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .room import Room
+
 WANTED = "expected uint8 (n, H, W, C) or float32 (n, C, H, W) with C 1 or 3"
 ROUNDING = 1e-6
 """How far a pixel may lie outside [0, 1]."""
@@ -65,10 +67,12 @@ def read_content(name: str, names: Sequence[str], read: Callable[[], Any]) -> Co
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: the images are no array ({error}): {WANTED}") from None
     check_layout(name, pixels, len(names))
-    if pixels.flags.writeable or not pixels.flags.owndata or not pixels.flags.c_contiguous:
+    own = pixels.flags.owndata or isinstance(raw, Room)
+    if pixels.flags.writeable or not own or not pixels.flags.c_contiguous:
         pixels = pixels.copy("C")  # somebody else may write into it; a reader hands over what it has locked
         pixels.flags.writeable = False
     check_range(name, names, pixels)
+    check_black(name, float(pixels.max()) / (255 if pixels.dtype == np.uint8 else 1), bytes_=pixels.dtype == np.uint8)
     digests = [digest_of(image) for image in pixels]
     content = Content(pixels, digests, digests if pixels.dtype == np.uint8 else looks_of(pixels))
     if content.distinct < 2:
@@ -115,7 +119,7 @@ def check_layout(name: str, pixels: np.ndarray, count: int) -> None:
 
 
 def check_range(name: str, names: Sequence[str], pixels: np.ndarray) -> None:
-    """ValueError for pixels that are not finite, outside [0, 1] or, as a whole, all but black, with the likely cure."""
+    """ValueError for pixels that are not finite or outside [0, 1], with the likely cure."""
     scale = 255 if pixels.dtype == np.uint8 else 1
     low, high = pixels.min() / scale, pixels.max() / scale
     if not np.isfinite([low, high]).all():
@@ -125,9 +129,13 @@ def check_range(name: str, names: Sequence[str], pixels: np.ndarray) -> None:
         bad = ((pixels < -ROUNDING) | (pixels > 1 + ROUNDING)).reshape(len(pixels), -1).any(1)
         where = f"outside [0, 1] in {bad.sum()} of {len(pixels)} images, first in {names[int(bad.argmax())]}"
         raise ValueError(f"{name}: pixels from {low:g} to {high:g}, {where}: {cure_of(low, high)}")
-    if high <= 1 / 255 + ROUNDING:
-        cure = "[0, 1] cast to uint8? multiply by 255 first" if scale == 255 else "divided by 255 twice?"
-        raise ValueError(f"{name}: all pixels are black, the brightest is {high:.2g} of 1: {cure}")
+
+
+def check_black(name: str, brightest: float, *, bytes_: bool) -> None:
+    """ValueError, with the likely cure, where the brightest pixel of a set, of 1, is all but black."""
+    if brightest <= 1 / 255 + ROUNDING:
+        cure = "[0, 1] cast to uint8? multiply by 255 first" if bytes_ else "divided by 255 twice?"
+        raise ValueError(f"{name}: all pixels are black, the brightest is {brightest:.2g} of 1: {cure}")
 
 
 def cure_of(low: float, high: float) -> str:

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from detectors import Classifier, Fitting, collect, unknown
+from detectors.score import device_of
 
 from ..store.features import kept_outputs
 from ..store.identity import content_hash, make_of, tensor_hash
 from ..store.listed import is_listed
 from .content import Content, read_content
+from .room import side_by_side
 
 log = logging.getLogger("roodbench")
 Split = Literal["ID train", "ID val", "ID test", "OOD val", "OOD test"]
@@ -73,6 +75,8 @@ class ImageSet:
         self.space = "pixel"
         self.fresh = False
         """Whether `outputs` leaves alone what other processes kept of a network."""
+        self.source: Any = None
+        """What reads images one by one (`Source`), where there is such a thing."""
         self._outputs: dict[str, Fitting] = {}
 
         @cache
@@ -186,7 +190,7 @@ class ImageSet:
         fingerprint = getattr(net, "fingerprint", None)
         if fingerprint is None:
             return collect(net, iter(self))
-        device, listed = net.head.weight.device, is_listed(net)
+        device, listed = device_of(net), is_listed(net)
         said = () if listed else collect(net, [next(iter(self))])
         first = [tensor_hash(tensor) for tensor in said if tensor is not None]
         key = content_hash([self.digest, self.space, fingerprint(), *make_of(net), first])
@@ -209,7 +213,21 @@ class ImageSet:
         part, content = copy.copy(self), self._content().at(index)
         part.labels, part.names = self.labels[index], [self.names[i] for i in index]
         part._content = cache(lambda: content)
+        part.source = None if self.source is None else self.source.at(index)
         return part
+
+
+def joined_sets(name: str, sets: Sequence[ImageSet]) -> ImageSet:
+    """Several populations of one split and input space as one, in their order; names begin with a set's."""
+    first = sets[0]
+    labels = torch.cat([images.labels for images in sets]).numpy()
+    names = [f"{images.name}: {image}" for images in sets for image in images.names]
+
+    def read() -> np.ndarray:
+        return side_by_side(name, [images._content().pixels for images in sets])
+
+    whole = ImageSet(name, first.split, labels, read, names=names)
+    return whole if first.transform is None else whole.in_space(first.space, first.transform)
 
 
 def subset(n: int, limit: int | None) -> np.ndarray:

@@ -1,149 +1,220 @@
-"""Benchmarks in OpenOOD's folder layout: images_classic/ and benchmark_imglist/NAME/{train,val,test}_SET.txt."""
+"""Benchmarks in OpenOOD's folder layout: images_*/ and benchmark_imglist/NAME/{train,val,test}_SET.txt."""
 
 from __future__ import annotations
 
 import logging
-import re
-import warnings
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-from PIL import Image
+from detectors import unknown
 
 from .benchmark import Benchmark
-from .images import ImageSet, Split, SplitGuard, subset
-from .picture import Picture, read_picture
+from .files import inside
+from .images import ImageSet, Split, SplitGuard
+from .lists import list_source
+from .picture import Frame
+from .source import OOD, Source
 
 log = logging.getLogger("roodbench")
-NEAR = {"cifar10": ("cifar100", "tin")}
-"""OpenOOD's near-OOD sets; every other set is far."""
-BLANK = " \t\r\ufeff"
-"""Around a line: blanks, and a mark of byte order where lists were joined."""
-LINE = re.compile(r"(.*[^ \t])[ \t]+(-?[0-9]{1,9})", re.DOTALL)
-DIM = 1 / 15
-"""A brightest pixel of 16-bit files below this (12 bits reach 0.0625) leaves bits unused."""
+CLASSIC, LARGE = "images_classic", "images_largescale"
+SMALL = Frame(32)
+PHOTO = Frame(224, 256)
+"""OpenOOD's preprocessing of ImageNet: the short side to 256, the central 224."""
 
 
-def cifar10(root: Path, limit: int | None = None) -> Benchmark:
-    """CIFAR-10 with every OOD set that `root` has a list for; (3, 32, 32) in [0, 1].
+@dataclass(frozen=True)
+class Layout:
+    """OpenOOD v1.5's lists, groups and preprocessing of one ID data set."""
+
+    lists: str
+    """The folder of its lists, and the name of the ID set in theirs."""
+    near: tuple[str, ...]
+    far: tuple[str, ...]
+    shifted: tuple[str, ...] = ()
+    """Covariate-shifted ID: the full spectrum."""
+    val: str = "tin"
+    """The OOD validation list, where there are several."""
+    images: str = CLASSIC
+    frame: Frame = SMALL
+    train: int | None = None
+    """So many training images are read unless more are asked for: all of ImageNet's would take hours."""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """Sets whose images lie in another folder."""
+    frames: Mapping[str, Frame] = field(default_factory=dict)
+    """Sets with another preprocessing."""
+
+
+FAR = ("mnist", "svhn", "texture", "places365")
+IMAGENET = {
+    "near": ("ssb_hard", "ninco"),
+    "far": ("inaturalist", "textures", "openimage_o"),
+    "val": "openimage_o",
+    "images": LARGE,
+    "frame": PHOTO,
+    "train": 10_000,
+    "elsewhere": {"textures": CLASSIC},
+}
+SHIFTS = ("v2", "c", "r")
+LAYOUTS = {
+    "cifar10": Layout("cifar10", ("cifar100", "tin"), FAR, ("cifar10c",)),
+    "cifar100": Layout("cifar100", ("cifar10", "tin"), FAR),
+    **{
+        name: Layout(
+            lists,
+            shifted=tuple(f"{lists}_{shift}" for shift in SHIFTS),
+            frames={f"{lists}_c": Frame(224)},
+            **IMAGENET,  # type: ignore[arg-type]
+        )
+        for name, lists in (("imagenet200", "imagenet200"), ("imagenet1k", "imagenet"))
+    },
+}
+"""By benchmark. ImageNet-C has 224 pixels already: its frame zooms into nothing."""
+
+
+def openood(
+    name: str,
+    root: Path,
+    limit: int | None = None,
+    train_limit: int | None = None,
+    ood: Sequence[str] | None = None,
+) -> Benchmark:
+    """A benchmark of `LAYOUTS` with every OOD set that `root` has a list for, or those named in `ood`.
 
     A `test_*.txt` whose labels are all -1 is an OOD set; one with class labels is ID, and a second such list (a JPEG
-    copy, say) is covariate-shifted ID. Images: RGB, short side resized to 32 (bilinear), centre crop, as OpenOOD does;
-    docs/data.md says what becomes of other modes, transparency and orientation.
+    copy, say) is covariate-shifted ID. Sets that are none of OpenOOD's are far. An official set without a list is a
+    notice, one whose images are not all there an error that names what can run without it (`ood`). Images: as OpenOOD
+    prepares them; docs/data.md says what becomes of other modes, transparency and orientation.
     """
-    name, size, guard = "cifar10", 32, SplitGuard()
-    if not root.is_dir():
-        raise ValueError(
-            f"data root '{root}' is not a folder: expected one with images_classic/ and benchmark_imglist/"
-        )
-    lists = root / "benchmark_imglist" / name
-    if not lists.is_dir():
-        raise ValueError(f"'{root}' has no benchmark_imglist/{name}/ folder: expected OpenOOD's layout")
+    layout, guard = LAYOUTS[name], SplitGuard()
+    lists = lists_of(root, layout)
+    missing: dict[str, str] = {}
+
+    def source_of(file: Path, split: Split) -> Source:
+        key = file.stem.partition("_")[2]
+        frame, images = layout.frames.get(key, layout.frame), root / layout.elsewhere.get(key, layout.images)
+        source = list_source(file, images, frame)
+        check_labels(source, split)
+        if split.endswith("test"):
+            source = source.limited(limit)
+            if absent := absent_of(source, images):
+                missing[key] = absent
+        return source
 
     def read(file: Path, split: Split) -> ImageSet:
-        entries = entries_of(file)
-        for _, label, line in entries:
-            if (label < 0) is not split.startswith("OOD") or label < -1:
-                wanted = "-1" if split.startswith("OOD") else "a class label of at least 0"
-                raise ValueError(f"list '{file}', line {line}: label {label} in {split}, expected {wanted}")
-        kept = [entries[i] for i in subset(len(entries), limit)] if split.endswith("test") else entries
-        images = root / "images_classic"
-        return ImageSet(
-            file.stem.split("_", 1)[1],
-            split,
-            [label for _, label, _ in kept],
-            lambda: load_images(images, file, [(path, line) for path, _, line in kept], size),
-            names=[path for path, _, _ in kept],
-            guard=guard,
-        )
+        source = source_of(file, split)
+        wanted = layout.train if train_limit is None else train_limit
+        if split == "ID train" and wanted and wanted < len(source):
+            log.warning("%s: %d of the %d training images, --train-limit 0 for all", name, wanted, len(source))
+            source = source.limited(wanted)
+        return source.image_set(file.stem.partition("_")[2], split, guard)
 
-    required = {split: lists / f"{split}_{name}.txt" for split in ("train", "val", "test")}
+    required = {split: lists / f"{split}_{layout.lists}.txt" for split in ("train", "val", "test")}
     for file in required.values():
         if not file.is_file():
             raise ValueError(f"list '{file}' is missing: {name} needs {file.name} with 'path label' lines")
-    ood: dict[str, ImageSet] = {}
-    shifted: dict[str, ImageSet] = {}
-    for file in sorted(lists.glob("test_*.txt")):
-        if file != required["test"]:
-            labels = {label for _, label, _ in entries_of(file)}
-            if -1 in labels and labels != {-1}:
+    tests = {file.stem.partition("_")[2]: file for file in sorted(lists.glob("test_*.txt"))}
+    del tests[layout.lists]
+    official = [*layout.near, *layout.far]
+    check_wanted(name, lists, ood, tests, [*official, *layout.shifted])
+    if lacking := [key for key in official if key not in tests and ood is None]:
+        log.warning("%s: '%s' lacks the lists of %s: means are not OpenOOD's", name, lists, ", ".join(lacking))
+    found: dict[bool, dict[str, ImageSet]] = {True: {}, False: {}}  # by whether they are OOD
+    for key, file in tests.items():
+        if ood is None or key in ood:
+            labels = set(list_source(file, root, layout.frame).labels.tolist())
+            if OOD in labels and labels != {OOD}:
                 raise ValueError(f"list '{file}' mixes label -1 (OOD) with class labels (ID)")
-            images = read(file, "OOD test" if labels == {-1} else "ID test")
-            (ood if labels == {-1} else shifted)[images.name] = images
-    val = [file for file in sorted(lists.glob("val_*.txt")) if file != required["val"]]
-    if not ood:
+            found[labels == {OOD}][key] = read(file, "OOD test" if labels == {OOD} else "ID test")
+    if not found[True] and ood is None:
         raise ValueError(f"'{lists}' has no OOD list: expected a test_*.txt whose labels are all -1")
-    if not val:
-        raise ValueError(f"'{lists}' has no OOD validation list: expected val_tin.txt")
-    tin = [file for file in val if file.name == "val_tin.txt"]
-    if len(val) > 1 and not tin:
-        raise ValueError(f"'{lists}' has several OOD validation lists and no val_tin.txt: keep one of them")
+    id_test = read(required["test"], "ID test")
+    refuse_missing(name, missing, layout, found)
     return Benchmark(
-        name=name,
+        name,
         id_train=read(required["train"], "ID train"),
         id_val=read(required["val"], "ID val"),
-        id_test=read(required["test"], "ID test"),
-        ood_val=read((tin or val)[0], "OOD val"),
-        ood=ood,
-        groups={key: "near" if key in NEAR[name] else "far" for key in ood},
-        shifted=shifted,
+        id_test=id_test,
+        ood_val=read(val_list(lists, layout), "OOD val"),
+        ood=found[True],
+        groups={key: group_of(key, layout) for key in found[True]},
+        shifted=found[False],
     )
 
 
-def entries_of(file: Path) -> list[tuple[str, int, int]]:
-    """(path, label, line number) of every line of an image list: UTF-8, `path label`, apart by spaces or tabs."""
-    entries = []
+def lists_of(root: Path, layout: Layout) -> Path:
+    """The folder of a layout's lists; ValueError for a data root that is laid out otherwise."""
+    if not root.is_dir():
+        expected = f"expected one with {layout.images}/ and benchmark_imglist/"
+        raise ValueError(f"data root '{root}' is not a folder: {expected}")
+    lists = root / "benchmark_imglist" / layout.lists
+    if not lists.is_dir():
+        raise ValueError(f"'{root}' has no benchmark_imglist/{layout.lists}/ folder: expected OpenOOD's layout")
+    return lists
+
+
+def val_list(lists: Path, layout: Layout) -> Path:
+    """The list of OOD validation images."""
+    found = [file for file in sorted(lists.glob("val_*.txt")) if file.stem != f"val_{layout.lists}"]
+    usual = [file for file in found if file.stem == f"val_{layout.val}"]
+    if not found:
+        raise ValueError(f"'{lists}' has no OOD validation list: expected val_{layout.val}.txt")
+    if len(found) > 1 and not usual:
+        raise ValueError(f"'{lists}' has several OOD validation lists and no val_{layout.val}.txt: keep one of them")
+    return (usual or found)[0]
+
+
+def group_of(key: str, layout: Layout) -> Literal["near", "far"]:
+    return "near" if key in layout.near else "far"
+
+
+def check_wanted(
+    name: str, lists: Path, ood: Sequence[str] | None, tests: Mapping[str, Path], official: Sequence[str]
+) -> None:
+    """ValueError for a wanted OOD set without a list."""
+    for key in ood or ():
+        if key not in tests and key in official:
+            raise ValueError(f"OOD set {key} of {name} has no list: expected '{lists / f'test_{key}.txt'}'")
+        if key not in tests:
+            raise ValueError(unknown("OOD set", key, tests))
+
+
+def check_labels(source: Source, split: Split) -> None:
+    """ValueError, naming the line, for a label that does not fit the split."""
+    bad = (source.labels < 0) != split.startswith("OOD")
+    bad |= source.labels < OOD
+    if bad.any():
+        at = int(bad.argmax())
+        wanted = "-1" if split.startswith("OOD") else "a class label of at least 0"
+        raise ValueError(f"{source.place(at)}: label {source.labels[at]} in {split}, expected {wanted}")
+
+
+def absent_of(source: Source, images: Path) -> str:
+    """Of a set whose images are not all there: how many and the first of them; "" where they are."""
+    absent = [i for i, path in enumerate(source.names) if not there(images, path)]
+    if not absent:
+        return ""
+    first = f"the first in {source.place(absent[0])}: image '{images / source.names[absent[0]]}'"
+    return f"{len(absent)} of {len(source)}, {first} is missing"
+
+
+def there(images: Path, path: str) -> bool:
+    """Whether a list's image exists; of a name that is not read at all, reading says so."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"list '{file}' cannot be read: {error}") from None
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines would also cut at U+2028, part of a name
-        found = LINE.fullmatch(line.strip(BLANK))
-        if found:
-            entries.append((found[1], int(found[2]), number))
-        elif line.strip(BLANK):
-            raise ValueError(f"list '{file}', line {number}: {line[:120]!r} is not 'path label'")
-    if len(entries) < 2:
-        raise ValueError(f"list '{file}' has {len(entries)} images: expected at least 2")
-    return entries
+        return inside(images, path).exists()
+    except (ValueError, OSError):
+        return True
 
 
-def load_images(folder: Path, file: Path, entries: Sequence[tuple[str, int]], size: int) -> np.ndarray:
-    """The listed images as uint8 (n, size, size, 3), locked; what was done to some of them is a notice."""
-    out = np.empty((len(entries), size, size, 3), np.uint8)
-
-    def load(place: tuple[int, tuple[str, int]]) -> Picture:
-        i, (path, line) = place
-        source = folder / path
-        if "\\" in path and not source.exists():  # a list that was written on Windows
-            source = folder / path.replace("\\", "/")
-        try:
-            picture = read_picture(source, size)
-        except ValueError as error:
-            raise ValueError(f"list '{file}', line {line}: {error}") from None
-        out[i] = picture.pixels
-        return replace(picture, pixels=out[i])
-
-    with warnings.catch_warnings(), ThreadPoolExecutor() as readers:  # Pillow decodes outside the interpreter's lock
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        pictures = list(readers.map(load, enumerate(entries)))
-    note(file, pictures)
-    out.flags.writeable = False
-    return out
-
-
-def note(file: Path, pictures: Sequence[Picture]) -> None:
-    """Say once of a list how many of its images are transparent, animated, or 16-bit files that hold less."""
-    clear, several = sum(p.transparent for p in pictures), sum(p.frames for p in pictures)
-    deep = [p.brightest for p in pictures if p.brightest is not None]
-    if clear:
-        log.warning("list '%s': %d of %d images have transparent pixels, laid on white", file, clear, len(pictures))
-    if several:
-        log.warning("list '%s': %d of %d files hold several images, the first is read", file, several, len(pictures))
-    if deep and max(deep) < DIM:
-        dark = "list '%s': the brightest pixel of its %d images of 16 bits is %.2g of 1: do they hold fewer bits?"
-        log.warning(dark, file, len(deep), max(deep))
+def refuse_missing(
+    name: str, missing: Mapping[str, str], layout: Layout, found: Mapping[bool, Mapping[str, ImageSet]]
+) -> None:
+    """ValueError for sets whose images are not all there, with the sets that are."""
+    if not missing:
+        return
+    rest = [key for sets in (found[True], found[False]) for key in sets if key not in missing]
+    without = layout.lists not in missing and any(key in found[True] for key in rest)
+    cure = f", or run with the rest: --ood {','.join(rest)}" if without else ""
+    said = "; ".join(f"{key} ({absent})" for key, absent in missing.items())
+    raise ValueError(f"{name} lacks images of {said}; finish the download{cure}")

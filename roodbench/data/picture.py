@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import struct
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +39,45 @@ UPRIGHT = {
     8: TRANSPOSE.ROTATE_90,
 }
 """What undoes an orientation of EXIF."""
+BESIDE = 100_000
+"""Names in a folder that are looked at for the nearest."""
+FLAT = 1000
+"""A longer side over the shorter one: resized, such a strip would fill the memory."""
+LARGEST = 4096
+"""Of a side in pixels that images are resized to."""
 GREY, COLOUR, INDEXED = 0, 2, 3
 """PNG's kinds of pixels that may have a tRNS chunk."""
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+PIXELS = 89_478_485
+"""The most of an image, Pillow's own limit, also where that has been lifted."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What becomes of every picture: its short side resized to `short`, then the central square of `size` pixels.
+
+    Without a size pictures keep theirs, without a short side that is `size`. Channels are 3 (RGB) or 1 (grey, ITU-R
+    BT.601 as Pillow computes it).
+    """
+
+    size: int | None = None
+    short: int | None = None
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels {self.channels}: expected 1 (grey) or 3 (RGB)")
+        if self.size is not None and not 1 <= self.size <= LARGEST:
+            raise ValueError(f"size {self.size}: expected 1 to {LARGEST} pixels")
+        if self.short is not None and not (self.size or LARGEST + 1) <= self.short <= LARGEST:
+            expected = "a size too" if self.size is None else f"{self.size} to {LARGEST} pixels, the size or more"
+            raise ValueError(f"resize {self.short}: expected {expected}")
+
+    def of(self, image: Image.Image) -> np.ndarray:
+        """An RGB image as uint8 (H, W, channels)."""
+        if self.size is not None:
+            image = resize_and_crop(image, self.size, self.short)
+        return np.asarray(image) if self.channels == 3 else np.asarray(image.convert("L"))[..., None]
 
 
 @dataclass(frozen=True)
@@ -46,7 +85,7 @@ class Picture:
     """An image of a file and what was done to it."""
 
     pixels: np.ndarray
-    """uint8 (H, W, 3)."""
+    """uint8 (H, W, C)."""
     transparent: bool
     """Whether some of its pixels are."""
     frames: bool
@@ -55,14 +94,17 @@ class Picture:
     """The largest value, of 1, in a 16-bit file."""
 
 
-def read_picture(file: Path, size: int) -> Picture:
-    """The image of a file, upright, resized and cropped to a square; of an animation the first frame.
+def read_picture(file: Path, frame: Frame) -> Picture:
+    """The image of a file, upright and in a frame; of an animation the first picture.
 
     ValueError, in one line that names the file, for one that is missing, too large, broken, or of a mode whose range
-    is unknown. Callers turn Pillow's warnings off, but for DecompressionBombWarning into an error.
+    is unknown. Callers turn Pillow's warnings off.
     """
     try:
+        if not file.is_file() and file.exists() and not file.is_dir():
+            raise OSError("is no regular file")  # a pipe would be waited for
         with Image.open(file) as image:
+            refuse_huge(image)
             frames, how = bool(getattr(image, "is_animated", False)), how_of(image)
             if how != REFUSED:
                 if image.format == "PNG" and "transparency" in image.info:
@@ -71,11 +113,11 @@ def read_picture(file: Path, size: int) -> Picture:
                 rgb, transparent = (grey_of if how == SCALED else on_white)(image)
                 brightest = int(np.asarray(rgb).max()) / 255 if how == SCALED else None
                 turned = UPRIGHT.get(orientation_of(image))
-                square = resize_and_crop(rgb if turned is None else rgb.transpose(turned), size)
-                return Picture(np.asarray(square), transparent, frames, brightest)
+                pixels = frame.of(rgb if turned is None else rgb.transpose(turned))
+                return Picture(pixels, transparent, frames, brightest)
             reason = f"is a {image.format} file of mode {image.mode}, whose range is unknown: save it with 8 bits"
     except FileNotFoundError:
-        reason = "is missing"
+        reason = f"is missing{nearest(file)}"
     except TOO_LARGE as error:
         reason = f"is too large ({str(error).partition(',')[0]})"
     except UnidentifiedImageError:
@@ -84,6 +126,23 @@ def read_picture(file: Path, size: int) -> Picture:
         said = " ".join(str(getattr(error, "strerror", None) or error).split())
         reason = f"cannot be read ({said or type(error).__name__})"
     raise ValueError(f"image '{file}' {reason}")
+
+
+def refuse_huge(image: Image.Image) -> None:
+    """DecompressionBombError for an image, not decoded yet, of more pixels than Pillow warns at."""
+    count, most = image.width * image.height, Image.MAX_IMAGE_PIXELS or PIXELS
+    if count > most:
+        raise Image.DecompressionBombError(f"Image size ({count} pixels) exceeds limit of {most} pixels")
+
+
+def nearest(file: Path) -> str:
+    """Where a file is missing: the nearest name beside it, as a question."""
+    known = file.parent
+    while not known.is_dir() and known != known.parent:
+        file, known = known, known.parent
+    names = {entry.name.lower(): entry.name for entry in islice(os.scandir(known), BESIDE)}
+    near = difflib.get_close_matches(file.name.lower(), names, 1)
+    return f": did you mean '{known / names[near[0]]}'?" if near else ""
 
 
 def how_of(image: Image.Image) -> str:
@@ -149,11 +208,17 @@ def on_white(image: Image.Image) -> tuple[Image.Image, bool]:
     return Image.alpha_composite(white, rgba).convert("RGB"), transparent
 
 
-def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
-    """Short side to `size` (bilinear, antialiased as Pillow does), then the central square, as torchvision rounds."""
+def resize_and_crop(image: Image.Image, size: int, short: int | None = None) -> Image.Image:
+    """Short side to `short` or else `size` (bilinear, antialiased as Pillow does), then the central square of `size`.
+
+    Sides are rounded as torchvision's Resize and CenterCrop round them.
+    """
     w, h = image.size
-    if min(w, h) != size:
-        w, h = (size, int(size * h / w)) if w <= h else (int(size * w / h), size)
+    short = short or size
+    if max(w, h) > FLAT * min(w, h):
+        raise ValueError(f"{w} x {h} pixels: sides that differ more than {FLAT} times")
+    if min(w, h) != short:
+        w, h = (short, int(short * h / w)) if w <= h else (int(short * w / h), short)
         image = image.resize((w, h), Image.Resampling.BILINEAR)
     left, top = round((w - size) / 2), round((h - size) / 2)
     return image.crop((left, top, left + size, top + size))

@@ -10,6 +10,7 @@ from torch import Tensor
 import attacks
 from attacks import DIRECTIONS, AttackPlan
 from detectors import Detector
+from detectors.score import device_of
 
 from ..data import Benchmark
 from ..engine.copies import OnCopies
@@ -33,7 +34,7 @@ def precision_of(
     """`auto` is bfloat16 where the device has it, the `work` (operations) repays a rehearsal, and it passes."""
     if precision != "auto":
         return precision
-    device = net.head.weight.device
+    device = device_of(net)
     usable = isinstance(net.backbone, Prepared) and detector.network is net and has_bfloat16(device)
     if not usable or work < REPAYS.get(device.type, float("inf")):
         return "float32"
@@ -53,7 +54,7 @@ def loss_of_half(detector: Detector, net: Classifier, bench: Benchmark, plan: At
     objective = "mean" if "mean" in detector.objectives else "exact"
     losses = []
     for images, sign in ((bench.id_val, -1), (bench.ood_val, 1)):
-        x = images.shard(0, min(IMAGES, len(images))).to(net.head.weight.device)
+        x = images.shard(0, min(IMAGES, len(images))).to(device_of(net))
 
         def noise(name: str, population: str = images.name, device: torch.device = x.device) -> torch.Generator:
             return stream(seed, f"precision/{name}", population, 0, device)

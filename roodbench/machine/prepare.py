@@ -40,9 +40,13 @@ def prepare(net: Classifier, sample: Tensor, *, compile: str = "auto", work: flo
     check_compile(compile)
     if isinstance(net.backbone, Prepared):
         return net
-    backbone = Prepared(net.backbone)
+    try:
+        backbone = Prepared(net.backbone)
+    except Exception as reason:  # a network that cannot be copied: whatever its parts raise
+        log.warning("%s could not be copied, it runs as it is: %s", net.name, first_line(reason))
+        return net
     fast = Classifier(backbone, net.mean.flatten().tolist(), net.std.flatten().tolist(), name=net.name)
-    fast.unit_std = net.unit_std.clone()
+    fast.unit_std, fast.files = net.unit_std.clone(), net.files
     fast = fast.to(sample.device)
     if not agrees(net, fast, sample, "folded"):
         return net
@@ -92,7 +96,7 @@ class Prepared(nn.Module):
 
     def __init__(self, backbone: nn.Module, sizes: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.head = cast(Backbone, backbone).head
+        self.head, self.headless = cast(Backbone, backbone).head, getattr(backbone, "headless", "")
         self.body, self.folds = folded(backbone)
         self.sizes, self.batch = sizes, LARGEST["cuda"]
         self.halved = False
@@ -207,11 +211,11 @@ class Features(nn.Module):
 
 
 def difference(plain: Classifier, fast: Classifier, x: Tensor) -> float:
-    """The largest difference of logits over the largest logit; every compiled form of `fast` is run once."""
+    """The largest difference of logits over the largest logit, on one image too and on every size that is compiled."""
     with torch.no_grad():
         z = plain(x)
         worst = 0.0
-        for size in (*cast(Prepared, fast.backbone).sizes, len(x)):
+        for size in (*cast(Prepared, fast.backbone).sizes, 1, len(x)):
             images = x.repeat(-(-size // len(x)), 1, 1, 1)[:size]
             with torch.enable_grad(), quiet():
                 x_grad = images.clone().requires_grad_()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -33,16 +34,24 @@ def read_state(file: Path) -> dict[str, Tensor]:
 
     It may lie alone inside other dicts, such as {"state_dict": ...} or {"net": {"weights": ...}, "optimizer": ...}.
     """
+    start = read_start(file)
+    try:
+        content = read_safetensors(file) if is_safetensors(start) else read_torch(file)
+        return only_state(content)
+    except ValueError as error:
+        raise ValueError(f"checkpoint '{file}' {error}") from None
+
+
+def read_start(file: Path) -> bytes:
+    """How a file of weights begins; ValueError where its beginning, or the end of an archive, says that it is none."""
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "not found"
         raise ValueError(f"checkpoint '{file}' {what}: expected a .safetensors, .th or .pt file")
     with file.open("rb") as opened:
         start = opened.read(512)
-    try:
-        content = read_safetensors(file) if is_safetensors(start) else read_torch(file, start)
-        return only_state(content)
-    except ValueError as error:
-        raise ValueError(f"checkpoint '{file}' {error}") from None
+    if not is_safetensors(start) and (reason := no_checkpoint(file, start)):
+        raise ValueError(f"checkpoint '{file}' {reason}")
+    return start
 
 
 def is_safetensors(start: bytes) -> bool:
@@ -61,10 +70,8 @@ def read_safetensors(file: Path) -> object:
         raise ValueError(f"is no valid safetensors file, or is cut off: {error}") from None
 
 
-def read_torch(file: Path, start: bytes) -> object:
+def read_torch(file: Path) -> object:
     """What a file of torch holds, read without running anything that is in it."""
-    if reason := no_checkpoint(file, start):
-        raise ValueError(reason)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that torch then refuses
@@ -80,7 +87,7 @@ def read_torch(file: Path, start: bytes) -> object:
         ) from None
     except EOFError:
         raise ValueError(f"is cut off: {EXPECTED}") from None
-    except (RuntimeError, OSError, ValueError, LookupError, AttributeError, TypeError):
+    except Exception:  # a damaged file leads torch anywhere
         raise ValueError(f"is not a state dict that torch can read, or is cut off: {EXPECTED}") from None
 
 
@@ -106,6 +113,8 @@ def no_archive(file: Path) -> str:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError):
         return f"is cut off: it has {file.stat().st_size} bytes and no end; download it again"
+    except (ValueError, LookupError, NotImplementedError, struct.error):
+        return "is a damaged archive: download it again"
     if any(name.endswith("/constants.pkl") for name in names):
         return "is a TorchScript module: torch.save(torch.jit.load(FILE).state_dict(), NEW) gives its weights"
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):

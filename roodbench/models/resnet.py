@@ -1,6 +1,8 @@
-"""The CIFAR ResNets whose public weights RoodBench evaluates."""
+"""The ResNets whose public weights RoodBench evaluates."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +91,80 @@ class ResNet18(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
         return self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+class BasicBlock(nn.Module):
+    """conv-bn-relu-conv-bn plus a shortcut, as in ImageNet's ResNet-18; `expansion` times `width` channels leave it."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = shortcut(inputs, width * self.expansion, stride)
+
+    def residual(self, x: Tensor) -> Tensor:
+        return self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.residual(x) + self.downsample(x))
+
+
+class Bottleneck(BasicBlock):
+    """1x1, 3x3 (with the stride) and 1x1 convolutions plus a shortcut, as in ImageNet's ResNet-50."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__(inputs, width, stride)
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+
+    def residual(self, x: Tensor) -> Tensor:
+        return self.bn3(self.conv3(F.relu(super().residual(x))))
+
+
+def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    """A 1x1 convolution and batch norm where the shape changes, else nothing."""
+    if stride == 1 and inputs == outputs:
+        return nn.Sequential()
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+
+class ImageNetResNet(nn.Module):
+    """He et al. (2016), section 4.1: a 7x7 stem with pooling, four stages; the names of torchvision's state dicts."""
+
+    def __init__(self, block: type[BasicBlock], depths: Sequence[int], classes: int = 1000) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        inputs = 64
+        for stage, depth in enumerate(depths):
+            width, blocks = 64 * 2**stage, []
+            for i in range(depth):
+                blocks.append(block(inputs, width, 2 if stage and not i else 1))
+                inputs = width * block.expansion
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.stages = len(depths)
+        self.fc = nn.Linear(inputs, classes)
+
+    @property
+    def head(self) -> nn.Linear:
+        return self.fc
+
+    def features(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        for stage in range(self.stages):
+            x = self.get_submodule(f"layer{stage + 1}")(x)
+        return x.mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))

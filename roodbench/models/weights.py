@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -21,8 +22,13 @@ def load_weights(net: nn.Module, file: Path, name: str) -> None:
     Prefixes such as `module.`, where all its names have them, are taken off. Weights of another floating point type
     become the network's; integers (quantised), complex, sparse and non-finite ones are refused.
     """
+    put_weights(net, read_state(file), file, name)
+
+
+def put_weights(net: nn.Module, found: Mapping[str, Tensor], file: Path, name: str) -> None:
+    """The same with the state dict that was read from `file`."""
     own = net.state_dict()
-    state = stripped(read_state(file), own)
+    state = stripped(found, own)
     wanted = {key: tuple(value.shape) for key, value in own.items()}
     given = {key: tuple(value.shape) for key, value in state.items()}
     optional = {key for key in wanted if key.endswith("num_batches_tracked")}

@@ -12,6 +12,8 @@ from .values import typed, written
 
 ATTACKING = ("method", "objective", "strength", "eps", "norm", "steps", "restarts", "threat", "quantize", "precision")
 """Settings of the adversary, which nothing honours where there is none."""
+NETWORK = ("model_args", "mean", "std", "size", "head", "model_dir", "threat_model", "download")
+"""What may be said of a network besides its name and its checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,19 @@ class RunConfig:
     space: str = "pixel"
     benchmark: str = "digits"
     data_root: str | None = None
+    train_limit: int | None = None
+    full_spectrum: bool = False
     ood: tuple[str, ...] | None = None
     model: str | None = None
     checkpoint: str | None = None
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    size: int | None = None
+    head: str | None = None
+    model_dir: str | None = None
+    threat_model: str | None = None
+    download: bool = False
     limit: int = 100
     batch_size: int | None = None
     device: str = "auto"
@@ -54,8 +66,8 @@ class RunConfig:
         from attacks import DIRECTIONS, STRENGTHS, ThreatModel, check_method
         from detectors import DETECTORS
 
-        from ..data.load import BENCHMARKS
-        from ..models.load import check_model
+        from ..data.load import check_benchmark, downloads
+        from ..models.load import check_model, check_said, option_of
         from .plugins import check_base, check_name
 
         kinds = {f.name: f.type for f in fields(self)}
@@ -77,10 +89,17 @@ class RunConfig:
         one_of("space", self.space, ("pixel", "normalized"))
         one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
         one_of("compile", self.compile, ("auto", "on", "off"))
-        one_of("benchmark", self.benchmark, BENCHMARKS)
+        check_benchmark(self.benchmark)
+        fetching = downloads(self.benchmark)
+        if self.download and self.model is None and not fetching:
+            raise ValueError(f"benchmark {self.benchmark} is not downloaded: leave out --download")
         ThreatModel(0.0, noise=self.threat)
+        said = [name for name in NETWORK if getattr(self, name) and not (name == "download" and fetching)]
         if self.model is not None:
             check_model(self.model)
+            check_said(self.model, said)
+        elif said:
+            raise ValueError(f"{option_of(said[0])} is said of a network: give --model too")
         for name in ("steps", "restarts", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -212,6 +231,22 @@ def parse_params(texts: Sequence[str]) -> dict[str, Any]:
         if key in found:
             raise ValueError(f"parameter {key} is given twice: {found[key]} and {value}")
         found[key] = value
+    return found
+
+
+def parse_args(texts: Sequence[str]) -> dict[str, Any]:
+    """The arguments in several `key=value`, each once; a value that is no number, true, false, null or list is text."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            raise ValueError(f"model-arg {text!r}: expected key=value, such as depth=28")
+        if key in found:
+            raise ValueError(f"model-arg {key} is given twice: {found[key]} and {value}")
+        try:
+            found[key] = json.loads(value)
+        except json.JSONDecodeError:
+            found[key] = value
     return found
 
 

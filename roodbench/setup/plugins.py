@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import importlib.util
 import inspect
-import re
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -19,21 +12,8 @@ from torch import nn
 import detectors
 from detectors import BASES, KNOWN, SPECIAL, WRAPPERS, Classifier, Detector, Plain, shown
 
-from ..engine.users import described
-from ..lazy import search_here
+from ..store.users import described, import_attribute, is_file
 from .seam import check_seam, signature_of, takes
-
-
-@contextmanager
-def here() -> Iterator[None]:
-    """Modules of the current folder can be imported; what is added to `sys.path` inside is taken out again."""
-    before = sys.path[:]
-    if "" not in sys.path:
-        search_here()
-    try:
-        yield
-    finally:
-        sys.path[:] = before
 
 
 def is_plugin(name: str) -> bool:
@@ -57,77 +37,6 @@ def check_base(base: str) -> None:
     """ValueError for a base score that is none of ours, and no attribute of a user's module or file."""
     if not is_plugin(base) and base not in {**BASES, **SPECIAL}:
         raise ValueError(detectors.unknown("base score", base, {**BASES, **SPECIAL}))
-
-
-def is_file(module: str) -> bool:
-    """Whether what stands before the colon is a file and not a module."""
-    return module.endswith(".py") or "/" in module or "\\" in module
-
-
-def import_attribute(name: str) -> Any:
-    """What `module:attribute` or `file.py:attribute` names; ValueError, with the nearest name, where there is nothing.
-
-    Modules are looked for in the current folder too, and what a file imports also in the file's folder.
-    """
-    module_name, _, attribute = name.rpartition(":")
-    if not module_name or not attribute or (module_name.startswith(".") and not is_file(module_name)):
-        raise ValueError(f"detector {name!r}: expected MODULE:ATTRIBUTE or FILE.py:ATTRIBUTE")
-    try:
-        with here():
-            module = import_file(Path(module_name)) if is_file(module_name) else importlib.import_module(module_name)
-    except FileNotFoundError as error:
-        raise ValueError(f"detector {name!r}: {error}") from None
-    except (Exception, SystemExit) as error:  # whatever a user's module raises
-        raise ValueError(f"detector {name!r}: cannot import {module_name!r} ({described(error)})") from None
-    try:
-        return getattr(module, attribute)
-    except AttributeError:
-        raise ValueError(missing(module, module_name, attribute)) from None
-
-
-def import_file(file: Path) -> ModuleType:
-    """The module in a file, under a name that no other module has; FileNotFoundError where there is none."""
-    if not file.is_file():
-        near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.py")], 1)
-        hint = f", did you mean {str(file.with_name(near[0]))!r}?" if near else f" (looked in {file.parent.resolve()})"
-        raise FileNotFoundError(f"no file {str(file)!r}{hint}")
-    path, name = file.resolve(), re.sub(r"\W", "_", file.stem)
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # last: a file there hides no installed module
-    while (known := sys.modules.get(name)) is not None or is_taken(name, path):
-        if known is not None and getattr(known, "__file__", None) == str(path):
-            return known
-        name = f"user_{name}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(f"{str(file)!r} is no Python file")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def is_taken(name: str, path: Path) -> bool:
-    """Whether an import of this name would find another file."""
-    spec = importlib.util.find_spec(name)
-    return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path)
-
-
-def missing(module: ModuleType, name: str, attribute: str) -> str:
-    """One line for an attribute that a module does not have."""
-    own = Path(f"{name.replace('.', '/')}.py")
-    file = getattr(module, "__file__", None)
-    if own.is_file() and not (file and Path(file).resolve() == own.resolve()):
-        return (
-            f"module {name} is {file or 'part of Python'} and has no {attribute!r}: name your file, ./{own}:{attribute}"
-        )
-    public = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
-    if not public:
-        return f"{name} has no {attribute!r} and defines no class or function"
-    return detectors.unknown(f"attribute of {name}", attribute, public)
 
 
 def parameters_of(name: str, base: str) -> list[str]:

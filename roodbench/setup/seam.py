@@ -10,7 +10,7 @@ from torch import nn
 
 from detectors import Detector, Plain, Score, shown
 
-from ..engine.users import described
+from ..store.users import described
 
 CALLS: dict[str, tuple[int, dict[str, Any], str]] = {
     "forward": (1, {}, "forward(x, *, generator=None)"),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import detectors
 from detectors import WRAPPERS, Smoothed
+from detectors.score import device_of
 
 from .. import metrics
 from ..data import Benchmark, ImageSet
@@ -36,7 +37,7 @@ def search(
         """score(x, generator) (..., B) over a whole set, shard by shard."""
         parts = []
         for shard, x in images.shards():
-            x = x.to(net.head.weight.device)
+            x = x.to(device_of(net))
             with torch.no_grad():
                 parts.append(score(x, stream(seed, "search", images.name, shard, x.device)))
         return torch.cat(parts, -1)

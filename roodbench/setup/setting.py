@@ -11,23 +11,24 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-import detectors
 from attacks import STRENGTHS, AttackPlan, ThreatModel, attack_class, check_method, is_external
 from detectors import WRAPPERS, Detector, Smoothed
-from detectors.care import in_eval
 
 from ..data import SHARD, Benchmark, load_benchmark
-from ..engine.users import described, users_code
+from ..engine.users import users_code
 from ..machine.memory import LARGEST
 from ..machine.prepare import Prepared, compile_network, prepare
-from ..models import Classifier, load_model
+from ..models import Classifier
 from .config import RunConfig, check_eps, one_of
+from .network import network_of
 from .plugins import is_plugin, make_detector, parameters_of
 from .protocols import PROTOCOLS
 from .search import search
 
 log = logging.getLogger("roodbench")
 
+SIDE, FEWEST = 64, 4
+"""The side of images of which a whole shard is checked and measured with, and how many of any size."""
 L2_EPS = 0.5
 """Default l2 radius, RobustBench's for CIFAR-10."""
 
@@ -42,17 +43,21 @@ class Setting:
     def __init__(self, config: RunConfig, device: torch.device, *, fresh: bool = False) -> None:
         self.config, self.device = config, device
         ood = None if config.ood is None else list(config.ood)
-        bench = load_benchmark(config.benchmark, root=config.data_root, ood=ood, limit=config.limit or None)
-        model = config.model or ("digits-cnn" if config.benchmark == "digits" else None)
-        if model is None:
-            raise ValueError(f"benchmark {config.benchmark} needs a network: give --model NAME and --checkpoint FILE")
-        net = load_model(model, checkpoint=config.checkpoint, device=device)
+        bench = load_benchmark(
+            config.benchmark,
+            root=config.data_root,
+            ood=ood,
+            limit=config.limit or None,
+            train_limit=config.train_limit,
+            download=config.download,
+        )
+        bench = bench.full_spectrum() if config.full_spectrum else bench
+        net = network_of(config, bench, device)
         pixels = config.space == "pixel"
         self.bench: Benchmark = bench if pixels else bench.normalized(net.mean, net.std)
         for images in (self.bench.id_train, self.bench.id_val, self.bench.ood_val):
             images.fresh = fresh
         self.plain: Classifier = net if pixels else net.normalized()
-        check_network(self.plain, self.bench, device)
         self.bench.check()
         self.net = prepare(self.plain, self.sample, compile="off")
         if config.batch_size is not None and isinstance(self.net.backbone, Prepared):
@@ -61,12 +66,14 @@ class Setting:
 
     @cached_property
     def sample(self) -> Tensor:
-        """The first ID validation images, to check and measure with."""
-        return self.bench.id_val.shard(0, min(SHARD, len(self.bench.id_val))).to(self.device)
+        """The first ID validation images, to check and measure with: of large ones as few as have a shard's pixels."""
+        _, height, width = self.bench.id_val.shape
+        most = min(SHARD, max(FEWEST, SHARD * SIDE**2 // (height * width)))
+        return self.bench.id_val.shard(0, min(most, len(self.bench.id_val))).to(self.device)
 
     @property
     def network(self) -> dict[str, Any]:
-        """The network's name and the hash of its weights."""
+        """The network's name and the hash of its weights, architecture and normalisation."""
         return {"name": self.plain.name, "sha256": self.plain.fingerprint()}
 
     @cached_property
@@ -179,21 +186,3 @@ def plan_of(
     if is_external(method):
         attack_class(method, ball)  # a missing library or attack shows before anything is computed
     return AttackPlan(ball, method, objective, spend)
-
-
-def check_network(net: detectors.Classifier | None, bench: Benchmark, device: torch.device) -> None:
-    """ValueError where the network's output is not (B, K) with the benchmark's classes among the K."""
-    if net is None:
-        return
-    x, name = bench.id_test.shard(0, 2).to(device), getattr(net, "name", type(net).__name__)
-    if isinstance(net, Classifier) and net.mean.numel() != x.shape[1]:
-        raise ValueError(f"network {name} takes {net.mean.numel()} channels: {bench.name} has {x.shape[1]}")
-    try:
-        with torch.no_grad(), in_eval(net):
-            logits = net(x)
-    except detectors.GivenError:
-        raise
-    except Exception as error:  # whatever a user's network raises
-        raise ValueError(f"network {name} cannot take {tuple(x.shape[1:])} images: {described(error)}") from error
-    if fault := detectors.fault_of_logits(logits, x, max(2, int(bench.id_test.labels.max()) + 1)):
-        raise ValueError(f"network {name} {fault}")

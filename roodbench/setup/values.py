@@ -97,6 +97,12 @@ def names(name: str, value: Any) -> tuple[str, ...]:
     return found
 
 
+def channels(name: str, value: Any) -> tuple[float, ...]:
+    """One number per channel, or one for all: a number, a list of them or N[,N]."""
+    entries = [value] if isinstance(value, Real) else listed(name, value, ",", "N[,N,N], such as 0.5")
+    return tuple(number(name, bare(entry)) for entry in entries)
+
+
 def radii(name: str, value: Any) -> tuple[float, ...]:
     """One number, a list of them or R[,R]; they differ in the six digits by which records name them."""
     if isinstance(value, str):
@@ -143,6 +149,7 @@ KINDS: dict[str, Callable[[str, Any], Any]] = {
     "float": number,
     "tuple[str, ...]": names,
     "tuple[float, ...]": radii,
+    "Sequence[float]": channels,
     "Mapping[str, Any]": mapping,
 }
 """By annotation: what makes a value of that type."""

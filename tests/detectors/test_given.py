@@ -128,10 +128,12 @@ def test_bounds_without_a_known_number_of_classes(sequential):
 
 @pytest.mark.parametrize("name", ["fdbd", "mds", "rmds", "knn", "vim", "react", "ash", "scale", "gradnorm"])
 def test_scores_of_features_say_what_they_need(name, sequential):
-    with pytest.raises(ValueError, match=rf"{name} needs penultimate features, and Sequential shows its logits alone"):
-        detectors.create(name, sequential)
-    with pytest.raises(ValueError, match=r"take gen, ebo, msp .*docs/custom-detector.md"):
-        detectors.create("ross", sequential, base=name)
+    params, batches = {"dim": 3} if name == "vim" else {}, [(IMAGES, torch.arange(B) % 3)]
+    headless = nn.Sequential(*sequential, nn.ReLU()).eval()
+    with pytest.raises(ValueError, match=r"network Sequential shows no features: .*layer 1: something follows it"):
+        detectors.create(name, headless, **params).fit(batches, batches)(IMAGES)
+    with pytest.raises(ValueError, match=r"take gen, ebo, msp .*docs/network.md"):
+        detectors.create("pro", headless, base=name, **params).fit(batches, batches)(IMAGES)
 
 
 @pytest.mark.parametrize("name", ["fdbd", "vim", "react"])

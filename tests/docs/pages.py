@@ -36,6 +36,12 @@ def own_detectors() -> str:
     return "\n\n".join(source for source in blocks(text, "python") if "class " in source)
 
 
+def own_network() -> str:
+    """The file mynet.py that docs/network.md writes."""
+    text = (ROOT / "docs/network.md").read_text(encoding="utf-8")
+    return next(source for source in blocks(text, "python") if "class Net" in source)
+
+
 def commands(text: str) -> list[str]:
     """Every shell command: all lines of `sh` blocks; of other blocks and code spans what begins like one.
 

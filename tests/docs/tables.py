@@ -17,7 +17,10 @@ from attacks import METHODS, NOISE, STRENGTHS, AttackPlan, Strength, ThreatModel
 from roodbench.certify import CertifyConfig
 from roodbench.certify.config import DEFAULTS
 from roodbench.certify.stated import unverified
+from roodbench.data.openood import LAYOUTS
 from roodbench.data.picture import MODES
+from roodbench.data.toml import SETTINGS
+from roodbench.data.toml import TABLES as TABLES_OF
 from roodbench.evaluation.checks import CHECKS, About
 from roodbench.evaluation.refusals import REFUSALS
 
@@ -92,6 +95,28 @@ def modes() -> str:
     return markdown(["mode", "what becomes of it"], [(" ".join(found), how) for how, found in by_how.items()])
 
 
+def openood() -> str:
+    """Groups and preprocessing of OpenOOD's benchmarks."""
+    heads = ["`--benchmark`", "lists", "near", "far", "shifted ID", "OOD validation", "pixels"]
+    rows = [
+        (
+            f"`{name}`",
+            f"`{layout.lists}/`",
+            *(" ".join(f"`{key}`" for key in keys) for keys in (layout.near, layout.far, layout.shifted)),
+            f"`{layout.val}`",
+            f"{layout.frame.size}" + (f" from {layout.frame.short}" if layout.frame.short else ""),
+        )
+        for name, layout in LAYOUTS.items()
+    ]
+    return markdown(heads, rows)
+
+
+def schema() -> str:
+    """What a benchmark's TOML may hold."""
+    rows = [(f"`{key}`", what) for key, what in SETTINGS.items()]
+    return markdown(["key or table", "what it says"], rows + [(f"`[{key}]`", what) for key, what in TABLES_OF.items()])
+
+
 def certify() -> str:
     """The defaults of `roodbench certify` and of the hyper-parameters that it changes."""
     shown = {
@@ -120,6 +145,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "trust": trust,
     "certify": certify,
     "modes": modes,
+    "openood": openood,
+    "toml": schema,
     "unverified": open_fields,
 }
 

@@ -22,7 +22,7 @@ from torch import nn
 from roodbench import cli
 from roodbench.cli.main import VERBS
 from tests.docs import tables
-from tests.docs.pages import PAGES, ROOT, commands, name_of, options, own_detectors
+from tests.docs.pages import PAGES, ROOT, commands, name_of, options, own_detectors, own_network
 
 SETTINGS = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 EXTRAS = dict(re.findall(r"^(\w+) = (\[.*\])$", SETTINGS.partition("[project.optional-dependencies]")[2], re.MULTILINE))
@@ -34,13 +34,25 @@ ADDED = {
     "certify": "--limit 2 --steps 2 --samples 500 --ood unseen-digits",
     "certify --verify": "--samples 500",
     "list": "",
+    "validate": "--limit 20",
+    "inspect": "",
 }
 """What is added to a command of ours, by verb, to keep it to seconds."""
 DATA = {"DATA": ".", "cifar10_resnet20.safetensors": "weights/cifar10_resnet20.safetensors"}
 """What stands for a place of the reader's, and where it is below the data root."""
+FOREIGN = ("torchvision:", "timm:", "robustbench:")
+"""How the networks of other libraries begin."""
 CERTIFICATE = "certify --radius 0.1 --limit 2 --samples 500 --ood unseen-digits --attack none --out made"
 """What makes the certificate.json that a page speaks of."""
-SHOWS = {"run": "AUROC", "check": "black-box", "certify": "certified", "certify --verify": "holds", "list": "arXiv:"}
+SHOWS = {
+    "run": "AUROC",
+    "check": "black-box",
+    "certify": "certified",
+    "certify --verify": "holds",
+    "list": "arXiv:",
+    "validate": "0 errors",
+    "inspect": "normalisation: ",
+}
 """What a command of ours prints."""
 
 
@@ -63,14 +75,23 @@ class Shell:
             return
         verb = "run on DATA" if verb == "run" and "DATA" in argv else verb
         given = [str(self.request.getfixturevalue("data_root") / DATA[a]) if a in DATA else a for a in argv]
+        if any(a.startswith(FOREIGN) for a in argv):
+            self.without_weights(*given)
+            return
         if verb == "certify --verify":
             self.make_certificate()
-        out = [] if verb in ("list", "certify --verify") else ["--out", "runs"]
+        out = [] if verb in ("list", "inspect", "validate", "certify --verify") else ["--out", "runs"]
         assert cli.main([*given, *ADDED[verb].split(), *out]) == 0
         printed = self.capsys.readouterr().out
         assert SHOWS[verb.removesuffix(" on DATA")] in printed
         for name in argv[argv.index("--detector") + 1].split(",") if "--detector" in argv else ():
             assert name.rpartition(":")[2].lower() in printed.lower()
+
+    def without_weights(self, *argv: str) -> None:
+        """A network of another library goes as far as its weights, which nobody has here, or as the library."""
+        assert cli.main([*argv, "--limit", "2"]) == 2
+        said = self.capsys.readouterr().err
+        assert re.search(r"needs '.*\.pt.*': give --model-dir DIR, or --download|is not installed \(", said), said
 
     def make_certificate(self) -> None:
         """certificate.json, as a run of certify leaves it."""
@@ -204,7 +225,10 @@ FOUND = {
 
 @pytest.fixture
 def shell(tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
-    """A folder with the detectors of docs/custom-detector.md, and weights for the network that one of them loads."""
+    """A folder with the detectors of docs/custom-detector.md, the network of docs/network.md, and weights for both."""
+    (tmp_path / "mynet.py").write_text(own_network())
+    net = nn.ModuleDict({"body": nn.ModuleList([nn.Flatten(), nn.Linear(64, 16)]), "fc": nn.Linear(16, 6)})
+    torch.save(net.state_dict(), tmp_path / "net.pt")
     (tmp_path / "mydetector.py").write_text(own_detectors())
     torch.save(nn.Sequential(nn.Flatten(), nn.Linear(64, 6)).state_dict(), tmp_path / "mine.pt")
     return Shell(tmp_path, request)

@@ -36,7 +36,8 @@ def run(tmp_path, monkeypatch, capsys):
 
 def test_every_block_has_a_test():
     pages = ("README.md", "docs/attacks.md", "docs/certification.md", "docs/data.md")
-    assert set(BLOCKS) == {*(f"{page}-0" for page in pages), *(f"docs/custom-detector.md-{n}" for n in range(7))}
+    blocks = {"docs/custom-detector.md": 7, "docs/network.md": 2, **dict.fromkeys(pages, 1)}
+    assert set(BLOCKS) == {f"{page}-{n}" for page, count in blocks.items() for n in range(count)}
     own = [source for name, source in BLOCKS.items() if "custom-detector" in name and source in own_detectors()]
     assert len(own) == 5
 
@@ -103,6 +104,13 @@ def test_your_own_score_inside_another(own, run, monkeypatch):
     rows = own("pro", "--base", "mydetector:Margin", "--attack", "none")
     assert {(row["detector"], row["base"]) for row in rows} == {("pro", "margin")}
     assert all(row["auroc"] > 0.9 for row in rows if row["condition"] == "clean")
+
+
+def test_a_plain_network_in_python(run):
+    run("docs/network.md-0")
+    names, printed = run("docs/network.md-1")
+    assert "knn" in printed
+    assert names["knn"].network.place == "3"
 
 
 def test_your_own_network(own, run):

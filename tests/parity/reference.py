@@ -19,7 +19,8 @@ from scipy.stats import spearmanr
 
 import detectors
 import roodbench
-from roodbench.data.openood import entries_of, load_images
+from roodbench.data.lists import list_source
+from roodbench.data.picture import Frame
 
 DATA = Path(os.environ.get("ROODBENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FOLDER = Path(os.environ.get("ROODBENCH_PARITY", DATA.parent / "parity"))
@@ -94,8 +95,7 @@ class Reference:
         """The scored images, uint8 NHWC."""
         file = DATA / "benchmark_imglist" / "cifar10" / f"{dataset}.txt"
         first, last = self.blocks[dataset]
-        entries = [(path, line) for path, _, line in entries_of(file)][first:last]
-        return load_images(DATA / "images_classic", file, entries, 32)
+        return list_source(file, DATA / "images_classic", Frame(32)).read(np.arange(first, last))
 
     def images(self, dataset: str, space: str) -> torch.Tensor:
         x = torch.tensor(self.block(dataset)).permute(0, 3, 1, 2).contiguous().float() / 255

@@ -11,7 +11,8 @@ import torch
 import detectors
 import roodbench
 from roodbench.data import ImageSet
-from roodbench.data.openood import entries_of, load_images
+from roodbench.data.lists import list_source
+from roodbench.data.picture import Frame
 from roodbench.engine.worker import Worker
 from roodbench.evaluation.attacker import Attacker
 from roodbench.metrics import auroc
@@ -29,9 +30,8 @@ KEYS = [(base, eps) for base in ("gen", "msp") for eps in ("2/255", "8/255", "16
 def first(root, name, split, labels):
     """The first 64 images of a list, in the list's order."""
     file = root / "benchmark_imglist" / "cifar10" / f"test_{name}.txt"
-    entries = entries_of(file)[:IMAGES]
-    images = load_images(root / "images_classic", file, [(path, line) for path, _, line in entries], 32)
-    return ImageSet(name, split, [label if labels else -1 for _, label, _ in entries], lambda: images)
+    source = list_source(file, root / "images_classic", Frame(32)).at(np.arange(IMAGES))
+    return ImageSet(name, split, source.labels if labels else [-1] * IMAGES, source.images)
 
 
 @pytest.fixture(scope="module")

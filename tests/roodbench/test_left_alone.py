@@ -53,10 +53,16 @@ def ross():
     return detectors.create("ross", gen().net, sigma=0.05).fit(bench.id_train, bench.id_val)
 
 
+def given():
+    x, y = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8), np.arange(60) % 3
+    return roodbench.benchmark_from(id_train=(x[:20], y[:20]), id_test=(x[20:30], y[20:30]), far={"a": x[30:]})
+
+
 BALL = ThreatModel(0.1)
 SCORES = np.random.default_rng(0).random((2, 3, 9))
 CALLS = {
     "load_benchmark": lambda folder: roodbench.load_benchmark("digits", limit=4),
+    "benchmark_from": lambda folder: given().check(),
     "Benchmark": lambda folder: small(4).normalized(torch.tensor([0.5]), torch.tensor([0.5])).description(),
     "load_model": lambda folder: roodbench.load_model("digits-cnn-at"),
     "Classifier": lambda folder: classifier(gen().net.backbone)(images()),

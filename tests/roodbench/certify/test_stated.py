@@ -96,6 +96,10 @@ def test_an_honest_certificate_holds(certificate, stated):
     assert failures(stated, certificate) == []
 
 
+FILES = ("checkpoint", "model_dir", "download")
+"""Settings that the embedded network takes none of."""
+
+
 def test_every_leaf_is_compared_or_named(certificate, stated):
     unseen, named = [], set()
     for way in places(certificate):
@@ -112,7 +116,7 @@ def test_every_leaf_is_compared_or_named(certificate, stated):
     assert unseen == []
     paths = [".".join(map(str, way)) for way in named]
     needed = {pattern for pattern in UNVERIFIED if any(fnmatch(path, f"{pattern}*") for path in paths)}
-    assert set(UNVERIFIED) - needed == {*TWICE, "config.run.checkpoint"}
+    assert set(UNVERIFIED) - needed == {*TWICE, *(f"config.run.{name}" for name in FILES)}
 
 
 def test_what_a_certificate_says_twice_may_change_in_both(certificate):

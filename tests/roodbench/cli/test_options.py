@@ -36,6 +36,14 @@ MISTAKES = {
     "--ood noise --ood noise": "--ood is given twice: give it once, as --ood A,B for several",
     "--eps 8/255 --eps 16/255": "--eps is given twice: give it once, as --eps A,B for several",
     "certify --radius 0.1 --radius 0.2": "--radius is given twice: give it once, as --radius A,B for several",
+    "--benchmark nowhere.toml": "benchmark 'nowhere.toml' is no file: expected a TOML file",
+    "--benchmark cifar": "unknown benchmark 'cifar': did you mean 'cifar10'?",
+    "--benchmark torchvision:CIFAR10": "benchmark torchvision:CIFAR10 has no OOD set: give --ood with sources",
+    "--benchmark nomodule:bench": "benchmark 'nomodule:bench': cannot import 'nomodule' (ModuleNotFoundError",
+    "--download": "benchmark digits is not downloaded: leave out --download",
+    "--train-limit 9": "benchmark digits takes no train-limit",
+    "--train-limit 1": "train_limit 1: expected at least 2 training images, or 0 for all",
+    "--full-spectrum": "benchmark digits has no covariate-shifted ID set for a full spectrum",
     "--param sigma=0": "sigma 0: copies without noise are all the same, expected a number above 0",
 }
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roodbench.data.openood import load_images
-from roodbench.data.picture import MODES, REFUSED
+from roodbench.data.files import read_files
+from roodbench.data.picture import MODES, REFUSED, Frame
 
 GREY = np.array([[0, 60, 255], [10, 128, 77], [200, 1, 254]], np.uint8)
 COLOURS = np.random.default_rng(0).integers(0, 256, (3, 3, 3), dtype=np.uint8)
@@ -23,7 +23,8 @@ def read(tmp_path):
     """Reads files of a folder as 3 x 3 images of a list."""
 
     def read(*names, size=3):
-        return load_images(tmp_path, tmp_path / "list.txt", [(name, 7) for name in names], size)
+        where = f"list '{tmp_path / 'list.txt'}'"
+        return read_files(where, tmp_path, names, Frame(size), [7] * len(names))
 
     return read
 

@@ -7,7 +7,8 @@ import torch
 
 from roodbench import metrics
 from roodbench.engine.errors import EvaluationError
-from roodbench.engine.users import described, place_of, users_code
+from roodbench.engine.users import users_code
+from roodbench.store.users import described, place_of
 
 SOURCE = """
 import json, torch

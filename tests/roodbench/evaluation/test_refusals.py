@@ -98,7 +98,9 @@ def weights(net, folder):
 
 
 def features(net, folder):
-    detectors.create("knn", torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 6)))
+    bench = small()
+    headless = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 6), torch.nn.ReLU())
+    detectors.create("knn", headless.eval()).fit(bench.id_train, bench.id_val)
 
 
 def seam(net, folder):
@@ -155,7 +157,11 @@ PLANTS = {
     "channels": (channels, ValueError, "network rgb takes 3 channels: digits has 1"),
     "logits": (logits, ValueError, r"network small gives outputs of shape \(2, 3\) for 2 images: expected \(2, K\)"),
     "weights": (weights, ValueError, r"checkpoint '.*' does not fit cifar-resnet20"),
-    "features": (features, ValueError, "knn needs penultimate features, and Sequential shows its logits alone"),
+    "features": (
+        features,
+        ValueError,
+        "network Sequential shows no features: the logits of Sequential are not those of ",
+    ),
     "seam": (seam, ValueError, r"passes is the int 3: the seam calls passes\(objective='exact', draws=None\)"),
     "shape": (shape, EvaluationError, r"Planted gave scores of shape \(10, 1\) for 10 images: expected \(10,\)"),
     "gradients": (

@@ -4,6 +4,7 @@ import gzip
 import logging
 import os
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -234,3 +235,32 @@ def test_nothing_is_unpickled(name, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"holds more than tensors(, such as .*mkdir,)? and is not unpickled"):
         read_state(file)
     assert not (tmp_path / "unpickled").exists()
+
+
+def files_of(folder):
+    """The same state dict as torch writes it now and before, and as safetensors."""
+    torch.save(STATE, folder / "new")
+    torch.save(STATE, folder / "old", _use_new_zipfile_serialization=False)
+    save_file(STATE, folder / "tensors")
+    return [(folder / name).read_bytes() for name in ("new", "old", "tensors")]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_file_is_read_or_is_one_line(tmp_path):
+    """300 files, cut off and with bytes changed anywhere."""
+    rng, originals, refused = np.random.default_rng(0), files_of(tmp_path), 0
+    for case in range(300):
+        content = bytearray(originals[case % 3])
+        for _ in range(rng.integers(1, 4)):
+            content[rng.integers(len(content) if case % 2 else min(len(content), 400))] = rng.integers(256)
+        if case % 5 == 0:
+            content = content[: rng.integers(len(content))]
+        (tmp_path / "damaged").write_bytes(content)
+        said = ""
+        try:
+            read_state(tmp_path / "damaged")
+        except ValueError as error:
+            said = str(error)
+        assert re.fullmatch(r"(checkpoint '.*damaged' \S.*)?", said), (case, said)
+        refused += bool(said)
+    assert refused > 100

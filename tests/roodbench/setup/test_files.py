@@ -1,14 +1,15 @@
 """Detectors in files of a user's, and what their code raises: one line with the file and the line there."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from roodbench import cli
-from roodbench.models.load import MODELS, load_model
-from roodbench.setup.plugins import import_attribute
+from roodbench.models.load import load_model
+from roodbench.store.users import import_attribute
 
 MINE = """
 import torch
@@ -147,13 +148,23 @@ def test_a_mistake_is_one_line_with_its_place(name, capsys):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["mine.py:Net", "mine:Net", "mine.py", "resnet20.pth", "torchvision:resnet18"])
-def test_a_model_that_is_a_file_says_what_is_understood(name, capsys):
+NO_MODEL = {
+    "mine.py": "model 'mine.py': expected a network in the file, mine.py:NAME",
+    "mine": "unknown model 'mine': expected one of digits-cnn, ",
+    "resnet20.pth": "model 'resnet20.pth': weights go to --checkpoint; expected one of digits-cnn, ",
+    "torchvision:": "model 'torchvision:': expected SOURCE:NAME or MODULE:ATTRIBUTE, such as openood:resnet18",
+    "timm": "model 'timm': expected SOURCE:NAME or MODULE:ATTRIBUTE",
+    "openood:resnet81": "unknown OpenOOD network 'resnet81': did you mean 'resnet18'?",
+    "digit-cnn": "unknown model 'digit-cnn': did you mean 'digits-cnn'?",
+}
+
+
+@pytest.mark.parametrize("name", NO_MODEL)
+def test_a_model_that_is_none_says_what_is_understood(name, capsys):
     code, _, err = run(capsys, "gen", "--model", name)
-    assert code == 2
-    assert f"model {name!r}: expected one of {', '.join(MODELS)}; weights go to --checkpoint" in err
-    assert "--detector FILE.py:NAME" in err
-    with pytest.raises(ValueError, match="weights go to --checkpoint"):
+    assert (code, err.count("\n")) == (2, 1)
+    assert NO_MODEL[name] in err
+    with pytest.raises(ValueError, match=re.escape(NO_MODEL[name])):
         load_model(name)
 
 

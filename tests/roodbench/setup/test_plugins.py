@@ -150,7 +150,7 @@ def test_list(capsys):
     assert names["strengths"] == ["quick", "standard", "strong"]
     assert names["protocols"] == ["roodbench", "ross-2026", "pro-2025"]
     assert {"digits-cnn", "digits-cnn-at", "cifar-resnet20"} <= set(names["models"])
-    assert names["benchmarks"] == ["digits", "cifar10"]
+    assert names["benchmarks"] == ["digits", "cifar10", "cifar100", "imagenet200", "imagenet1k"]
     knn = next(e for e in kinds["detectors"] if e["name"] == "knn")
     assert knn["needs"] == ["logits", "features", "train"]
     assert knn["defaults"] == {"neighbours": 50}

@@ -1,0 +1,138 @@
+"""Code of users: found by name, as `module:attribute` or `file.py:attribute`, and what it raises said with its line."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from detectors import unknown
+
+from ..lazy import search_here
+
+OURS = tuple(Path(__file__).parents[2] / package for package in ("attacks", "detectors", "roodbench"))
+LIBRARY = Path(os.__file__).parent
+"""Python's own modules."""
+INSTALLED = {"site-packages", "dist-packages"}
+
+
+@contextmanager
+def here() -> Iterator[None]:
+    """Modules of the current folder can be imported; what is added to `sys.path` inside is taken out again."""
+    before = sys.path[:]
+    if "" not in sys.path:
+        search_here()
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def is_file(module: str) -> bool:
+    """Whether what stands before the colon is a file and not a module."""
+    return module.endswith(".py") or "/" in module or "\\" in module
+
+
+def import_attribute(name: str, kind: str = "detector") -> Any:
+    """What `module:attribute` or `file.py:attribute` names; ValueError, with the nearest name, where there is nothing.
+
+    Modules are looked for in the current folder too, and what a file imports also in the file's folder. `kind` is what
+    it should be, in words for errors.
+    """
+    module_name, _, attribute = name.rpartition(":")
+    if not module_name or not attribute or (module_name.startswith(".") and not is_file(module_name)):
+        raise ValueError(f"{kind} {name!r}: expected MODULE:ATTRIBUTE or FILE.py:ATTRIBUTE")
+    try:
+        with here():
+            module = import_file(Path(module_name)) if is_file(module_name) else importlib.import_module(module_name)
+    except FileNotFoundError as error:
+        raise ValueError(f"{kind} {name!r}: {error}") from None
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
+        raise ValueError(f"{kind} {name!r}: cannot import {module_name!r} ({described(error)})") from None
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise ValueError(missing(module, module_name, attribute)) from None
+
+
+def import_file(file: Path) -> ModuleType:
+    """The module in a file, under a name that no other module has; FileNotFoundError where there is none."""
+    if not file.is_file():
+        near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.py")], 1)
+        hint = f", did you mean {str(file.with_name(near[0]))!r}?" if near else f" (looked in {file.parent.resolve()})"
+        raise FileNotFoundError(f"no file {str(file)!r}{hint}")
+    path, name = file.resolve(), re.sub(r"\W", "_", file.stem)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # last: a file there hides no installed module
+    while (known := sys.modules.get(name)) is not None or is_taken(name, path):
+        if known is not None and getattr(known, "__file__", None) == str(path):
+            return known
+        name = f"user_{name}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"{str(file)!r} is no Python file")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def is_taken(name: str, path: Path) -> bool:
+    """Whether an import of this name would find another file."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path)
+
+
+def missing(module: ModuleType, name: str, attribute: str) -> str:
+    """One line for an attribute that a module does not have."""
+    own = Path(f"{name.replace('.', '/')}.py")
+    file = getattr(module, "__file__", None)
+    if own.is_file() and not (file and Path(file).resolve() == own.resolve()):
+        return (
+            f"module {name} is {file or 'part of Python'} and has no {attribute!r}: name your file, ./{own}:{attribute}"
+        )
+    public = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    if not public:
+        return f"{name} has no {attribute!r} and defines no class or function"
+    return unknown(f"attribute of {name}", attribute, public)
+
+
+def described(error: BaseException) -> str:
+    """Type and message of an exception and, where it began in a user's own code, the file and line there."""
+    place = place_of(error)
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}{f': {said}' if said else ''}{f' ({place})' if place else ''}"
+
+
+def place_of(error: BaseException) -> str | None:
+    """`mine.py:12`, the innermost line of a user's own code below which an exception was raised; None without one."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return written(error.filename, error.lineno or 1)
+    frames = [(Path(f.filename), f.lineno or 1) for f in traceback.extract_tb(error.__traceback__)]
+    own = [(file, line) for file, line in frames if is_users(file)]
+    return written(str(own[-1][0]), own[-1][1]) if own else None
+
+
+def is_users(file: Path) -> bool:
+    """Whether a source file is a user's own: not ours, Python's, made up (`<string>`) or installed."""
+    if str(file).startswith("<") or INSTALLED & set(file.parts):
+        return False
+    return not any(place in file.parents for place in (*OURS, LIBRARY))
+
+
+def written(file: str, line: int) -> str:
+    """A file, from the current folder where it lies below it, and a line."""
+    relative = os.path.relpath(file)
+    return f"{file if relative.startswith('..') else relative}:{line}"

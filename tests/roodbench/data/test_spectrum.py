@@ -1,0 +1,80 @@
+"""Covariate-shifted ID counted as ID."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import roodbench
+from roodbench import cli
+from tests.roodbench.data.pictures import draw, own_folder
+
+TOML = """name = "pets"
+size = 8
+channels = 1
+[id]
+train = "id/train"
+test = "id/test"
+[near]
+foxes = "near/foxes"
+[far]
+noise = "far/noise.npz"
+[shifted]
+rainy = "rainy"
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = own_folder(tmp_path / "pets")
+    for seed, name in enumerate(("cat", "dog")):
+        draw(root / "rainy" / name, 4, seed=60 + seed)
+    (root / "benchmark.toml").write_text(TOML)
+    return root
+
+
+def test_one_id_set_of_clean_and_shifted_images(root):
+    bench = roodbench.load_benchmark(str(root))
+    whole = bench.full_spectrum()
+    whole.check()
+    assert (whole.name, whole.id_test.name) == ("pets-full-spectrum", "pets-full-spectrum")
+    assert (len(whole.id_test), dict(whole.shifted)) == (18, {})
+    parts = bench.id_test, bench.shifted["rainy"]
+    assert np.array_equal(whole.id_test.array, np.concatenate([images.array for images in parts]))
+    assert whole.id_test.labels.tolist() == [y for images in parts for y in images.labels.tolist()]
+    assert whole.id_test.names[:1] == [f"pets: {bench.id_test.names[0]}"]
+    assert whole.id_test.digest not in {images.digest for images in parts}
+    assert len(roodbench.load_benchmark(str(root), limit=3).full_spectrum().id_test) == 6
+
+
+def test_in_normalised_space_too(root):
+    bench = roodbench.load_benchmark(str(root))
+    mean, std = torch.tensor([0.5]), torch.tensor([0.25])
+    one, other = bench.full_spectrum().normalized(mean, std), bench.normalized(mean, std).full_spectrum()
+    assert torch.equal(one.id_test.shard(0, 18), other.id_test.shard(0, 18))
+    assert one.id_test.space == other.id_test.space
+
+
+def test_without_shifted_sets_it_is_a_mistake(root):
+    for bench in (roodbench.load_benchmark("digits"), roodbench.load_benchmark(str(root), ood="foxes")):
+        with pytest.raises(ValueError, match="has no covariate-shifted ID set for a full spectrum"):
+            bench.full_spectrum()
+    assert len(roodbench.load_benchmark(str(root), ood=["foxes", "rainy"]).full_spectrum().id_test) == 18
+
+
+def test_a_run_counts_them_as_id(root, tmp_path, capsys):
+    given = ["--benchmark", str(root), "--model", "digits-cnn", "--detector", "msp", "--attack", "none", "--quiet"]
+    shown = []
+    for more in ([], ["--full-spectrum"]):
+        assert cli.main([*given, *more, "--out", str(tmp_path / "runs"), "--format", "json"]) == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    apart, whole = shown
+    assert [entry["name"] for entry in apart["shifted_id"]] == ["rainy"]
+    assert whole["shifted_id"] == []
+    assert {row["n_id"] for row in apart["rows"]} == {10}
+    assert {row["n_id"] for row in whole["rows"]} == {18}
+    assert {row["benchmark"] for row in whole["rows"]} == {"pets-full-spectrum"}
+    assert whole["config"]["full_spectrum"] is True
+    assert cli.main(["--full-spectrum", "--quiet"]) == 2
+    assert "benchmark digits has no covariate-shifted ID set" in capsys.readouterr().err

@@ -1,0 +1,191 @@
+"""The network of a run is looked at before anything is computed: its images, its head, its normalisation, its mode."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import roodbench
+from roodbench import cli
+from roodbench.setup.network import better_normalisation, check_function
+
+NETS = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+import roodbench
+class Digits(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = roodbench.load_model("digits-cnn").backbone
+    def forward(self, x):
+        return self.net(x)
+class Dropped(Digits):
+    def forward(self, x):
+        return self.net(F.dropout(x, 0.5, training=True))
+class Beside(Digits):
+    def forward(self, x):
+        return self.net(x - x.mean())
+class Batched(Digits):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1, track_running_stats=False)
+    def forward(self, x):
+        return self.net(self.norm(x))
+class Stuck(Digits):
+    def __init__(self):
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+        self.drop.train = lambda mode=True: self.drop
+    def forward(self, x):
+        return self.net(self.drop(x))
+class Scaled(Digits):
+    def forward(self, x):
+        return self.net(x) * 1.5
+"""
+WIDE = """
+import torch
+from torch import nn
+class Wide(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc = nn.Linear(256, 6)
+    def forward(self, x):
+        return self.fc(x.flatten(1))
+"""
+"""Takes images of 16 x 16 alone."""
+RUN = ["--detector", "gen", "--attack", "none", "--limit", "8", "--ood", "noise", "--out", "runs"]
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("nets.py").write_text(NETS)
+
+
+def run(capsys, *arguments):
+    code = cli.main(list(arguments))
+    return code, *capsys.readouterr()
+
+
+REFUSED = {
+    "Dropped": "network nets.py:Dropped gives an image other logits each time (by ",
+    "Beside": "network nets.py:Beside gives an image other logits alone than in a batch (by ",
+    "Batched": "without random layers and batch statistics: norm keeps no running statistics",
+    "Stuck": "without random layers and batch statistics: drop stays in training mode",
+}
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_network_that_is_no_function_of_one_image_is_refused(name, capsys):
+    code, out, err = run(capsys, *RUN, "--model", f"nets.py:{name}", "--mean", "0.5", "--std", "0.5")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert REFUSED[name] in err
+    assert not list(Path().glob("runs/*/*.json"))
+
+
+def test_a_function_of_one_image_passes(digits, digits_net):
+    check_function(digits_net, digits.id_val.shard(0, 8))
+
+
+@pytest.mark.usefixtures("nets")
+def test_wrong_normalisation_is_noticed(digits, digits_net, capsys):
+    wrong = roodbench.Classifier(digits_net.backbone, [3.0], [0.5], name="wrong")
+    note = better_normalisation(wrong, digits, torch.device("cpu"))
+    assert note.startswith("network wrong: 100% of 100 ID validation images are right with mean and std 0.5, ")
+    assert note.endswith("is it --mean 0.5 --std 0.5?")
+    assert better_normalisation(digits_net, digits, torch.device("cpu")) == ""
+    code, _, err = run(capsys, *RUN, "--model", "nets.py:Digits", "--mean", "3", "--std", "0.5")
+    assert code == 0
+    assert err.count("is it --mean 0.5 --std 0.5?") == 1
+
+
+@pytest.mark.usefixtures("nets")
+def test_without_a_head_scores_of_logits_run_and_others_say_why(capsys):
+    given = ["--model", "nets.py:Scaled", "--mean", "0.5", "--std", "0.5"]
+    code, out, err = run(capsys, *RUN, *given)
+    assert code == 0
+    assert "AUROC" in out
+    why = "the logits of Scaled are not those of its last linear layer net.head: something follows it"
+    assert f"nets.py:Scaled shows no features: {why}; scores of logits run, --head NAME names the layer" in err
+    code, out, err = run(capsys, *["knn" if word == "gen" else word for word in RUN], *given, "--quiet")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"knn needs penultimate features: {why}" in err
+    code, _, err = run(capsys, *RUN, *given, "--head", "net.hiden")
+    assert code == 2
+    assert "head 'net.hiden': expected the name of a linear layer of Scaled, its last ones are net.hidden, net.h" in err
+
+
+@pytest.mark.usefixtures("nets")
+def test_ones_own_network_scores_as_the_embedded_one(capsys):
+    """Also of features, after folding; the record names it."""
+    own = ["--model", "nets.py:Digits", "--mean", "0.5", "--std", "0.5"]
+    areas = []
+    for more in ([], own):
+        command = ["--detector", "knn,ross", *RUN[2:], "--format", "json", *more]
+        code, out, _ = run(capsys, *command)
+        assert code == 0
+        rows = json.loads(out)["rows"]
+        areas.append([row["auroc"] for row in rows])
+        assert {row["model"] for row in rows} == {own[1] if more else "digits-cnn"}
+    assert areas[0] == pytest.approx(areas[1], abs=1e-6)
+
+
+@pytest.mark.usefixtures("nets")
+def test_inspect_shows_what_is_found(capsys):
+    given = ["inspect", "--model", "nets.py:Digits", "--mean", "0.5", "--std", "0.5"]
+    code, out, _ = run(capsys, *given)
+    assert code == 0
+    assert out.splitlines() == [
+        "nets.py:Digits: 38,022 parameters, 6 classes",
+        "layers: net (DigitsCNN)",
+        "input: 1x8x8, pixels in [0, 1]",
+        "normalisation: mean 0.5; std 0.5",
+        "features: 64, the input of the last linear layer net.head",
+        "prepared: 0 batch norms folded, up to 256 images a pass",
+        "ID accuracy: 100.0% of 100 test images",
+    ]
+    code, out, err = run(capsys, *given, "--size", "16", "--format", "json")
+    assert code == 2
+    assert "cannot take (1, 8, 8) images" in err
+    code, out, _ = run(capsys, "inspect", "--format", "json")
+    found = json.loads(out)
+    assert (found["head"], found["features"], found["id_accuracy"], found["input"]) == ("head", 64, 1.0, [1, 8, 8])
+
+
+@pytest.mark.usefixtures("nets")
+def test_images_are_resized_inside_and_that_is_said(capsys):
+    Path("wide.py").write_text(WIDE)
+    code, _, err = run(capsys, *RUN, "--model", "wide.py:Wide", "--size", "16")
+    assert code == 0
+    assert "wide.py:Wide resizes images of 8x8 to 16x16 (--size 8 takes them as they are)" in err
+    code, _, err = run(capsys, *RUN, "--model", "wide.py:Wide", "--quiet")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "network wide.py:Wide cannot take (1, 8, 8) images: RuntimeError: " in err
+
+
+MISTAKES = {
+    "--size 16": "--size is said of a network: give --model too",
+    "--model digits-cnn --std 0.5": "model digits-cnn takes no std: leave out --std",
+    "--model openood:resnet18 --download": "model openood:resnet18 takes no download: leave out --download",
+    "--model openood:resnet18 --threat-model L2": "takes no threat-model: leave out --threat-model",
+    "--model nets.py:Digits --mean 0.5,x": "mean 'x': expected a number",
+    "--model nets.py:Digits --std 0": "std 0: expected a number above 0, of pixels in [0, 1]",
+    "--model nets.py:Digits --mean 0.5,0.5": "network nets.py:Digits takes 2 channels: these images have 1",
+    "--model nets.py:Digits --size 0.5": "size '0.5': expected a whole number",
+    "--model nets.py:Digits --size 0": "size 0: expected at least 1 pixel",
+    "--model nets.py:Digits --model-arg width": "model-arg 'width': expected key=value, such as depth=28",
+    "--model nets.py:Digits --model-arg a=1 --model-arg a=2": "model-arg a is given twice: 1 and 2",
+    "--model nets.py:Digits --model-arg a=1": "model 'nets.py:Digits': it takes no 'a': expected one of nothing",
+}
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize("arguments", MISTAKES)
+def test_mistakes_are_one_line(arguments, capsys):
+    code, out, err = run(capsys, *RUN, *arguments.split())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert MISTAKES[arguments] in err
