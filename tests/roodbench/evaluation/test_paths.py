@@ -92,7 +92,7 @@ def paths(digits, digits_net):
 
 @pytest.mark.parametrize("name", [name for name in DETECTORS if name not in ("ash", "approximate-mass")])
 def test_every_gradient_of_ours_says_what_happens(name, paths, digits, digits_net):
-    """ash's does not, whose units are gone at once below its threshold, nor does a gradient's length: it jumps at kinks.
+    """ash's does not: units below its threshold are gone at once; nor does a gradient's length, which jumps at kinks.
 
     relation counts which of its neighbours are near, and has a surrogate for it.
     """
