@@ -16,7 +16,7 @@ from .components import ALGORITHMS, MOMENTUM, Component, component
 from .eot import cosine, draws_needed, fixed_draws
 from .external import attack_class, is_external, library_version
 from .known_seed import KnownSeed
-from .methods import METHODS, check_method, components_of, cost, honoured, rests_on
+from .methods import METHODS, check_method, components_of, cost, honoured, rests_on, transfer_for
 from .noise import noise
 from .pgd import pgd, step_sizes
 from .plan import DIRECTIONS, SIGN, STRENGTHS, AttackPlan, Direction, Strength
@@ -75,5 +75,6 @@ __all__ = [
     "square",
     "step_sizes",
     "suite",
+    "transfer_for",
     "view_of",
 ]

@@ -84,6 +84,23 @@ def shares(detector: Detector, objective: str) -> tuple[float, float]:
     return (2.0 if objective in detector.whole else 1.0 if objective == "exact" else 0.5), 0.25
 
 
+def transfer_for(detector: Detector, plan: AttackPlan, spent: Passes) -> AttackPlan | None:
+    """The method `transfer` with as many restarts as cost the passes, forward plus backward, that the suite spent.
+
+    `spent` are those per image. None for a plan that is not the whole suite's, and for a detector without a base score
+    of its own, or of which a look takes one pass.
+    """
+    whole = plan.method == "suite" and plan.objective is None
+    if not whole or "base" not in detector.objectives or is_cheap(detector, "exact"):
+        return None
+
+    def again(restarts: int) -> AttackPlan:
+        return replace(plan, method="transfer", strength=replace(plan.strength, restarts=restarts))
+
+    once, twice = (sum(cost(detector, again(restarts))) for restarts in (1, 2))
+    return again(max(1, round(1 + (sum(spent) - once) / (twice - once))))
+
+
 def rests_on(draws: int, plan: AttackPlan) -> int:
     """The copies whose halves must agree: where momentum averages over steps, as many as a later step rests on."""
     if plan.strength.draws is None or plan.method == "apgd" or is_external(plan.method):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import Any, cast
 
@@ -134,7 +134,20 @@ class Evaluator:
             "gradients": self.gradients(plan, images),
             **self.peers(plan),
         }
-        return population_of(self.worker.map(images, what, f"{images.name} {direction}", attack))
+        label = f"{images.name} {direction}{', base score alone' if plan.method == 'transfer' else ''}"
+        return population_of(self.worker.map(images, what, label, attack))
+
+    def control(
+        self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor, found: Population
+    ) -> Population:
+        """What `attacked` found, with what the published attack finds for as many passes.
+
+        As it is where there is no such attack (`attacks.transfer_for`).
+        """
+        again = attacks.transfer_for(self.attacker.seen(plan, images.name, 0), plan, found.passes)
+        if again is None:
+            return found
+        return replace(found, equal=self.attacked(images, direction, again, reference))
 
     def peers(self, plan: AttackPlan) -> dict[str, Any]:
         """What decides another library's attack besides the plan: how it sees the detector, and its version."""
@@ -262,7 +275,7 @@ def population_of(cells: Sequence[Cell]) -> Population:
 
     late = tensors.pop("late_gain")
     return Population(
-        **tensors,
+        **tensors,  # type: ignore[arg-type]
         components=tuple(facts[0]["components"]),
         passes=(spent(0), spent(1)),
         excess=max(fact["excess"] for fact in facts),

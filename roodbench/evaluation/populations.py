@@ -26,6 +26,8 @@ class Population:
     """Clean, smoothed detectors only: D of every image on one draw, (n,)."""
     transfer: Tensor | None = None
     """Attacked only: scores like `scores` of the images of PGD on the base score alone, where the suite ran it."""
+    equal: Population | None = None
+    """Attacked only: what PGD on the base score alone makes of it for as many passes, where it ran."""
     winner: Tensor | None = None
     """Attacked only: per image the index of the component that won it."""
     zero_gradient: Tensor | None = None

@@ -20,7 +20,8 @@ def evaluated(
 ) -> Evaluated:
     """Clean scores of every population, and attacked ones of ID (`min`), OOD (`max`) or both.
 
-    `check` also runs the attacks of the indicators (`probe`) on a few images, `thorough` whatever they cost.
+    `check` also runs the base score's attack for as many passes (`Evaluator.control`), and the attacks of the
+    indicators (`probe`) on a few images, `thorough` whatever they cost.
     """
     bench, directions = evaluator.bench, DIRECTIONS[attack]
     everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
@@ -31,7 +32,10 @@ def evaluated(
         check_gradients(evaluator, plan)
     for direction in directions:
         for images in [bench.id_test] if direction == "min" else bench.ood.values():
-            done[images.name, direction] = evaluator.attacked(images, direction, plan, references[direction])
+            found = evaluator.attacked(images, direction, plan, references[direction])
+            if check:
+                found = evaluator.control(images, direction, plan, references[direction], found)
+            done[images.name, direction] = found
     agreement = {images.name: evaluator.agreement(images) for images in (bench.id_test, *bench.shifted.values())}
     probed = probe(evaluator, plan, directions, thorough=thorough) if directions and check else {}
     unrepeatable = max(unrepeatable, forgotten(evaluator, everything))

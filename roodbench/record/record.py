@@ -15,7 +15,7 @@ from detectors import unknown
 
 from ..evaluation.indicators import Indicator
 from .environment import Environment
-from .row import AttackedPopulation, FittedDetector, Row, ShiftedSet, Timing
+from .row import AttackedPopulation, FittedDetector, Row, ShiftedSet, Timing, renamed
 from .text import as_fraction
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ def typed(kind: type[Part], entry: Mapping[str, Any]) -> Part:
     """A part of the record from its JSON; what this version does not know of is left out."""
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     try:
+        entry = renamed(entry) if kind is Row else entry
         return kind(**{name: value for name, value in entry.items() if name in known})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"malformed {kind.__name__} in the record: {error}") from None

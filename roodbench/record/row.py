@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,12 +53,28 @@ class Row:
     """What its failed checks say, why it is not judged, and what to beware of."""
     auroc_transfer: float | None = None
     """AUROC when PGD on the base score alone made the images, the published attack; None where there is no other."""
+    adaptive_gap_steps: float | None = None
+    """auroc_transfer minus auroc: what the published attack misses at the steps and restarts of the suite's own."""
+    adaptive_gap_steps_ci: list[float] | None = None
+    auroc_equal: float | None = None
+    """AUROC when the published attack had restarts for as many passes as the suite took; None where it did not run."""
+    passes_equal: dict[str, list[float]] | None = None
+    """Like `passes`, of that attack."""
     adaptive_gap: float | None = None
-    """auroc_transfer minus auroc, at equal steps and restarts: what the published attack misses."""
+    """auroc_equal minus auroc: what the published attack misses at equal passes."""
     adaptive_gap_ci: list[float] | None = None
     aupr_in_ci: list[float] | None = None
     """None, like `aupr_out_ci`, in records of before it was there."""
     aupr_out_ci: list[float] | None = None
+
+
+def renamed(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row's JSON in today's names: `adaptive_gap` was that at equal steps before there was one at equal passes."""
+    if "adaptive_gap_steps" in entry:
+        return entry
+    old = ("adaptive_gap", "adaptive_gap_ci")
+    gaps = {name.replace("gap", "gap_steps"): entry[name] for name in old if name in entry}
+    return {**{name: value for name, value in entry.items() if name not in old}, **gaps}
 
 
 @dataclass(frozen=True)

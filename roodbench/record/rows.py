@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
 import numpy as np
+from torch import Tensor
 
 from .. import metrics
 from ..evaluation.indicators import Indicator, attacked
-from ..evaluation.populations import Evaluated
+from ..evaluation.populations import Evaluated, Population
 from ..machine.prepare import Prepared
 from ..metrics import Components, Resampled
 from ..models import Classifier
@@ -28,6 +29,8 @@ class Measured:
     area: Components
     transfer: Components | None
     """AUROC with the images of the published attack in the place of the attacked ones; None where it did not run."""
+    equal: Components | None
+    """The same where it took as many passes."""
     rates: dict[str, Resampled]
     precisions: dict[str, Components]
 
@@ -55,7 +58,7 @@ def rows_of(found: Evaluated, verdicts: Sequence[Indicator]) -> tuple[list[Row],
                 group=bench.groups[name],
                 n_ood=len(bench.ood[name]),
                 **numbers(parts, before.get(name)),
-                passes=passes(found, id_state, name, ood_state),
+                **passes(found, id_state, name, ood_state),
             )
             for name, parts in measured.items()
         ]
@@ -70,7 +73,7 @@ def rows_of(found: Evaluated, verdicts: Sequence[Indicator]) -> tuple[list[Row],
                     group=group,
                     n_ood=sum(len(bench.ood[name]) for name in names),
                     **numbers(mean, metrics.average([before[name] for name in names]) if before else None),
-                    passes=passes(found, id_state, names[0], ood_state),
+                    **passes(found, id_state, names[0], ood_state),
                 )
                 averages.append(row)
     return rows, averages
@@ -87,7 +90,8 @@ def measure(found: Evaluated, condition: str, ood: str) -> Measured:
         kept = metrics.resample(metrics.fpr95_id, clean, pair[1], groups, stream=stream)
     return Measured(
         metrics.components(*pair, groups),
-        transfer_of(found, condition, ood),
+        published(found, condition, ood, lambda p: p.transfer),
+        published(found, condition, ood, lambda p: None if p.equal is None else p.equal.scores),
         {
             "fpr95_id": kept,
             "fpr95_id_refit": refit,
@@ -102,10 +106,15 @@ def measure(found: Evaluated, condition: str, ood: str) -> Measured:
 
 def average(parts: Sequence[Measured]) -> Measured:
     """Means over OOD sets, every set with equal weight (OpenOOD's averages)."""
-    transfers = [p.transfer for p in parts if p.transfer is not None]
+
+    def mean(areas: Sequence[Components | None]) -> Components | None:
+        known = [area for area in areas if area is not None]
+        return metrics.average(known) if len(known) == len(parts) else None
+
     return Measured(
         metrics.average([p.area for p in parts]),
-        metrics.average(transfers) if len(transfers) == len(parts) else None,
+        mean([p.transfer for p in parts]),
+        mean([p.equal for p in parts]),
         {name: metrics.average_rate([p.rates[name] for p in parts]) for name in parts[0].rates},
         {name: metrics.average([p.precisions[name] for p in parts]) for name in parts[0].precisions},
     )
@@ -113,7 +122,7 @@ def average(parts: Sequence[Measured]) -> Measured:
 
 def numbers(parts: Measured, clean: Components | None) -> dict[str, Any]:
     """Every metric of a row with its interval; `clean` is the AUROC that a drop starts from, None in a clean row."""
-    found = {**areas(parts.area, clean), **gaps(parts.transfer, parts.area)}
+    found = {**areas(parts.area, clean), **gaps(parts)}
     of_name: dict[str, Resampled | Components] = {**parts.rates, **parts.precisions}
     for name, metric in of_name.items():
         estimate = metric.interval()
@@ -174,33 +183,46 @@ def areas(area: Components, clean: Components | None) -> dict[str, Any]:
     }
 
 
-def transfer_of(found: Evaluated, condition: str, ood: str) -> Components | None:
-    """AUROC with the images of the published attack in the place of the attacked ones; None where it did not run."""
+def published(
+    found: Evaluated, condition: str, ood: str, scores: Callable[[Population], Tensor | None]
+) -> Components | None:
+    """AUROC with the published attack's `scores` of a population in the place of the attack's.
+
+    None where it did not run.
+    """
     states = CONDITIONS[condition]
     parts = []
     for name, state in zip((found.bench.id_test.name, ood), states, strict=True):
-        population = found.populations[name, state]
+        its = scores(found.populations[name, state])
         if state == "clean":
             parts.append(found.scores(name, state))
-        elif population.transfer is None or found.plan is None or found.plan.method == "transfer":
+        elif its is None or found.plan is None or found.plan.method == "transfer":
             return None
         else:
-            parts.append(population.transfer.double().numpy())
+            parts.append(its.double().numpy())
     return None if condition == "clean" else metrics.components(parts[0], parts[1], found.groups(ood))
 
 
-def gaps(transfer: Components | None, area: Components) -> dict[str, Any]:
-    if transfer is None:
-        return {}
-    gap = transfer.minus(area)
-    ci = gap.interval().ci
-    return {"auroc_transfer": transfer.value, "adaptive_gap": gap.value, "adaptive_gap_ci": ci}
+def gaps(parts: Measured) -> dict[str, Any]:
+    """What the published attack leaves, and how much more than the suite: with its steps, and for its passes."""
+    found: dict[str, Any] = {}
+    for name, gap, area in (
+        ("transfer", "adaptive_gap_steps", parts.transfer),
+        ("equal", "adaptive_gap", parts.equal),
+    ):
+        if area is not None:
+            missed = area.minus(parts.area)
+            found |= {f"auroc_{name}": area.value, gap: missed.value, f"{gap}_ci": missed.interval().ci}
+    return found
 
 
-def passes(found: Evaluated, id_state: str, ood: str, ood_state: str) -> dict[str, list[float]]:
+def passes(found: Evaluated, id_state: str, ood: str, ood_state: str) -> dict[str, Any]:
+    """The row's `passes` and `passes_equal`."""
+    sides = {"id": found.populations[found.bench.id_test.name, id_state], "ood": found.populations[ood, ood_state]}
+    equal = {side: [0, 0] if its.equal is None else list(its.equal.passes) for side, its in sides.items()}
     return {
-        "id": list(found.populations[found.bench.id_test.name, id_state].passes),
-        "ood": list(found.populations[ood, ood_state].passes),
+        "passes": {side: list(its.passes) for side, its in sides.items()},
+        "passes_equal": equal if any(its.equal for its in sides.values()) else None,
     }
 
 

@@ -68,7 +68,7 @@ def heading(result: Record) -> str:
             text += f" (eps {eps} is {in_pixels} in pixels)"
     text += "\nAUROC % [95% interval], higher is better; FPR95 % of OOD above the threshold of clean ID"
     if any(row.adaptive_gap is not None for row in rows):
-        text += "; adaptive gap: AUROC that an attack on the base score alone leaves above the suite's"
+        text += "; adaptive gap: AUROC that an attack on the base score alone leaves above the suite's, at equal passes"
     return text
 
 
