@@ -2,48 +2,41 @@
 
 usage: python -m studies.adaptive_gap [--data-root DATA --checkpoint cifar10_resnet20.safetensors]
 
-Without data, on digits. For equal passes transfer gets the restarts that cost what the suite spent on these images,
-a backward pass counted as two forwards.
+Without data, on digits. The numbers are those of the runs' records; gaps are in points, with paired 95% intervals.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from attacks import STRENGTHS
-from roodbench import Result, RunConfig, run
-from roodbench.metrics import Components, paired_gap
-from studies.setting import area, parser_of, print_table, run_config
+from roodbench import run
+from studies.setting import parser_of, print_table, run_config
 
 COLUMNS = (
     "seed",
     "clean",
     "transfer",
     "transfer, equal passes",
-    "its restarts",
     "suite",
     "gap",
-    "lower end",
     "gap, equal passes",
-    "lower end",
+    "passes, suite",
+    "passes, transfer",
 )
 
 
-def attacked(config: RunConfig, out: Path | None) -> tuple[Result, Components, float]:
-    """The record, DeLong's components of ID under min against OOD under max, and the passes per image."""
-    result, _ = run(config, out=out, check=False)
-    (both,) = (row for row in result.rows if row.condition == "both")
-    passes = [forward + 2 * backward for forward, backward in (both.passes["id"], both.passes["ood"])]
-    return result, area(result, both), sum(passes) / 2
+def points(gap: float | None, ci: Sequence[float] | None) -> str:
+    """`0.2 [0.1, 0.3]`; `-` where there is none."""
+    return "-" if gap is None or ci is None else f"{100 * gap:.1f} [{100 * ci[0]:.1f}, {100 * ci[1]:.1f}]"
 
 
-def restarts_for(spent: float, each: float, steps: int) -> int:
-    """The restarts of a transfer attack, of which one costs `each` with so many steps, that cost what was spent."""
-    look = each / (steps + 2)  # a run looks at the clean images, too, and once more after its last step
-    return max(1, round((spent / look - 1) / (steps + 1)))
+def mean_passes(passes: Mapping[str, Sequence[float]] | None) -> str:
+    """`943 + 492` forward and backward, the mean of ID and OOD; `-` where there are none."""
+    if passes is None:
+        return "-"
+    return " + ".join(f"{sum(kind) / 2:.0f}" for kind in zip(passes["id"], passes["ood"], strict=True))
 
 
 def rows_of(options: argparse.Namespace) -> Iterator[list[str]]:
@@ -51,16 +44,17 @@ def rows_of(options: argparse.Namespace) -> Iterator[list[str]]:
     eps = options.eps or (16 if options.data_root is None else 1)
     for seed in range(options.seeds):
         config = run_config(options, detector=(options.detector,), base=options.base, eps=(eps / 255,), seed=seed)
-        result, suite, spent = attacked(config, options.out)
-        _, transfer, each = attacked(replace(config, method="transfer"), options.out)
-        restarts = restarts_for(spent, each, STRENGTHS[config.strength].steps)
-        _, equal, _ = attacked(replace(config, method="transfer", restarts=restarts), options.out)
-        clean = next(row.auroc for row in result.rows if row.condition == "clean")
-        cells = [clean, transfer.value, equal.value, restarts, suite.value]
-        for other in (transfer, equal):
-            gap, _, low = paired_gap(other, suite)
-            cells += [gap, low]
-        yield [str(seed), *(str(cell) if isinstance(cell, int) else f"{cell:.3f}" for cell in cells)]
+        result, _ = run(config, out=options.out)
+        clean, both = (next(r for r in result.rows if r.condition == condition) for condition in ("clean", "both"))
+        areas = (clean.auroc, both.auroc_transfer, both.auroc_equal, both.auroc)
+        yield [
+            str(seed),
+            *("-" if area is None else f"{area:.3f}" for area in areas),
+            points(both.adaptive_gap_steps, both.adaptive_gap_steps_ci),
+            points(both.adaptive_gap, both.adaptive_gap_ci),
+            mean_passes(both.passes),
+            mean_passes(both.passes_equal),
+        ]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
