@@ -178,7 +178,7 @@ OPTIONS = {
             "no_check",
             bool,
             False,
-            "Leave out the indicators' attacks; `reliable` is then null.",
+            "Leave out the attacks of indicators and adaptive gap; `reliable` is then null.",
             OUTPUT,
             "--no-check",
         ),
