@@ -90,8 +90,8 @@ def transfer_for(detector: Detector, plan: AttackPlan, spent: Passes) -> AttackP
     `spent` are those per image. None for a plan that is not the whole suite's, and for a detector without a base score
     of its own, or of which a look takes one pass.
     """
-    whole = plan.method == "suite" and plan.objective is None
-    if not whole or "base" not in detector.objectives or is_cheap(detector, "exact"):
+    whole, names = plan.method == "suite" and plan.objective is None, detector.objectives
+    if not whole or "base" not in names or all(is_cheap(detector, name) for name in names):
         return None
 
     def again(restarts: int) -> AttackPlan:
