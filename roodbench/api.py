@@ -63,10 +63,10 @@ def evaluate(
     `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps`, a number or text such as "8/255", is
     in units of the benchmark's input space, pixels by default; `threat` fresh, known-seed or resubmit:q. `check` runs
     the attack of the adaptive gap and those of the indicators too, these on as many images as cost no more than the
-    attack itself (none where those are too few), `thorough` on up to 32 of ID and OOD each. Give a `Store` to keep finished shards and to reuse them where
-    the detector still does the same, `fresh` to replace what it has; `progress=True` for bars. Raises ValueError for
-    settings that do not exist or are of another type and EvaluationError, naming the image, for scores or gradients
-    that are not finite.
+    attack itself (none where those are too few), `thorough` on up to 32 of ID and OOD each. Give a `Store` to keep
+    finished shards and to reuse them where the detector still does the same, `fresh` to replace what it has;
+    `progress=True` for bars. Raises ValueError for settings that do not exist or are of another type and
+    EvaluationError, naming the image, for scores or gradients that are not finite.
     """
     check_subjects(detector, bench)
     if fresh and store is None:
