@@ -56,8 +56,8 @@ OPTIONS = {
             "method",
             str,
             RunConfig.method,
-            "Attack by suite, pgd, apgd, square, noise, transfer, or by torchattacks:NAME, foolbox:NAME, "
-            "autoattack:NAME.",
+            "Attack by suite, pgd, targeted, apgd, square, noise, transfer, or by torchattacks:NAME, "
+            "foolbox:NAME, autoattack:NAME.",
             ADVERSARY,
         ),
         option("objective", str | None, None, "Attack this objective alone, such as exact, mean or base.", ADVERSARY),

@@ -35,8 +35,8 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_every_block_has_a_test():
-    pages = ("README.md", "docs/attacks.md", "docs/certification.md", "docs/data.md")
-    blocks = {"docs/custom-detector.md": 7, "docs/network.md": 2, **dict.fromkeys(pages, 1)}
+    pages = ("README.md", "docs/attacks.md", "docs/certification.md")
+    blocks = {"docs/custom-detector.md": 7, "docs/network.md": 2, "docs/data.md": 2, **dict.fromkeys(pages, 1)}
     assert set(BLOCKS) == {f"{page}-{n}" for page, count in blocks.items() for n in range(count)}
     own = [source for name, source in BLOCKS.items() if "custom-detector" in name and source in own_detectors()]
     assert len(own) == 5
@@ -124,7 +124,8 @@ def test_your_own_network(own, run):
 
 
 def test_a_benchmark_of_ones_own_arrays(run):
-    names, printed = run("docs/data.md-0")
+    assert run("docs/data.md-0")[1] == "Benchmark(mine: 20 ID images; OOD noise (far, 24); pixel space)\n"
+    names, printed = run("docs/data.md-1")
     assert printed == "20 [0 1 2]\n"
     assert names["bench"].id_test.shape == (1, 8, 8)
 

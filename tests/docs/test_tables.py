@@ -39,7 +39,7 @@ def test_a_row_is_what_the_table_of_the_code_says():
     assert "| feasibility | attack |" in trust[-1]
     assert len(trust) == 2 + len(CHECKS) + len(REFUSALS)
     assert [line for line in trust if line.startswith("| writes | detector | the detector (or the network) writes")]
-    assert "| quick | 20 | 1 | 8 |" in TABLES["strengths"]()
+    assert "| quick | 10 | 4 | 8 |" in TABLES["strengths"]()
     assert "| `known-seed` | knows the draws too |" in TABLES["threats"]()
 
 
