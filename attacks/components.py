@@ -238,7 +238,7 @@ class Refine(Component):
             chosen = [self.on(detector, name) == part for name in names]
             index = torch.tensor(chosen, device=x.device).nonzero().flatten()
             (found,), passes = part.run(detector, x[index], plan, replace(job, best=job.best[index]))
-            images[index], values[index] = found.images, found.values
+            images[index], values[index] = found.images, found.values.to(values)
             shown = found.trace if part.shows_score else found.trace.hidden()
             traces.append(shown.spread(index, len(x)))
             spent = [total + len(index) / len(x) * one for total, one in zip(spent, passes, strict=True)]

@@ -64,7 +64,7 @@ def test_the_transfer_attack_is_the_suites_base_component(digits_net):
     base = roodbench.evaluate(ross, bench, method="suite", objective="base", check=False)
     key = "ross(gen)/0.0627451/digits/min"
     won = base.scores[f"{key}/winner"] == 1
-    assert won.float().mean() > 0.8
+    assert won.float().mean() > 0.2  # targeted starts win the others
     assert torch.equal(transfer.scores[key][:, won], base.scores[key][:, won])
 
 
@@ -96,11 +96,15 @@ def test_record_says_what_was_done(digits_net):
     assert {(r["ood"], r["group"]) for r in record["averages"]} == {("average", g) for g in ("near", "far", "all")}
     (entry,) = [a for a in record["attacks"] if a["population"] == "digits"]
     objectives = ("base", "base:log", "exact", "mean", "soft-median", "log-gain")
-    assert entry["components"] == ["clean", *(f"pgd:{o}" for o in objectives)]
+    expected = ["clean", *(f"pgd:{o}" for o in objectives), "refine"]
+    assert entry["components"] == [*expected[:2], "targeted:base", *expected[2:]]
     assert len(entry["winner"]) == 20
     assert sum(entry["wins"].values()) == 20
-    gradients = 4 * 8 * 3 + 2 * 4  # three steps of 8 copies; without noise also a look after the last
-    assert entry["passes"] == [gradients + 7 * 8 * 25, gradients]
+    # four starts of three steps and a last look, two of three steps towards a class; on 8 copies three or two steps
+    gradients = 2 * 4 * 4 + 4 * (2 + 2) + 8 * (3 + 3 * 2)
+    last = entry["passes"][1] - gradients
+    assert 8 * 3 <= last <= 8 * 6  # refine, twice as long where an own objective had won
+    assert entry["passes"][0] == pytest.approx(gradients + 1 + last + 9 * 2 * 25)
     row = next(r for r in record["rows"] if r["condition"] == "both")
     assert row["passes"] == {"id": entry["passes"], "ood": entry["passes"]}
     assert (row["eps"], row["eps_pixel"], row["space"]) == (16 / 255, 16 / 255, "pixel")
@@ -191,7 +195,7 @@ def test_a_detached_gradient_is_noticed_even_when_transfer_wins(digits_net):
     assert not check.passed
     assert check.number == 1.0
     assert "zero gradient on 100.0% of images" in check.message
-    assert result.attacks[0].wins["pgd:base"] > 20
+    assert sum(n for run, n in result.attacks[0].wins.items() if ":base" in run) > 20
     by = rows(result)
     assert by["unseen-digits", "both"].auroc < by["unseen-digits", "clean"].auroc - 0.05
     assert [by["unseen-digits", c].reliable for c in ("clean", "min", "max", "both")] == [True, False, False, False]
