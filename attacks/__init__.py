@@ -12,6 +12,7 @@ tensor([0.4000, 0.4000])
 """
 
 from .apgd import apgd
+from .budget import within
 from .components import ALGORITHMS, MOMENTUM, Component, component
 from .eot import cosine, draws_needed, fixed_draws
 from .external import attack_class, is_external, library_version
@@ -76,4 +77,5 @@ __all__ = [
     "step_sizes",
     "suite",
     "view_of",
+    "within",
 ]
