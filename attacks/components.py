@@ -225,7 +225,7 @@ class Refine(Component):
         """That on the dearest of the detector's own objectives."""
         if self.objective:
             return super().cost(detector, plan, sized)
-        return max(self.on(detector, name).cost(detector, plan, sized) for name in detector.objectives)
+        return max((self.on(detector, name).cost(detector, plan, sized) for name in detector.objectives), key=sum)
 
     def run(self, detector: Detector, x: Tensor, plan: AttackPlan, job: Job) -> tuple[list[Attacked], Passes]:
         if self.objective:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import detectors
-from attacks import STRENGTHS, AttackPlan, Strength, ThreatModel, cost, suite, within
+from attacks import STRENGTHS, AttackPlan, Strength, ThreatModel, components_of, cost, suite, within
 from tests.attacks.analytic import Linear, Noisy, streams
 
 PLAN = AttackPlan(ThreatModel(0.1))
@@ -74,3 +74,12 @@ def test_too_small_a_budget_names_the_smallest_that_is_enough(digits_net):
     with pytest.raises(ValueError, match=message):
         within(detector, PLAN, least - 1, label=detector.label)
     assert within(detector, PLAN, least) == smallest
+
+
+def test_the_last_run_costs_as_much_as_on_the_dearest_objective(digits_net):
+    """Of median's, `exact` takes most forward passes at quick, and `mean` more of both together."""
+    detector = detectors.create("median", digits_net)
+    (refine,) = (c for c in components_of(detector, PLAN) if c.algorithm == "refine")
+    each = {name: sum(refine.on(detector, name).cost(detector, PLAN, {})) for name in detector.objectives}
+    assert each["mean"] > each["exact"]
+    assert sum(refine.cost(detector, PLAN, {})) == max(each.values())
