@@ -69,12 +69,7 @@ OPTIONS = {
             ADVERSARY,
         ),
         option(
-            "budget",
-            int | None,
-            None,
-            "Spend at most so many network passes (forward + backward) per image: scales the strength's steps and "
-            "restarts for each detector.",
-            ADVERSARY,
+            "budget", int | None, None, "Spend at most so many passes per image: scales steps, restarts.", ADVERSARY
         ),
         option("eps", str | None, None, "Attack within R[,R], such as 8/255; default per benchmark.", ADVERSARY),
         option("norm", str, RunConfig.norm, "Measure the radius in linf or l2.", ADVERSARY),
