@@ -12,6 +12,7 @@ tensor([0.4000, 0.4000])
 """
 
 from .apgd import apgd
+from .budget import within
 from .components import ALGORITHMS, MOMENTUM, Component, component
 from .eot import cosine, draws_needed, fixed_draws
 from .external import attack_class, is_external, library_version
@@ -77,4 +78,5 @@ __all__ = [
     "suite",
     "transfer_for",
     "view_of",
+    "within",
 ]

@@ -58,7 +58,7 @@ class Algorithm:
     follows_gradient: bool = True
     starts_at_random: bool = True
     """False of one that starts from the best that the others found."""
-    honours: frozenset[str] = frozenset({"objective", "steps", "restarts", "strength", "precision"})
+    honours: frozenset[str] = frozenset({"objective", "steps", "restarts", "strength", "budget", "precision"})
     """Of these settings, the ones that change what it does; without a gradient, strength at most."""
     settings: Callable[[AttackPlan, bool], dict[str, Any]] = lambda plan, noisy: {}
     """Arguments beyond those, of a plan and an objective that is noisy or not."""
@@ -225,7 +225,7 @@ class Refine(Component):
         """That on the dearest of the detector's own objectives."""
         if self.objective:
             return super().cost(detector, plan, sized)
-        return max(self.on(detector, name).cost(detector, plan, sized) for name in detector.objectives)
+        return max((self.on(detector, name).cost(detector, plan, sized) for name in detector.objectives), key=sum)
 
     def run(self, detector: Detector, x: Tensor, plan: AttackPlan, job: Job) -> tuple[list[Attacked], Passes]:
         if self.objective:

@@ -37,12 +37,17 @@ def check_method(method: str, objective: str | None = None) -> None:
 
 
 def honoured(method: str) -> frozenset[str]:
-    """Of objective, steps, restarts, strength and precision, the settings that a method honours."""
+    """Of objective, steps, restarts, strength, budget and precision, the settings that a method honours.
+
+    No budget where a pass is not ours to count, or where there are no steps to scale.
+    """
     everything = ALGORITHMS["pgd"].honours
     if is_search(method):
         return frozenset({"restarts", "strength"})
     if method == "transfer":
         return everything - {"objective"}
+    if is_external(method):
+        return everything - {"budget"}
     if method not in ALGORITHMS:
         return everything
     row = ALGORITHMS[method]

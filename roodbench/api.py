@@ -18,6 +18,7 @@ from .data import Benchmark
 from .engine.errors import saving
 from .engine.progress import Progress, progress_of
 from .engine.worker import Worker, log
+from .evaluation.budget import within
 from .evaluation.evaluator import Evaluator
 from .evaluation.populations import Evaluated
 from .evaluation.precision import precision_of, work_of
@@ -26,7 +27,7 @@ from .machine.device import opened
 from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
-from .setup.config import RunConfig, check_seed, one_of, refuse
+from .setup.config import SPENDING, RunConfig, check_budget, check_seed, one_of, refuse
 from .setup.network import check_network
 from .setup.seam import check_seam
 from .setup.setting import Setting, plan_of
@@ -47,6 +48,7 @@ def evaluate(
     method: str = "suite",
     objective: str | None = None,
     strength: str = "quick",
+    budget: int | None = None,
     steps: int | None = None,
     restarts: int | None = None,
     threat: str = "fresh",
@@ -61,9 +63,10 @@ def evaluate(
     """Clean and adversarial AUROC of a fitted detector, or of an nn.Module that returns scores (B,), on a benchmark.
 
     `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps`, a number or text such as "8/255", is
-    in units of the benchmark's input space, pixels by default; `threat` fresh, known-seed or resubmit:q. `check` runs
-    the attack of the adaptive gap and those of the indicators too, these on as many images as cost no more than the
-    attack itself (none where those are too few), `thorough` on up to 32 of ID and OOD each. Give a `Store` to keep
+    in units of the benchmark's input space, pixels by default; `budget`, network passes per image, forward + backward,
+    scales the steps and restarts of `strength` to what they pay for; `threat` fresh, known-seed or resubmit:q. `check`
+    runs the attack of the adaptive gap and those of the indicators too, these on as many images as cost no more than
+    the attack itself (none where those are too few), `thorough` on up to 32 of ID and OOD each. Give a `Store` to keep
     finished shards and to reuse them where the detector still does the same, `fresh` to replace what it has;
     `progress=True` for bars. Raises ValueError for settings that do not exist or are of another type and
     EvaluationError, naming the image, for scores or gradients that are not finite.
@@ -81,6 +84,7 @@ def evaluate(
         "method": method,
         "objective": objective,
         "strength": strength,
+        "budget": budget,
         "steps": steps,
         "restarts": restarts,
         "threat": threat,
@@ -100,10 +104,13 @@ def evaluate(
     if attack == "none":
         refuse(adversary, "attack none")
     check_method(method, objective)
-    idle = sorted({"steps", "restarts", "strength"} - honoured(method))
+    idle = sorted(SPENDING.intersection(adversary) - honoured(method))
     refuse({name: adversary[name] for name in idle}, f"method {method}")
+    budget = adversary.pop("budget")
+    check_budget(budget, adversary["steps"], adversary["restarts"])
     bench.check()
     plan = plan_of(bench, **adversary)
+    within(detector, plan, budget)  # too small a one is a mistake that shows before anything is computed
     start = time.perf_counter()
     if store is not None:
         store.begin(fresh=fresh)
@@ -113,8 +120,9 @@ def evaluate(
         check_network(detector.network, bench, device)
         key = None if store is None else identity(detector)
         worker = Worker(detector, seed=seed, device=device, store=store, key=key, progress=progress)
-        found = evaluated(Evaluator(worker, bench), attack, plan, check=check, thorough=thorough)
-        config = {"attack": attack, "plan": asdict(plan), "seed": seed, "detector": detector.label}
+        found = evaluated(Evaluator(worker, bench), attack, plan, budget=budget, check=check, thorough=thorough)
+        spent = {"plan": asdict(found.plan or plan), "budget": budget}
+        config = {"attack": attack, **spent, "seed": seed, "detector": detector.label}
         reused = None if store is None else store.notice()
         return build([found], config, device, {"seconds": time.perf_counter() - start, "reused": reused})
 
@@ -161,7 +169,14 @@ def run(
                 evaluator = Evaluator(worker, setting.bench, precision=precision)
                 found += [
                     replace(f, search=facts)
-                    for f in sweep(evaluator, config.attack, setting.plans, check=check, thorough=thorough)
+                    for f in sweep(
+                        evaluator,
+                        config.attack,
+                        setting.plans,
+                        budget=config.budget,
+                        check=check,
+                        thorough=thorough,
+                    )
                 ]
             seconds[detector.label] = time.perf_counter() - begin
         settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
@@ -221,6 +236,7 @@ def expected_work(setting: Setting) -> dict[str, float]:
         if detector.label in labels:
             raise ValueError(f"two detectors named {detector.label}: scores could not be told apart")
         labels.add(detector.label)
-        passes = sum(work_of(detector, setting.bench, config.attack, plan) for plan in setting.plans)
+        plans = [within(detector, plan, config.budget) for plan in setting.plans]
+        passes = sum(work_of(detector, setting.bench, config.attack, plan) for plan in plans)
         work[name] = passes * operations(setting.net, setting.sample)
     return work

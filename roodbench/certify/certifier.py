@@ -72,6 +72,7 @@ class Certifier:
             plan = plan_of(
                 self.bench, eps=radius, norm="l2", strength=run.strength, steps=run.steps, restarts=run.restarts
             )
+            plan = self.evaluator.within(plan, run.budget)
             for name, images in self.sets.items():
                 direction: Direction = "min" if images is self.bench.id_test else "max"
                 attacked, deployed = self.attacked_images(images, direction, plan, references[direction])

@@ -47,7 +47,7 @@ class CertifyConfig:
         refuse({name: getattr(self.run, name) for name in IGNORED}, "certify")
         one_of("attack", self.run.attack, ("none", "both"))
         if self.run.attack == "none":
-            attacking = ("strength", "steps", "restarts")
+            attacking = ("strength", "budget", "steps", "restarts")
             refuse({name: getattr(self.run, name) for name in attacking}, "certify without an attack")
         if not (self.sigma > 0 and math.isfinite(self.sigma)):
             raise ValueError(f"sigma {self.sigma:g}: expected a number above 0")

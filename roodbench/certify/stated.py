@@ -25,6 +25,7 @@ UNVERIFIED = {
     "samples": "that so many draws gave these bounds at this alpha: only that so many can give some",
     "alpha": "that so many draws gave these bounds at this alpha: only that so many can give some",
     "config.run.strength": "the attack beside the bounds",
+    "config.run.budget": "the attack beside the bounds",
     "config.run.steps": "the attack beside the bounds",
     "config.run.restarts": "the attack beside the bounds",
     "config.run.batch_size": "how it was computed",

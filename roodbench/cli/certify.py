@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
 VERIFYING = ("verify", "samples", "seed", "device", "data_root", "checkpoint", "model_dir", "format", "quiet")
 """What --verify honours: the certificate has every other setting."""
-PLANNING = ("attack", "strength", "steps", "restarts", "seed", "out", "fresh", "quiet")
+PLANNING = ("attack", "strength", "budget", "steps", "restarts", "seed", "out", "fresh", "quiet")
 """What --plan does not honour: it attacks, draws and keeps nothing."""
 OWN = (
     changed("detector", default="median", help="Certify median, ross or ross-q, or several: NAME[,NAME]."),
@@ -50,7 +50,7 @@ OWN = (
         CERTIFICATE,
     ),
     changed("attack", help="Attack both beside the bounds, or none."),
-    *("strength", "steps", "restarts", "benchmark", "data_root", "ood", "train_limit", "limit"),
+    *("strength", "budget", "steps", "restarts", "benchmark", "data_root", "ood", "train_limit", "limit"),
     *NETWORKS,
     *("batch_size", "device", "compile"),
     option("seed", int | None, None, "Seed all noise; default 0, of --verify a random one.", "Machine"),

@@ -68,6 +68,7 @@ OPTIONS = {
             "Spend as much as quick, standard or strong does (docs/attacks.md has the cost).",
             ADVERSARY,
         ),
+        option("budget", int | None, None, "Spend so many passes per image: scale steps and restarts.", ADVERSARY),
         option("eps", str | None, None, "Attack within R[,R], such as 8/255; default per benchmark.", ADVERSARY),
         option("norm", str, RunConfig.norm, "Measure the radius in linf or l2.", ADVERSARY),
         option("steps", int | None, None, "Make so many steps; default by strength (quick: 10).", ADVERSARY),

@@ -22,6 +22,7 @@ from ..store.identity import tensor_hash
 from ..store.listed import is_listed
 from .attacker import Attacker
 from .behaviour import COMPARED, gradients_of, scores_of, unmet
+from .budget import within
 from .differences import differing
 from .populations import Population
 from .usage import uses_network
@@ -154,6 +155,10 @@ class Evaluator:
         if not attacks.is_external(plan.method):
             return {}
         return {"view": self.attacker.view, "library": attacks.library_version(plan.method)}
+
+    def within(self, plan: AttackPlan, budget: int | None) -> AttackPlan:
+        """`budget.within`, with the copies per gradient that the detector needs."""
+        return plan if budget is None else within(self.detector, plan, budget, self.sized(plan))
 
     def sized(self, plan: AttackPlan) -> dict[str, int]:
         """Noisy copies per gradient, by objective."""

@@ -16,10 +16,17 @@ from .probe import probe
 
 
 def evaluated(
-    evaluator: Evaluator, attack: str, plan: AttackPlan, *, check: bool = True, thorough: bool = False
+    evaluator: Evaluator,
+    attack: str,
+    plan: AttackPlan,
+    *,
+    budget: int | None = None,
+    check: bool = True,
+    thorough: bool = False,
 ) -> Evaluated:
     """Clean scores of every population, and attacked ones of ID (`min`), OOD (`max`) or both.
 
+    A `budget` of network passes per image, forward + backward, sets the plan's steps and restarts (`budget.within`).
     `check` also runs the base score's attack for as many passes (`Evaluator.control`), and the attacks of the
     indicators (`probe`) on a few images, `thorough` whatever they cost.
     """
@@ -29,6 +36,7 @@ def evaluated(
     unrepeatable = max(evaluator.repeated, check_scores(evaluator, everything))
     references = evaluator.references()
     if directions:
+        plan = evaluator.within(plan, budget)
         check_gradients(evaluator, plan)
     for direction in directions:
         for images in [bench.id_test] if direction == "min" else bench.ood.values():
@@ -56,10 +64,16 @@ def evaluated(
 
 
 def sweep(
-    evaluator: Evaluator, attack: str, plans: Sequence[AttackPlan], *, check: bool = True, thorough: bool = False
+    evaluator: Evaluator,
+    attack: str,
+    plans: Sequence[AttackPlan],
+    *,
+    budget: int | None = None,
+    check: bool = True,
+    thorough: bool = False,
 ) -> list[Evaluated]:
     """One evaluation per plan; with several radii, each knows of the largest rise of AUROC between them."""
-    found = [evaluated(evaluator, attack, plan, check=check, thorough=thorough) for plan in plans]
+    found = [evaluated(evaluator, attack, plan, budget=budget, check=check, thorough=thorough) for plan in plans]
     note_rise([(f, strongest(f)) for f in sorted(found, key=lambda f: f.eps)])
     return found
 

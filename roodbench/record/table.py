@@ -97,6 +97,7 @@ def adversary_of(config: dict[str, Any]) -> str:
     said = [noise] if noise != "fresh" else []
     said += ["8-bit images"] if threat.get("quantize") or plan.get("quantize") else []
     said += [f"strength {strength}"] if strength != "quick" else []
+    said += [f"at most {budget} passes an image"] if (budget := config.get("budget")) else []
     return "".join(f", {words}" for words in said)
 
 

@@ -10,8 +10,13 @@ from typing import Any
 from .protocols import EPS, PARAMS, PROTOCOLS
 from .values import typed, written
 
-ATTACKING = ("method", "objective", "strength", "eps", "norm", "steps", "restarts", "threat", "quantize", "precision")
+ATTACKING = (
+    *("method", "objective", "strength", "budget", "eps", "norm", "steps", "restarts", "threat", "quantize"),
+    "precision",
+)
 """Settings of the adversary, which nothing honours where there is none."""
+SPENDING = frozenset({"steps", "restarts", "strength", "budget", "precision"})
+"""Those of them that not every method honours."""
 NETWORK = ("model_args", "mean", "std", "size", "head", "model_dir", "threat_model", "download")
 """What may be said of a network besides its name and its checkpoint."""
 
@@ -32,6 +37,7 @@ class RunConfig:
     method: str = "suite"
     objective: str | None = None
     strength: str = "quick"
+    budget: int | None = None
     eps: tuple[float, ...] | None = None
     norm: str = "linf"
     steps: int | None = None
@@ -100,6 +106,7 @@ class RunConfig:
             check_said(self.model, said)
         elif said:
             raise ValueError(f"{option_of(said[0])} is said of a network: give --model too")
+        check_budget(self.budget, self.steps, self.restarts)
         for name in ("steps", "restarts", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -134,7 +141,7 @@ class RunConfig:
         inner = [base_of(self.base)] if wraps and not is_plugin(self.base) else []
         if "search" in given and not any(cls.grid_over(self.base) for cls in [*classes, *inner]):
             raise ValueError(f"search: {who} has no published grid, leave out --search")
-        idle = dict.fromkeys(sorted({"steps", "restarts", "strength", "precision"} - honoured(self.method)), "method")
+        idle = dict.fromkeys(sorted(SPENDING - honoured(self.method)), "method")
         if attacking and self.attack == "none":
             idle |= dict.fromkeys(ATTACKING, "attack")
         for name in (name for name in idle if name in given):
@@ -157,6 +164,10 @@ class RunConfig:
 
     def _follow_protocol(self) -> None:
         """Take the settings that the protocol fixes; ValueError where another one was given."""
+        if self.budget is not None and "steps" in (fixed := PROTOCOLS[self.protocol]):
+            raise ValueError(
+                f"protocol {self.protocol} fixes steps = {fixed['steps']}: leave out --budget {self.budget}"
+            )
         defaults = {f.name: f.default for f in fields(self)}
         for key, value in PROTOCOLS[self.protocol].items():
             if key not in defaults:
@@ -172,8 +183,8 @@ class RunConfig:
         symbols = {symbol: name for cls in KNOWN.values() for symbol, name in cls.symbols.items()}
         names = [key.removeprefix("base.") for key in self.params]
         given = {symbols.get(name, name) for name in names}
-        fixed = PARAMS.get(self.protocol, {})
-        params = {key: value for key, value in fixed.items() if key in taken and key not in given}
+        preset = PARAMS.get(self.protocol, {})
+        params = {key: value for key, value in preset.items() if key in taken and key not in given}
         object.__setattr__(self, "params", {**params, **self.params})
         object.__setattr__(self, "eps", self.eps or EPS.get(self.protocol))
 
@@ -183,6 +194,17 @@ def check_fixed(protocol: str, key: str, value: Any) -> None:
     fixed = PROTOCOLS.get(protocol, {})
     if key in fixed and value != fixed[key]:
         raise ValueError(f"protocol {protocol} fixes {key} = {fixed[key]}: leave out --{key} {value}")
+
+
+def check_budget(budget: int | None, steps: int | None, restarts: int | None) -> None:
+    """ValueError for a budget that is none, or beside what it chooses."""
+    if budget is None:
+        return
+    if budget < 1:
+        raise ValueError(f"budget {budget}: expected at least 1 network pass per image")
+    for name, value in {"steps": steps, "restarts": restarts}.items():
+        if value is not None:
+            raise ValueError(f"budget {budget} chooses the {name}: leave out --{name} {value}, or --budget {budget}")
 
 
 def refuse(given: Mapping[str, Any], who: str) -> None:

@@ -119,7 +119,7 @@ def test_a_name_that_is_nearly_one_of_the_table():
 
 @pytest.mark.usefixtures("toys")
 def test_what_a_search_of_ones_own_does_not_take():
-    for settings in ({"steps": 3}, {"restarts": 2}):
+    for settings in ({"steps": 3}, {"restarts": 2}, {"budget": 900}):
         with pytest.raises(ValueError, match=f"method corners takes no {next(iter(settings))}: leave out"):
             roodbench.RunConfig(method="corners", **settings)
         roodbench.RunConfig(method="one-step", **settings)

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from roodbench import Result
 from roodbench.certify.row import CertifiedRow
-from studies import certified, ross_under_attack
+from studies import certified, frontier, ross_under_attack
 from studies.setting import area
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -118,3 +118,11 @@ def test_the_study_of_ross_asks_for_what_its_records_were_made_with():
             "seed",
         ):
             assert json.loads(json.dumps(asked[key])) == kept[key], f"{name}: {key}"
+
+
+def test_the_frontier_is_drawn_from_its_table():
+    folder = REPORTS / "frontier"
+    heading, _, *lines = (folder / "results.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert heading == f"| {' | '.join((*frontier.COLUMNS, *frontier.CONDITIONS))} |"
+    assert (folder / "frontier.svg").read_text() == frontier.figure(rows)

@@ -1,5 +1,7 @@
 """Every study once, small: four digits or so and a few steps, the shape of its output and a number that must hold."""
 
+import sys
+
 import pytest
 
 import roodbench
@@ -9,11 +11,11 @@ from studies import (
     adaptive_gap,
     certified,
     constant_step_transfer,
+    frontier,
     peers_auroc,
     refine,
     ross_under_attack,
     setting,
-    short_restarts,
     step_schedule,
 )
 
@@ -90,14 +92,37 @@ def test_refine_refuses_a_detector_whose_suite_has_none():
         refine.main(["--images", "4", "--steps", "2", "--detectors", "ross"])
 
 
-def test_short_restarts_spend_less_than_the_suite(printed):
-    short_restarts.main(["--images", "4", "--detectors", "pro"])
-    suite, *others = printed()
-    assert suite["spent on"] == "the suite"
-    assert len(others) == len(short_restarts.SPENDS)
-    for row in others:
-        assert float(row["forward"]) < float(suite["forward"])
+def test_frontier_gives_every_attack_no_more_than_its_budget(tmp_path, printed):
+    budgets = ["--images", "4", "--detectors", "pro", "--networks", "digits-cnn", "--budgets", "30,200,400"]
+    frontier.main([*budgets, "--peers", "", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+    rows = printed()
+    assert [(row["attack"], row["budget"]) for row in rows] == [
+        *(("suite", budget) for budget in ("200", "400")),  # 30 passes pay for no step on every objective
+        *(("restarts", budget) for budget in ("30", "200", "400")),
+    ]
+    for row in rows:
+        assert int(row["budget"]) / 2 < int(row["forward"]) + int(row["backward"]) <= int(row["budget"])
         assert float(row["both"]) <= min(float(row["min"]), float(row["max"]))
+    assert [row["starts"] for row in rows[2:]] == ["1", "9", "18"]
+    assert len(table_in(tmp_path / "out" / "results.md")) == len(rows)
+    assert (tmp_path / "out" / "frontier.svg").read_text().count("<polyline") == 2
+
+
+def test_frontier_says_which_peer_is_left_out_and_why(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "foolbox", None)
+    few = ["--images", "4", "--detectors", "pro", "--networks", "digits-cnn", "--budgets", "200"]
+    frontier.main([*few, "--peers", "foolbox:LinfPGD", "--runs", str(tmp_path), "--out", str(tmp_path)])
+    assert "foolbox:LinfPGD is left out: " in (said := capsys.readouterr().err)
+    assert "pip install" in said
+
+
+def test_frontier_gives_a_peer_as_many_passes(tmp_path, printed):
+    pytest.importorskip("foolbox")
+    few = ["--images", "4", "--detectors", "pro", "--networks", "digits-cnn", "--budgets", "200"]
+    frontier.main([*few, "--peers", "foolbox:LinfPGD", "--runs", str(tmp_path), "--out", str(tmp_path)])
+    peer = printed()[-1]
+    assert peer["attack"] == "foolbox:LinfPGD"
+    assert 150 < int(peer["forward"]) + int(peer["backward"]) <= 220
 
 
 def test_peers_auroc_compares_the_suite_with_itself(tmp_path, printed):

@@ -16,7 +16,7 @@ MODULES = [f"{file.parent.name}.{file.stem}" for file in FILES if file not in TI
 SCRIPTS = [
     name
     for name in MODULES
-    if name.split(".")[1] not in ("conftest", "loops", "mistakes", "peers", "plants", "setting")
+    if name.split(".")[1] not in ("chart", "conftest", "loops", "mistakes", "peers", "plants", "setting")
 ]  # the others are imported by these
 
 

@@ -146,7 +146,7 @@ def test_list(capsys):
     kinds = json.loads(capsys.readouterr().out)
     names = {kind: [entry["name"] for entry in entries] for kind, entries in kinds.items()}
     assert {"msp", "knn", "vim", "odin", "pro", "ross"} <= set(names["detectors"])
-    assert names["attacks"][:6] == ["suite", "pgd", "apgd", "square", "noise", "transfer"]
+    assert names["attacks"][:7] == ["suite", "pgd", "targeted", "apgd", "square", "noise", "transfer"]
     assert names["strengths"] == ["quick", "standard", "strong"]
     assert names["protocols"] == ["roodbench", "ross-2026", "pro-2025"]
     assert {"digits-cnn", "digits-cnn-at", "cifar-resnet20"} <= set(names["models"])
