@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .components import ALGORITHMS, MOMENTUM, Component, Passes, Refine, component, times
+from .algorithms import ALGORITHMS, MOMENTUM
+from .components import Component, Passes, Refine, component, times
 from .external import LIBRARIES, is_external, is_search
 from .plan import AttackPlan
 from .seam import Detector, is_base, is_cheap

@@ -32,6 +32,16 @@ class Suite:
     """(B,) of the images, where the detector is deterministic and selected them."""
     transfer: Tensor | None = None
     """The images of PGD on the base score alone, where the suite ran it: the published attack."""
+    begun: Tensor | None = None
+    """(B,) `winner` before `refine`; None where that did not run."""
+
+    @property
+    def origin(self) -> Tensor:
+        """(B,) like `winner`, but for images that `refine` won the component from whose images it went on."""
+        if self.begun is None:
+            return self.winner
+        goes_on = [name != "clean" and component(name).goes_on for name in self.components]
+        return torch.where(torch.tensor(goes_on, device=self.winner.device)[self.winner], self.begun, self.winner)
 
     def unseen(self, sign: int) -> int | None:
         """How many images have a visited iterate with a better score than the returned one.
@@ -125,13 +135,14 @@ def suite(
     )
     if start is not None:
         best.offer(threat.submitted(start, x))
-    traces, transfer = {}, x if "pgd:base" in names else None
+    traces, transfer, begun = {}, x if "pgd:base" in names else None, None
     for number, attack in enumerate(attacks, 1):
         best.component = number
         alive = (~best.decided).nonzero().flatten()
         if not len(alive):
             traces[attack.name] = Trace.empty(x)
             continue
+        begun = best.winner.clone() if attack.goes_on else begun
         with indexed(alive):
             results, passes = attack.run(detector, x[alive], plan, job(attack, best.images[alive], best.winner[alive]))
         spent += len(alive) * torch.tensor(passes, dtype=torch.double)
@@ -144,4 +155,4 @@ def suite(
     spent += best.scored * torch.tensor(detector.score_passes(), dtype=torch.double)
     forward, backward = (spent / len(x)).tolist()
     scores = None if detector.randomized else best.scores[0]
-    return Suite(best.images, best.winner, ("clean", *names), traces, (forward, backward), scores, transfer)
+    return Suite(best.images, best.winner, ("clean", *names), traces, (forward, backward), scores, transfer, begun)

@@ -105,10 +105,14 @@ def followed(found: Evaluated) -> str:
     """The noisy objective whose attacks won most images; of equals, the one whose copies agree best."""
     wins = dict.fromkeys(found.cosines, 0)
     for population in attacked(found).values():
-        for place, run in enumerate(population.components):
-            objective = "" if run == "clean" else component(run).objective
-            if objective in wins and population.winner is not None:
-                wins[objective] += int((population.winner == place).sum())
+        runs = [None if name == "clean" else component(name) for name in population.components]
+        assert population.winner is not None
+        assert population.origin is not None
+        for winner, origin in zip(population.winner.tolist(), population.origin.tolist(), strict=True):
+            run, start = runs[winner], runs[origin]
+            objective = "" if run is None else run.on(found.detector, start.objective if start else "").objective
+            if objective in wins:
+                wins[objective] += 1
     return max(wins, key=lambda name: (wins[name], found.cosines[name][1]))
 
 

@@ -30,6 +30,8 @@ class Population:
     """Attacked only: what PGD on the base score alone makes of it for as many passes, where it ran."""
     winner: Tensor | None = None
     """Attacked only: per image the index of the component that won it."""
+    origin: Tensor | None = None
+    """Attacked only: like `winner`, but for what `refine` won the component from whose images it went on."""
     zero_gradient: Tensor | None = None
     """Attacked only: (attacks, n), whether the gradient vanished at the random start."""
     components: tuple[str, ...] = ()
