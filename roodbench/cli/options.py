@@ -70,8 +70,8 @@ OPTIONS = {
         ),
         option("eps", str | None, None, "Attack within R[,R], such as 8/255; default per benchmark.", ADVERSARY),
         option("norm", str, RunConfig.norm, "Measure the radius in linf or l2.", ADVERSARY),
-        option("steps", int | None, None, "Make so many steps; default by strength (quick: 20).", ADVERSARY),
-        option("restarts", int | None, None, "Start so often; default by strength (quick: 1).", ADVERSARY),
+        option("steps", int | None, None, "Make so many steps; default by strength (quick: 10).", ADVERSARY),
+        option("restarts", int | None, None, "Start so often; default by strength (quick: 4).", ADVERSARY),
         option(
             "threat",
             str,
