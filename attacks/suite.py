@@ -62,11 +62,12 @@ class Suite:
     def late_gain(self, sign: int) -> Tensor | None:
         """(B,) share of what gradients gained on the score that came in the last 10 steps (Pintor et al. 2022).
 
-        Of all runs, one after the other. 0 for images decided on the way, which have nothing left to gain; None with
-        noise, or where no gradient was followed.
+        Of all runs, one after the other. 0 for images decided on the way, which have nothing left to gain; NaN for
+        those whose last run was on a surrogate, and does not show it; None with noise, or where no gradient was
+        followed.
         """
-        attacks = {component(name): trace for name, trace in self.traces.items()}
-        shown = [trace.values for attack, trace in attacks.items() if attack.follows_gradient and attack.shows_score]
+        followed = {a: trace for name, trace in self.traces.items() if (a := component(name)).follows_gradient}
+        shown = [trace.values for attack, trace in followed.items() if attack.shows_score]
         if self.scores is None or not shown:
             return None
         values = sign * torch.cat(shown)
@@ -77,7 +78,12 @@ class Suite:
         early = values.masked_fill(visit > visit[-1] - 10, -torch.inf).amax(0)
         first = values.gather(0, (visit == 1).int().argmax(0)[None])[0]
         gained = (values.amax(0) - first).clamp_min(torch.finfo(values.dtype).tiny)
-        return ((values.amax(0) - torch.maximum(early, first)) / gained).nan_to_num(0.0)
+        late = ((values.amax(0) - torch.maximum(early, first)) / gained).nan_to_num(0.0)
+        attack, last = list(followed.items())[-1]
+        if not attack.shows_score:
+            last = last.hidden()
+        stopped = last.zero_gradient.float().isnan()
+        return late.masked_fill(last.values.isnan().all(0), torch.nan).masked_fill(stopped, 0.0)
 
 
 Streams = Callable[[str], torch.Generator]

@@ -163,7 +163,8 @@ CHECKS = {
         "{label}: twice the steps take another {number:.3f} of AUROC: use more steps",
         "twice the steps take more than 0.5 points of AUROC, or the last 10 steps made more than 5% of "
         "what the gradient attacks gained on a score without noise (mean over images; one that is decided "
-        "has stopped), or there are fewer than 10 steps to judge by",
+        "has stopped, one whose last run was on a surrogate does not count), or there are fewer than 10 steps to judge "
+        "by",
         "the attack and one of twice the steps, on the probe",
     ),
     "restarts": Check(

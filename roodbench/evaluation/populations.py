@@ -44,7 +44,8 @@ class Population:
     unrepeatable: float = 0.0
     """Attacked only: the largest relative difference between its scores and a repetition on the same noise."""
     late_gain: float | None = None
-    """Attacked only, without noise: the mean share of the gradient attacks' gain that came in the last 10 steps."""
+    """Attacked only, without noise: the mean share of the gradient attacks' gain that came in the last 10 steps; None
+    where every last run was on a surrogate."""
     unseen: float | None = None
     """Attacked only: share of images with a visited iterate better than the returned one; None where values on the way
     are not the reported scores: noise, bfloat16, 8-bit rounding."""

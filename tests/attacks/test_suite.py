@@ -234,10 +234,18 @@ def test_an_image_that_is_decided_has_stopped_moving(x, w):
     """Two attacks on the score; the second saw only the first of two images, whose last 10 steps made half its gain."""
     rise = torch.linspace(0, 1, 21)[:, None]
     values = torch.cat([rise, torch.full((21, 1), torch.nan)], 1)
-    runs = {"pgd:exact": torch.zeros(21, 2), "refine:exact": values}
-    traces = {name: Trace(v, 1.0, torch.zeros(2)) for name, v in runs.items()}
-    found = Suite(x[:2], torch.zeros(2), ("clean", *runs), traces, (0, 0), torch.zeros(2))
-    torch.testing.assert_close(found.late_gain(1), torch.tensor([0.5, 0.0]))
+    runs = {"pgd:exact": torch.zeros(21, 2), "refine": values}
+
+    def late(runs, ran):
+        traces = {name: Trace(v, 1.0, torch.zeros(2)) for name, v in runs.items()}
+        traces["refine"] = replace(traces["refine"], zero_gradient=torch.tensor([0.0, ran]))
+        return Suite(x[:2], torch.zeros(2), ("clean", *runs), traces, (0, 0), torch.zeros(2)).late_gain(1)
+
+    assert late(runs, torch.nan).tolist() == [pytest.approx(0.5), 0.0]
+    short = {"pgd:exact": torch.linspace(0, 1, 11)[:, None].expand(11, 2), "refine": torch.ones(21, 2)}
+    short["refine"][:, 1] = torch.nan
+    assert late(short, torch.nan).tolist() == [0.0, 0.0]  # all of 10 steps, after which it was decided
+    torch.testing.assert_close(late(short, 0.0), torch.tensor([0.0, torch.nan]), equal_nan=True)  # on a surrogate
 
 
 def test_streams_of_attack_selection_and_nothing_else(x, w):
