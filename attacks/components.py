@@ -57,7 +57,7 @@ class Component:
 
     @property
     def starts_at_random(self) -> bool:
-        """Whether it follows a gradient from a random start, so that its trace shows what the gradient is there."""
+        """Whether it follows a gradient from a start of its own, so that its trace shows what the gradient is there."""
         return self.follows_gradient and self.row.starts_at_random
 
     @property
@@ -118,10 +118,11 @@ class Component:
             return times(1 + given["queries"], detector.score_passes())
         best = given.get("keep", "best") == "best"
         towards = 0 if detector.network is None else ceil(self.row.towards * given["steps"])
-        starts = self.runs(detector, plan) * given["restarts"]
+        runs = self.runs(detector, plan)
+        starts = runs * given["restarts"]
         looks = starts * (max(1, given["steps"] - towards) + best) + (given["clean"] and best)
         forward, backward = times(looks, detector.passes(self.objective, given["draws"]))
-        return forward + starts * towards + (towards > 0), backward + starts * towards
+        return forward + starts * towards + runs * (towards > 0), backward + starts * towards
 
     def run(self, detector: Detector, x: Tensor, plan: AttackPlan, job: Job) -> tuple[list[Attacked], Passes]:
         """The results, and the passes per image that they took."""

@@ -122,12 +122,12 @@ def short(found: Evaluated) -> bool:
 
 
 def judged(run: str) -> bool:
-    """Whether a component's trace shows what the gradient is at a random start."""
+    """Whether a component's trace shows what the gradient is at a start that is no attack's end."""
     return run != "clean" and component(run).starts_at_random
 
 
 def gradient(populations: dict[tuple[str, str], Population]) -> tuple[float, dict[str, Any]]:
-    """Share of images whose gradient vanishes at the random start, for every one of the detector's own objectives.
+    """Share of images whose gradient vanishes at the first start, for every one of the detector's own objectives.
 
     `base`, the transfer attack, does not count as one's own where there is another: a detector whose gradient is
     detached shows here even if transfer succeeds. Images that were decided before an objective ran do not count for it.

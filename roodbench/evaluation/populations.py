@@ -33,7 +33,7 @@ class Population:
     origin: Tensor | None = None
     """Attacked only: like `winner`, but for what `refine` won the component from whose images it went on."""
     zero_gradient: Tensor | None = None
-    """Attacked only: (attacks, n), whether the gradient vanished at the random start."""
+    """Attacked only: (attacks, n), whether the gradient vanished at the first start."""
     components: tuple[str, ...] = ()
     passes: tuple[float, float] = (0, 0)
     """Network passes (forward, backward) per image."""

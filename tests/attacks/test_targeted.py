@@ -46,6 +46,13 @@ def labels_of_starts(monkeypatch):
     return asked
 
 
+class NoisyBasins(Basins):
+    randomized = True
+
+    def forward(self, x, *, generator=None):
+        return super().forward(x) + 0.01 * torch.randn(len(x), generator=generator)
+
+
 @pytest.fixture
 def x():
     return torch.rand(6, 1, 4, 4, generator=generator(3)) * 0.2 + 0.4
@@ -74,18 +81,22 @@ def test_the_classes_are_taken_by_their_clean_logits(x, sign, monkeypatch):
 def test_restarts_on_noise_go_to_one_class_after_the_other_too(x, sign, monkeypatch):
     """There every start is a run of its own."""
 
-    class NoisyBasins(Basins):
-        randomized = True
-
-        def forward(self, x, *, generator=None):
-            return super().forward(x) + 0.01 * torch.randn(len(x), generator=generator)
-
     asked = labels_of_starts(monkeypatch)
     plan = AttackPlan(THREAT, "targeted", strength=Strength(5, 3, 2))
     results, _ = Component("targeted", "exact").run(NoisyBasins(), x, plan, Job(sign, streams("noise"), x))
     order = Logits()(x).argsort(1, descending=True)
     assert len(results) == 3
     assert torch.equal(torch.stack(asked, 1), order[:, 1:] if sign < 0 else order[:, :3])
+
+
+@pytest.mark.parametrize("detector", [Basins(), NoisyBasins()])
+@pytest.mark.parametrize("steps", [1, 5])
+def test_the_cost_counts_the_networks_own_passes(x, detector, steps):
+    spent, plan = [], AttackPlan(THREAT, "targeted", strength=Strength(steps, 3, 2))
+    hook = detector.net.register_forward_hook(lambda net, given, logits: spent.append(len(logits) / 6))
+    _, passes = Component("targeted", "exact").run(detector, x, plan, Job(1, streams("cost"), x))
+    hook.remove()
+    assert passes[0] == sum(spent)
 
 
 NETWORKS = {
