@@ -79,7 +79,12 @@ def towards(
     for size in step_sizes(threat.eps, steps):
         with torch.inference_mode(False), torch.enable_grad():
             leaf = z.clone().requires_grad_()
-            logits = net(leaf)
+            try:
+                logits = net(leaf)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception:  # whatever a user's network raises that runs without gradients alone
+                return z
             margin = logits.gather(1, own)[:, 0] - logits.scatter(1, own, -torch.inf).amax(1)
             if not margin.requires_grad:
                 return z

@@ -102,6 +102,7 @@ def test_the_cost_counts_the_networks_own_passes(x, detector, steps):
 NETWORKS = {
     "all of it": lambda x: Logits()(x),
     "no gradient": lambda x: Logits()(x).detach(),
+    "numpy inside": lambda x: torch.from_numpy(Logits()(x).numpy()),
     "nothing of the image": lambda x: torch.zeros(len(x), 4, requires_grad=True) * 1,
 }
 
