@@ -11,9 +11,10 @@
 tensor([0.4000, 0.4000])
 """
 
+from .algorithms import ALGORITHMS, MOMENTUM
 from .apgd import apgd
 from .budget import within
-from .components import ALGORITHMS, MOMENTUM, Component, component
+from .components import Component, component
 from .eot import cosine, draws_needed, fixed_draws
 from .external import attack_class, is_external, library_version
 from .known_seed import KnownSeed
@@ -25,6 +26,7 @@ from .seam import Detector, GradientError, NonFiniteError, check_finite, gradien
 from .selection import Best, rank, select, selection_draws
 from .square import square
 from .suite import Suite, suite
+from .targeted import targeted
 from .threat import NOISE, ThreatModel, quantize
 from .trace import Attacked, Trace
 from .two_logits import TwoLogits, view_of
@@ -76,6 +78,7 @@ __all__ = [
     "square",
     "step_sizes",
     "suite",
+    "targeted",
     "transfer_for",
     "view_of",
     "within",

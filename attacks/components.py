@@ -1,11 +1,11 @@
-"""One attack on one objective: how it runs, what it costs, what its trace shows. Another attack is another row here.
+"""One attack on one objective: how it runs, what it costs, what its trace shows.
 
-`ALGORITHMS` holds this project's attacks; methods.py says which of them a method consists of.
+algorithms.py has this project's attacks; methods.py says which of them a method consists of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
@@ -13,93 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .apgd import apgd
+from .algorithms import ALGORITHMS, QUERIES, Algorithm
 from .eot import LEAST, fixed_draws
 from .external import external, is_external, is_search
-from .noise import noise
-from .pgd import pgd
 from .plan import AttackPlan
 from .seam import Detector, is_base, is_noisy
-from .square import square
-from .targeted import TOWARDS, targeted
+from .selection import indexed
 from .trace import Attacked, Trace
 from .two_logits import TwoLogits
 
-NOISE_DRAWS = 100
-"""Of the attack `noise`."""
-QUERIES = 500
-"""Of Square alone, where the strength names none."""
-MOMENTUM = 0.75
-"""For `refine`, and for gradients through noise, where each step then rests on the copies of the last few. There the
-last iterate is kept: the best of noisy values is mostly the luckiest. benchmarks/RESULTS.md has the figures."""
 Passes = tuple[float, float]
 """Network passes (forward, backward) per image."""
-
-
-def of_pgd(plan: AttackPlan, noisy: bool) -> dict[str, Any]:
-    step, keep = plan.strength.step, plan.strength.keep
-    return {
-        "step_size": None if step is None else step * plan.threat.eps,
-        "momentum": MOMENTUM if noisy else 0.0,
-        "keep": keep or ("last" if noisy else "best"),
-    }
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """A row of the table: a function of this package, and what the suite must know to call it and to count its passes.
-
-    One that follows a gradient takes `objective`, `steps`, `restarts`, `draws` and `clean`, and looks at its objective
-    once a step, and once more where it keeps its best iterate; any other takes `queries` and asks for that many scores.
-    """
-
-    about: str
-    attack: Callable[..., Attacked]
-    follows_gradient: bool = True
-    starts_at_random: bool = True
-    """False of one that starts from the best that the others found."""
-    honours: frozenset[str] = frozenset({"objective", "steps", "restarts", "strength", "budget", "precision"})
-    """Of these settings, the ones that change what it does; without a gradient, strength at most."""
-    settings: Callable[[AttackPlan, bool], dict[str, Any]] = lambda plan, noisy: {}
-    """Arguments beyond those, of a plan and an objective that is noisy or not."""
-    towards: float = 0.0
-    """The share of steps that follow the network's logits, at one pass each, instead of the objective."""
-
-
-ALGORITHMS = {
-    "pgd": Algorithm(
-        "projected gradient descent on one objective (default exact), best iterate, EOT by noisy copies",
-        pgd,
-        settings=of_pgd,
-    ),
-    "targeted": Algorithm(
-        "pgd from starts on the way to classes, one after the other by their clean logits",
-        targeted,
-        settings=lambda plan, noisy: {key: of_pgd(plan, noisy)[key] for key in ("momentum", "keep")},
-        towards=TOWARDS,
-    ),
-    "apgd": Algorithm("Auto-PGD: per-image step sizes that halve where progress stalls, and momentum", apgd),
-    "refine": Algorithm(
-        "the suite's last gradient attack: pgd with momentum from each image's best, on the objective that found it",
-        pgd,
-        starts_at_random=False,
-        settings=lambda plan, noisy: {"restarts": 1, "momentum": MOMENTUM, "keep": "last" if noisy else "best"},
-    ),
-    "square": Algorithm(
-        "random search by queries alone, no gradient; in the suite from the best that the others found",
-        square,
-        follows_gradient=False,
-        starts_at_random=False,
-        settings=lambda plan, noisy: {"queries": plan.strength.queries or QUERIES},
-    ),
-    "noise": Algorithm(
-        "the best of uniform draws in the ball",
-        noise,
-        follows_gradient=False,
-        honours=frozenset(),
-        settings=lambda plan, noisy: {"queries": NOISE_DRAWS},
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -133,8 +57,13 @@ class Component:
 
     @property
     def starts_at_random(self) -> bool:
-        """Whether it follows a gradient from a random start, so that its trace shows what the gradient is there."""
+        """Whether it follows a gradient from a start of its own, so that its trace shows what the gradient is there."""
         return self.follows_gradient and self.row.starts_at_random
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it follows a gradient from the best that others found."""
+        return self.follows_gradient and not self.row.starts_at_random
 
     @property
     def shows_score(self) -> bool:
@@ -145,6 +74,10 @@ class Component:
     def is_transfer(self) -> bool:
         """Whether it attacks the base score alone."""
         return is_base(self.objective)
+
+    def on(self, detector: Detector, found: str) -> Component:
+        """What it is on an image whose best the objective `found` reached: the same on all but for `refine`."""
+        return self
 
     def is_noisy(self, detector: Detector) -> bool:
         """Whether it follows a gradient that comes from noisy copies."""
@@ -185,20 +118,23 @@ class Component:
             return times(1 + given["queries"], detector.score_passes())
         best = given.get("keep", "best") == "best"
         towards = 0 if detector.network is None else ceil(self.row.towards * given["steps"])
-        starts = self.runs(detector, plan) * given["restarts"]
+        runs = self.runs(detector, plan)
+        starts = runs * given["restarts"]
         looks = starts * (max(1, given["steps"] - towards) + best) + (given["clean"] and best)
         forward, backward = times(looks, detector.passes(self.objective, given["draws"]))
-        return forward + starts * towards + (towards > 0), backward + starts * towards
+        return forward + starts * towards + runs * (towards > 0), backward + starts * towards
 
     def run(self, detector: Detector, x: Tensor, plan: AttackPlan, job: Job) -> tuple[list[Attacked], Passes]:
         """The results, and the passes per image that they took."""
         given = self.arguments(detector, plan, job.sized)
         if not self.row.starts_at_random:
             given["start"] = job.best
-        found = [
-            self.row.attack(detector, x, plan.threat, sign=job.sign, generator=job.generator, **given)
-            for _ in range(self.runs(detector, plan))
-        ]
+        found = []
+        for run in range(self.runs(detector, plan)):
+            place = {"place": run} if self.row.towards else {}
+            found.append(
+                self.row.attack(detector, x, plan.threat, sign=job.sign, generator=job.generator, **given, **place)
+            )
         return found, self.cost(detector, plan, job.sized)
 
 
@@ -237,7 +173,8 @@ class Refine(Component):
         for part in dict.fromkeys(self.on(detector, name) for name in names):
             chosen = [self.on(detector, name) == part for name in names]
             index = torch.tensor(chosen, device=x.device).nonzero().flatten()
-            (found,), passes = part.run(detector, x[index], plan, replace(job, best=job.best[index]))
+            with indexed(index):
+                (found,), passes = part.run(detector, x[index], plan, replace(job, best=job.best[index]))
             images[index], values[index] = found.images, found.values.to(values)
             shown = found.trace if part.shows_score else found.trace.hidden()
             traces.append(shown.spread(index, len(x)))
@@ -263,6 +200,10 @@ class Peer(Component):
 
     @property
     def starts_at_random(self) -> bool:
+        return False
+
+    @property
+    def goes_on(self) -> bool:
         return False
 
     @property

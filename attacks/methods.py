@@ -6,14 +6,15 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .components import ALGORITHMS, MOMENTUM, Component, Passes, Refine, component, times
+from .algorithms import ALGORITHMS, MOMENTUM
+from .components import Component, Passes, Refine, component, times
 from .external import LIBRARIES, is_external, is_search
 from .plan import AttackPlan
 from .seam import Detector, is_base, is_cheap
 from .selection import selection_draws
 
 METHODS = {
-    "suite": "per image the worst of pgd (then apgd, square) over all its objectives, chosen on noise of its own",
+    "suite": "per image the worst of pgd, targeted, refine (and apgd, square), chosen on noise of its own",
     **{name: row.about for name, row in ALGORITHMS.items() if row.starts_at_random or not row.follows_gradient},
     "transfer": "pgd on the base score alone: the published evaluation",
     "torchattacks:NAME": "an attack of torchattacks on the two-logit view of the detector",
@@ -58,8 +59,8 @@ def components_of(detector: Detector, plan: AttackPlan) -> tuple[Component, ...]
     """The attacks that a plan's method consists of, in the order in which they run.
 
     The suite: pgd on every objective, the cheap base score first; targeted starts where a look is one pass of the
-    network; apgd; `refine`; square. Where a look takes several passes, pgd makes a quarter of the restarts, and half of
-    the steps on a surrogate.
+    network; apgd; `refine`; square. Where a look takes several passes, pgd makes a quarter of the restarts, on a
+    surrogate half of the steps, and twice as many on an objective that needs all copies.
     """
     method, objective, strength = plan.method, plan.objective, plan.strength
     check_method(method, objective)

@@ -20,13 +20,13 @@ class Strength:
     """How much an attack spends."""
 
     steps: int
-    """Of every run; the suite's surrogates make half, its last run on a cheap score twice as many."""
+    """Of every run; `components_of` and `Refine` say which of the suite's make half or twice as many."""
     restarts: int
     """Random starts, and as many starts towards classes; in the suite a quarter where a look takes several passes."""
     draws: int | None
     """Noisy copies per gradient of a randomised detector; None sizes them by the cosine rule (`eot.draws_needed`)."""
     apgd: bool = False
-    """Whether the suite runs APGD besides PGD even on several objectives."""
+    """Whether the suite runs APGD besides PGD, on every objective."""
     queries: int = 0
     """Square's queries in the suite, on images that nothing else decided."""
     step: float | None = None

@@ -77,7 +77,7 @@ class Best:
 
     @torch.no_grad()
     def _score(self, x: Tensor) -> Tensor:
-        """(8, B) of a randomised detector, more for more than 8 tries, else (1, B)."""
+        """(draws, B) of a randomised detector, else (1, B)."""
         if self.weights is not None:
             generator = self.stream()
             scores = torch.stack([self.detector(x, generator=generator) for _ in range(len(self.weights))])

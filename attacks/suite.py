@@ -32,6 +32,16 @@ class Suite:
     """(B,) of the images, where the detector is deterministic and selected them."""
     transfer: Tensor | None = None
     """The images of PGD on the base score alone, where the suite ran it: the published attack."""
+    begun: Tensor | None = None
+    """(B,) `winner` before `refine`; None where that did not run."""
+
+    @property
+    def origin(self) -> Tensor:
+        """(B,) like `winner`, but for images that `refine` won the component from whose images it went on."""
+        if self.begun is None:
+            return self.winner
+        goes_on = [name != "clean" and component(name).goes_on for name in self.components]
+        return torch.where(torch.tensor(goes_on, device=self.winner.device)[self.winner], self.begun, self.winner)
 
     def unseen(self, sign: int) -> int | None:
         """How many images have a visited iterate with a better score than the returned one.
@@ -52,11 +62,12 @@ class Suite:
     def late_gain(self, sign: int) -> Tensor | None:
         """(B,) share of what gradients gained on the score that came in the last 10 steps (Pintor et al. 2022).
 
-        Of all runs, one after the other. 0 for images decided on the way, which have nothing left to gain; None with
-        noise, or where no gradient was followed.
+        Of all runs, one after the other. 0 for images decided on the way, which have nothing left to gain; NaN for
+        those whose last run was on a surrogate, and does not show it; None with noise, or where no gradient was
+        followed.
         """
-        attacks = {component(name): trace for name, trace in self.traces.items()}
-        shown = [trace.values for attack, trace in attacks.items() if attack.follows_gradient and attack.shows_score]
+        followed = {a: trace for name, trace in self.traces.items() if (a := component(name)).follows_gradient}
+        shown = [trace.values for attack, trace in followed.items() if attack.shows_score]
         if self.scores is None or not shown:
             return None
         values = sign * torch.cat(shown)
@@ -67,7 +78,12 @@ class Suite:
         early = values.masked_fill(visit > visit[-1] - 10, -torch.inf).amax(0)
         first = values.gather(0, (visit == 1).int().argmax(0)[None])[0]
         gained = (values.amax(0) - first).clamp_min(torch.finfo(values.dtype).tiny)
-        return ((values.amax(0) - torch.maximum(early, first)) / gained).nan_to_num(0.0)
+        late = ((values.amax(0) - torch.maximum(early, first)) / gained).nan_to_num(0.0)
+        attack, last = list(followed.items())[-1]
+        if not attack.shows_score:
+            last = last.hidden()
+        stopped = last.zero_gradient.float().isnan()
+        return late.masked_fill(last.values.isnan().all(0), torch.nan).masked_fill(stopped, 0.0)
 
 
 Streams = Callable[[str], torch.Generator]
@@ -125,13 +141,14 @@ def suite(
     )
     if start is not None:
         best.offer(threat.submitted(start, x))
-    traces, transfer = {}, x if "pgd:base" in names else None
+    traces, transfer, begun = {}, x if "pgd:base" in names else None, None
     for number, attack in enumerate(attacks, 1):
         best.component = number
         alive = (~best.decided).nonzero().flatten()
         if not len(alive):
             traces[attack.name] = Trace.empty(x)
             continue
+        begun = best.winner.clone() if attack.goes_on else begun
         with indexed(alive):
             results, passes = attack.run(detector, x[alive], plan, job(attack, best.images[alive], best.winner[alive]))
         spent += len(alive) * torch.tensor(passes, dtype=torch.double)
@@ -144,4 +161,4 @@ def suite(
     spent += best.scored * torch.tensor(detector.score_passes(), dtype=torch.double)
     forward, backward = (spent / len(x)).tolist()
     scores = None if detector.randomized else best.scores[0]
-    return Suite(best.images, best.winner, ("clean", *names), traces, (forward, backward), scores, transfer)
+    return Suite(best.images, best.winner, ("clean", *names), traces, (forward, backward), scores, transfer, begun)

@@ -32,14 +32,15 @@ def targeted(
     keep: str = "best",
     momentum: float = 0.0,
     clean: bool = True,
+    place: int = 0,
 ) -> Attacked:
     """`restarts` times, move images x (B, C, H, W) towards a class, then `pgd` on the score from there.
 
     A score has a basin per class, and a random start seldom leaves the nearest one. Start t climbs the margin
     z_c - max_{j != c} z_j of class c for 0.4 `steps` from a random point: the t-th class by the clean logits, for
-    `sign=-1`, which leaves the top class, of the runners-up; after the last class the first again. The other steps are
-    pgd's. Arguments and result as those of `pgd`; a detector without a network's logits gets random starts and all
-    steps. Source: arXiv 1910.09338.
+    `sign=-1`, which leaves the top class, of the runners-up; after the last class the first again. `place` is that of
+    the first start, t = 0 without. The other steps are pgd's. Arguments and result as those of `pgd`; a detector
+    without a network's logits gets random starts and all steps. Source: arXiv 1910.09338.
     """
     net = detector.network
     order = None if net is None else classes_of(net, x)
@@ -50,7 +51,7 @@ def targeted(
     order, first = order[:, 1:] if sign < 0 else order, ceil(TOWARDS * steps)
     best, traces = unbeaten(x, sign), []
     for restart in range(restarts):
-        label = order[:, restart % order.shape[1]]
+        label = order[:, (place + restart) % order.shape[1]]
         start = towards(net, x, threat, label, steps=first, generator=generator)
         rest = max(1, steps - first)
         found = pgd(detector, x, threat, steps=rest, start=start, clean=clean and restart == 0, **settings)
@@ -70,13 +71,26 @@ def towards(
     steps: int,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Images within `threat` of x, from a random point `steps` steps up the margin of the class `label` (B,)."""
+    """Images within `threat` of x, from a random point `steps` steps up the margin of the class `label` (B,).
+
+    The random point itself where the network lets no gradient through.
+    """
     z, own = threat.random(x, generator), label[:, None]
     for size in step_sizes(threat.eps, steps):
-        leaf = z.detach().requires_grad_()
-        logits = net(leaf)
-        margin = logits.gather(1, own)[:, 0] - logits.scatter(1, own, -torch.inf).amax(1)
-        (grad,) = torch.autograd.grad(margin.sum(), leaf)
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = z.clone().requires_grad_()
+            try:
+                logits = net(leaf)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception:  # whatever a user's network raises that runs without gradients alone
+                return z
+            margin = logits.gather(1, own)[:, 0] - logits.scatter(1, own, -torch.inf).amax(1)
+            if not margin.requires_grad:
+                return z
+            (grad,) = torch.autograd.grad(margin.sum(), leaf, allow_unused=True)
+        if grad is None:
+            return z
         z = threat.project(z + size * threat.ascent(grad.nan_to_num()), x)
     return z
 

@@ -107,7 +107,7 @@ CHECKS = {
         0.0,
         "{label}'s own objectives have a zero gradient on {number:.1%} of images: is it detached or "
         "saturated? The attack is weaker than it should be",
-        "an image's gradient is zero at the random start, for every own objective",
+        "an image's gradient is zero at the first start, at random and towards a class, for every own objective",
         FREE,
     ),
     "value": Check(
@@ -163,14 +163,15 @@ CHECKS = {
         "{label}: twice the steps take another {number:.3f} of AUROC: use more steps",
         "twice the steps take more than 0.5 points of AUROC, or the last 10 steps made more than 5% of "
         "what the gradient attacks gained on a score without noise (mean over images; one that is decided "
-        "has stopped), or there are fewer than 10 steps to judge by",
+        "has stopped, one whose last run was on a surrogate does not count), or there are fewer than 10 steps to judge "
+        "by",
         "the attack and one of twice the steps, on the probe",
     ),
     "restarts": Check(
         "attack",
         0.005,
         "{label}: twice the restarts take another {number:.3f} of AUROC: use more restarts",
-        "twice the restarts take more than 0.5 points of AUROC",
+        "twice the restarts of what won most images take more than 0.5 points of AUROC",
         "an attack of twice the restarts, on the probe",
     ),
     "epsilon-monotone": Check(

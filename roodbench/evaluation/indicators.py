@@ -105,10 +105,14 @@ def followed(found: Evaluated) -> str:
     """The noisy objective whose attacks won most images; of equals, the one whose copies agree best."""
     wins = dict.fromkeys(found.cosines, 0)
     for population in attacked(found).values():
-        for place, run in enumerate(population.components):
-            objective = "" if run == "clean" else component(run).objective
-            if objective in wins and population.winner is not None:
-                wins[objective] += int((population.winner == place).sum())
+        runs = [None if name == "clean" else component(name) for name in population.components]
+        assert population.winner is not None
+        assert population.origin is not None
+        for winner, origin in zip(population.winner.tolist(), population.origin.tolist(), strict=True):
+            run, start = runs[winner], runs[origin]
+            objective = "" if run is None else run.on(found.detector, start.objective if start else "").objective
+            if objective in wins:
+                wins[objective] += 1
     return max(wins, key=lambda name: (wins[name], found.cosines[name][1]))
 
 
@@ -118,12 +122,12 @@ def short(found: Evaluated) -> bool:
 
 
 def judged(run: str) -> bool:
-    """Whether a component's trace shows what the gradient is at a random start."""
+    """Whether a component's trace shows what the gradient is at a start that is no attack's end."""
     return run != "clean" and component(run).starts_at_random
 
 
 def gradient(populations: dict[tuple[str, str], Population]) -> tuple[float, dict[str, Any]]:
-    """Share of images whose gradient vanishes at the random start, for every one of the detector's own objectives.
+    """Share of images whose gradient vanishes at the first start, for every one of the detector's own objectives.
 
     `base`, the transfer attack, does not count as one's own where there is another: a detector whose gradient is
     detached shows here even if transfer succeeds. Images that were decided before an objective ran do not count for it.

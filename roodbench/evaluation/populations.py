@@ -30,8 +30,10 @@ class Population:
     """Attacked only: what PGD on the base score alone makes of it for as many passes, where it ran."""
     winner: Tensor | None = None
     """Attacked only: per image the index of the component that won it."""
+    origin: Tensor | None = None
+    """Attacked only: like `winner`, but for what `refine` won the component from whose images it went on."""
     zero_gradient: Tensor | None = None
-    """Attacked only: (attacks, n), whether the gradient vanished at the random start."""
+    """Attacked only: (attacks, n), whether the gradient vanished at the first start."""
     components: tuple[str, ...] = ()
     passes: tuple[float, float] = (0, 0)
     """Network passes (forward, backward) per image."""
@@ -42,7 +44,8 @@ class Population:
     unrepeatable: float = 0.0
     """Attacked only: the largest relative difference between its scores and a repetition on the same noise."""
     late_gain: float | None = None
-    """Attacked only, without noise: the mean share of the gradient attacks' gain that came in the last 10 steps."""
+    """Attacked only, without noise: the mean share of the gradient attacks' gain that came in the last 10 steps; None
+    where every last run was on a surrogate."""
     unseen: float | None = None
     """Attacked only: share of images with a visited iterate better than the returned one; None where values on the way
     are not the reported scores: noise, bfloat16, 8-bit rounding."""

@@ -23,7 +23,7 @@ from ..metrics import Components
 from ..store.cells import Cell
 from .checks import CHECKS
 from .evaluator import Evaluator
-from .trials import Trial, affordable, gradient_attacks, trial_of, trials_of
+from .trials import Trial, affordable, candidates, trial_of, trials_of
 from .truth import Images, truth_of
 
 log = logging.getLogger("roodbench")
@@ -110,10 +110,9 @@ class Probe:
 
     def numbers(self) -> dict[str, Any]:
         """The numbers and the margins."""
-        gradient = [c for c in gradient_attacks(self.seen, self.plan) if c.starts_at_random]
+        gradient, noisy_ones = candidates(self.seen, self.plan)
         strongest = self.run(trial_of(self.seen, self.plan))
-        best = self.winner_of(gradient)
-        noisy = self.winner_of([c for c in gradient if c.algorithm == "pgd" and c.is_noisy(self.seen)])
+        best, noisy = self.winner_of(gradient), self.winner_of(noisy_ones)
         wide = unbounded(self.evaluator, self.plan)
         trials = trials_of(self.seen, self.plan, wide, best=best, noisy=noisy)
         one, area = 1 / sum(len(x) for x in self.images.values()), self.area(strongest)
@@ -152,7 +151,7 @@ class Probe:
         return high - low
 
     def winner_of(self, components: Sequence[Component]) -> Component | None:
-        """The component that won most images; the first of equals."""
+        """The component that won most images, or started what was refined to win them; the first of equals."""
         return max(components, key=lambda c: self.wins[c.name], default=None)
 
     def record(self, name: str, area: Components, stronger: Images) -> None:
@@ -184,7 +183,7 @@ class Probe:
                 where = self.clean[direction][1][error.index]
                 raise EvaluationError(f"{self.evaluator.detector.label}: {error} on {where}") from None
             found[direction] = suite.images
-            self.wins.update(suite.components[i] for i in suite.winner.tolist())
+            self.wins.update(suite.components[i] for i in suite.origin.tolist())
         return found
 
     def better(self, *candidates: Images) -> Images:

@@ -48,6 +48,12 @@ def gradient_attacks(seen: attacks.Detector, plan: AttackPlan) -> list[Component
     return [c for c in attacks.components_of(seen, plan) if c.follows_gradient and not c.is_peer]
 
 
+def candidates(seen: attacks.Detector, plan: AttackPlan) -> tuple[list[Component], list[Component]]:
+    """The components that start at random, and those of pgd among them whose gradients are noisy."""
+    best = [c for c in gradient_attacks(seen, plan) if c.starts_at_random]
+    return best, [c for c in best if c.algorithm == "pgd" and c.is_noisy(seen)]
+
+
 def trial_of(seen: attacks.Detector, plan: AttackPlan) -> Trial:
     """The plan's attack itself: its gradient attacks where it has any."""
     return Trial(tuple(gradient_attacks(seen, plan) or attacks.components_of(seen, plan)), plan)
@@ -73,11 +79,12 @@ def trials_of(
         found["noise"] = trial(Component("noise"))
     if best is None:
         return found
-    again = [best, *(c for c in gradient if not c.starts_at_random)]  # and what polishes it
-    found["twice the steps"] = trial(*again, steps=2 * strength.steps)
+    polish = [c for c in gradient if c.goes_on]
+    found["twice the steps"] = trial(best, *polish, steps=2 * strength.steps)
     if noisy is not None:
         found |= {"best iterate": trial(noisy, keep="best"), "last iterate": trial(noisy)}
-    found["twice the restarts"] = trial(*again, restarts=2 * strength.restarts)
+    # of its own: a share of them, rounded up, need not grow with the strength's
+    found["twice the restarts"] = trial(replace(best, starts=1.0), *polish, restarts=2 * best.restarts(plan))
     own = [c for c in gradient if not c.is_transfer]
     # as often as the own ones: of many starts the best is lucky
     base = [replace(c, starts=min(o.starts for o in own)) for c in gradient if c.name == "pgd:base" and own]
@@ -103,9 +110,12 @@ def affordable(
     most, fewest = (MOST_NOISY, FEWEST_NOISY) if seen.randomized else (MOST, FEWEST)
     size = min(most, *counts)
     if not thorough:
-        dearest = max(gradient_attacks(seen, plan), key=lambda c: weight(c.cost(seen, plan, sized)), default=None)
-        noisy = dearest if dearest is not None and dearest.is_noisy(seen) else None
-        trials = [trial_of(seen, plan), *trials_of(seen, plan, wide, best=dearest, noisy=noisy).values()]
+        best, noisy = candidates(seen, plan)
+        dearest = {
+            "best": max(best, key=lambda c: weight(c.cost(seen, plan, sized)), default=None),
+            "noisy": max(noisy, key=lambda c: weight(c.cost(seen, plan, sized)), default=None),
+        }
+        trials = [trial_of(seen, plan), *trials_of(seen, plan, wide, **dearest).values()]
         reports = REPORT_DRAWS * plan.threat.tries if seen.randomized else 1
         attack = weight(attacks.cost(seen, plan, sized)) + reports * weight(seen.score_passes())
         score, grad = weight(seen.score_passes()), weight(seen.passes())

@@ -13,6 +13,7 @@ from attacks import (
     Attacked,
     AttackPlan,
     Component,
+    NonFiniteError,
     Strength,
     ThreatModel,
     Trace,
@@ -21,11 +22,12 @@ from attacks import (
     cost,
     suite,
 )
-from attacks.components import Algorithm, Job, Peer
+from attacks.algorithms import Algorithm
+from attacks.components import Job, Peer
 from attacks.seam import check_finite
 from detectors import Plain
 from detectors.detector import autograd
-from tests.attacks.analytic import Linear, Noisy, streams
+from tests.attacks.analytic import Linear, Noisy, Quadratic, streams
 
 THREAT = ThreatModel(0.1)
 
@@ -149,6 +151,40 @@ def test_the_cost_is_what_a_run_asks_for(name, restarts, x):
     assert len(results) == 1
     assert passes == attack.cost(detector, plan, {}) == (detector.spent[0] / 4, detector.spent[1] / 4)
     assert all(THREAT.violation(found.images, x) < 1e-6 for found in results)
+
+
+class Sides(Linear):
+    """<w, x> with another objective of the same gradient; `exact` breaks on bright images."""
+
+    objectives = ("exact", "other")
+
+    def value_and_grad(self, x, *, objective="exact", draws=None, generator=None):
+        value, grad = super().value_and_grad(x)
+        bright = x.flatten(1).mean(1) > 0.9
+        return value.masked_fill(bright & (objective == "exact"), torch.nan), grad
+
+
+def test_refine_names_the_image_of_the_batch_that_breaks(x, w):
+    """Not its place among those that go on with the same objective."""
+    x, found_by = x.clone(), ["other", "other", "exact", "exact"]
+    x[3] = 1.0
+    job = Job(1, streams("refine"), x, found_by=found_by)
+    with pytest.raises(NonFiniteError) as raised:
+        component("refine").run(Sides(w), x, AttackPlan(THREAT), job)
+    assert raised.value.index == 3
+
+
+def test_what_refine_wins_is_owed_to_what_it_went_on_from(x):
+    """A maximum inside the ball, which few steps miss."""
+    detector, x = Quadratic(torch.full((1, 4, 4), 0.5)), 0.5 + 0.05 * x
+    attacks = [Component("pgd", "exact", steps=0.5), Component("pgd", "exact"), component("refine")]
+    plan = AttackPlan(THREAT, strength=Strength(4, 1, 8))
+    found, alone = (suite(detector, x, plan, "max", streams=streams, components=attacks[:n]) for n in (3, 2))
+    assert set(found.winner.tolist()) == {3}
+    assert torch.equal(found.origin, alone.winner)
+    assert torch.equal(alone.origin, alone.winner)
+    assert component("refine").on(Sides(0), "other").objective == "other"
+    assert component("pgd:exact").on(Sides(0), "other").objective == "exact"
 
 
 def test_the_cost_of_noisy_copies(x, w):

@@ -4,12 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from scipy.stats import percentileofscore
 
 from attacks import (
     STRENGTHS,
     AttackPlan,
-    Best,
     Component,
     Strength,
     Suite,
@@ -18,12 +16,10 @@ from attacks import (
     components_of,
     cost,
     pgd,
-    rank,
     select,
     suite,
 )
 from attacks.components import Job, Refine
-from detectors import Detector
 from detectors.detector import autograd
 from tests.attacks.analytic import Linear, Noisy, streams
 
@@ -234,59 +230,22 @@ def test_selection_compares_by_rank_in_the_opposing_population():
     assert high.tolist() == [0, 1, 0]
 
 
-class Spread(Detector):
-    """s(x) = x_0 + x_1 * noise: each candidate has its own location and its own scale."""
-
-    name, randomized = "spread", True
-
-    def forward(self, x, *, generator=None):
-        return x[:, 0, 0, 0] + x[:, 0, 0, 1] * torch.randn(len(x), generator=generator)
-
-
-def candidate(location, scale, n=400):
-    return torch.tensor([location, scale]).expand(n, 1, 1, 2)
-
-
-def test_selection_goes_by_expected_rank_not_by_the_median():
-    """All of the reference lies in [1, 1.1]: wide noise around 0.5 passes it often, no noise at 0.9 never."""
-    still, wide = candidate(0.9, 0.0), candidate(0.5, 2.0)
-    reference = torch.linspace(1.0, 1.1, 50)
-    chosen = select(Spread(), [still, wide], sign=1, reference=reference, stream=lambda: streams("rank"))[1]
-    assert chosen.float().mean() > 0.95
-    by_median = select(Spread(), [still, wide], sign=1, stream=lambda: streams("rank"))[1]
-    assert by_median.float().mean() < 0.5
-
-
-def test_selection_averages_over_draws():
-    """One noisy draw is often misled; eight are misled less."""
-    still, noisy = candidate(0.7, 0.0), candidate(0.3, 0.5)
-
-    def wrong(**draws):
-        best = Best(
-            Spread(), still, sign=1, reference=torch.linspace(-1, 2, 200), stream=lambda: streams("mean"), **draws
-        )
-        best.component = 1
-        best.offer(noisy)
-        return best.winner.float().mean().item()
-
-    assert wrong(draws=1) > 0.1
-    assert wrong() < 0.05
-
-
-def test_rank_counts_ties_half():
-    ordered, scores = torch.tensor([0.0, 1.0, 1.0, 3.0]), torch.tensor([-1.0, 0.0, 1.0, 2.0, 4.0])
-    expected = [percentileofscore(ordered, s, kind="mean") / 100 for s in scores]
-    assert rank(scores, ordered).tolist() == expected
-
-
 def test_an_image_that_is_decided_has_stopped_moving(x, w):
     """Two attacks on the score; the second saw only the first of two images, whose last 10 steps made half its gain."""
     rise = torch.linspace(0, 1, 21)[:, None]
     values = torch.cat([rise, torch.full((21, 1), torch.nan)], 1)
-    runs = {"pgd:exact": torch.zeros(21, 2), "refine:exact": values}
-    traces = {name: Trace(v, 1.0, torch.zeros(2)) for name, v in runs.items()}
-    found = Suite(x[:2], torch.zeros(2), ("clean", *runs), traces, (0, 0), torch.zeros(2))
-    torch.testing.assert_close(found.late_gain(1), torch.tensor([0.5, 0.0]))
+    runs = {"pgd:exact": torch.zeros(21, 2), "refine": values}
+
+    def late(runs, ran):
+        traces = {name: Trace(v, 1.0, torch.zeros(2)) for name, v in runs.items()}
+        traces["refine"] = replace(traces["refine"], zero_gradient=torch.tensor([0.0, ran]))
+        return Suite(x[:2], torch.zeros(2), ("clean", *runs), traces, (0, 0), torch.zeros(2)).late_gain(1)
+
+    assert late(runs, torch.nan).tolist() == [pytest.approx(0.5), 0.0]
+    short = {"pgd:exact": torch.linspace(0, 1, 11)[:, None].expand(11, 2), "refine": torch.ones(21, 2)}
+    short["refine"][:, 1] = torch.nan
+    assert late(short, torch.nan).tolist() == [0.0, 0.0]  # all of 10 steps, after which it was decided
+    torch.testing.assert_close(late(short, 0.0), torch.tensor([0.0, torch.nan]), equal_nan=True)  # on a surrogate
 
 
 def test_streams_of_attack_selection_and_nothing_else(x, w):

@@ -52,7 +52,7 @@ def strengths() -> str:
 
 def asked(name: str, strength: Strength) -> list[Any]:
     copies = "by the cosine rule" if strength.draws is None else strength.draws
-    apgd = "on every objective" if strength.apgd else "on a single objective without noise"
+    apgd = "on every objective" if strength.apgd else "no"
     return [name, strength.steps, strength.restarts, copies, apgd, strength.queries or "no"]
 
 

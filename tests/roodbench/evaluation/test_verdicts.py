@@ -7,7 +7,7 @@ import torch
 
 import roodbench
 from detectors import Detector
-from roodbench.evaluation.indicators import indicators_of
+from roodbench.evaluation.indicators import attacked, indicators_of
 from roodbench.evaluation.sweep import evaluated
 from roodbench.setup.setting import plan_of
 from tests.roodbench.helpers import evaluator, fitted, small
@@ -117,3 +117,14 @@ def test_eot_judges_the_objective_that_wins(digits_net):
     assert entry.number == pytest.approx(entry.detail["exact"]["cosine"])
     assert entry.number < 0.5 < entry.detail["idle"]["cosine"]
     assert not entry.passed
+
+
+@pytest.mark.parametrize("objective", ["exact", "idle"])
+def test_eot_judges_the_objective_that_refine_went_on_with(objective, digits_net):
+    bench = small(16)
+    found = evaluated(evaluator(TwoSided(digits_net), bench), "min", plan_of(bench), check=False)
+    for population in attacked(found).values():
+        population.winner.fill_(population.components.index("refine"))
+        population.origin.fill_(population.components.index(f"pgd:{objective}"))
+    (entry,) = (i for i in indicators_of(found) if i.name == "eot")
+    assert entry.number == pytest.approx(entry.detail[objective]["cosine"])
