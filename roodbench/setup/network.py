@@ -13,6 +13,7 @@ from detectors.care import in_eval
 
 from ..data import Benchmark
 from ..models import CIFAR10, IMAGENET, Classifier, load_model
+from ..models.head import Body
 from ..models.load import source_of, taken_by
 from ..models.robustbench import DATASETS
 from ..models.source import CIFAR100
@@ -177,7 +178,7 @@ def inspected(
         "files": dict(net.files),
         "fingerprint": net.fingerprint(),
         "parameters": sum(p.numel() for p in net.parameters()),
-        "layers": {name: type(layer).__name__ for name, layer in getattr(body, "net", body).named_children()},
+        "layers": layers_of(body),
         "images": list(bench.id_test.shape),
         "input": [bench.id_test.shape[0], *(getattr(body, "size", None) or bench.id_test.shape[1:])],
         "interpolation": getattr(body, "interpolation", None) if getattr(body, "size", None) else None,
@@ -192,6 +193,14 @@ def inspected(
         "id_accuracy": accuracy(net, x, y),
         "id_images": len(x),
     }
+
+
+def layers_of(body: nn.Module) -> dict[str, str]:
+    """The kinds of a network's outermost layers by name, with its head where that was taken out."""
+    layers = dict(getattr(body, "net", body).named_children())
+    if isinstance(body, Body) and body.layer in layers and not body.hooked:
+        layers[body.layer] = body.head
+    return {name: type(layer).__name__ for name, layer in layers.items()}
 
 
 def head_name(body: nn.Module) -> str | None:

@@ -98,7 +98,7 @@ def test_wrong_normalisation_is_noticed(digits, digits_net, capsys):
     assert note.startswith("network wrong: 100% of 100 ID validation images are right with mean and std 0.5, ")
     assert note.endswith("is it --mean 0.5 --std 0.5?")
     assert better_normalisation(digits_net, digits, torch.device("cpu")) == ""
-    code, _, err = run(capsys, *RUN, "--model", "nets.py:Digits", "--mean", "3", "--std", "0.5")
+    code, _, err = run(capsys, *RUN, "--model", "nets.py:Digits", "--mean=-2", "--std", "0.5")
     assert code == 0
     assert err.count("is it --mean 0.5 --std 0.5?") == 1
 
@@ -153,6 +153,12 @@ def test_inspect_shows_what_is_found(capsys):
     assert "cannot take (1, 8, 8) images" in err
     code, out, _ = run(capsys, "inspect", "--format", "json")
     found = json.loads(out)
+    Path("wide.py").write_text(WIDE)
+    code, out, _ = run(capsys, "inspect", "--model", "wide.py:Wide", "--size", "16")
+    assert out.splitlines()[1:3] == [
+        "layers: fc (Linear)",
+        "input: 1x16x16, resized from 1x8x8 (bilinear), pixels in [0, 1]",
+    ]
     assert (found["head"], found["features"], found["id_accuracy"], found["input"]) == ("head", 64, 1.0, [1, 8, 8])
 
 
@@ -174,6 +180,7 @@ MISTAKES = {
     "--model openood:resnet18 --threat-model L2": "takes no threat-model: leave out --threat-model",
     "--model nets.py:Digits --mean 0.5,x": "mean 'x': expected a number",
     "--model nets.py:Digits --std 0": "std 0: expected a number above 0, of pixels in [0, 1]",
+    "--model nets.py:Digits --mean 51": "expected that of pixels in [0, 1]; of 0 to 255 divide by 255, 0.2, std too",
     "--model nets.py:Digits --mean 0.5,0.5": "network nets.py:Digits takes 2 channels: these images have 1",
     "--model nets.py:Digits --size 0.5": "size '0.5': expected a whole number",
     "--model nets.py:Digits --size 0": "size 0: expected at least 1 pixel",
