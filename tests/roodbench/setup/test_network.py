@@ -43,6 +43,12 @@ class Stuck(Digits):
 class Scaled(Digits):
     def forward(self, x):
         return self.net(x) * 1.5
+class Soft(Digits):
+    def forward(self, x):
+        return self.net(x).softmax(1)
+class LogSoft(Digits):
+    def forward(self, x):
+        return self.net(x).log_softmax(1)
 """
 WIDE = """
 import torch
@@ -117,6 +123,17 @@ def test_without_a_head_scores_of_logits_run_and_others_say_why(capsys):
     code, _, err = run(capsys, *RUN, *given, "--head", "net.hiden")
     assert code == 2
     assert "head 'net.hiden': expected the name of a linear layer of Scaled, its last ones are net.hidden, net.h" in err
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize(
+    ("name", "kind"), [("Soft", "probabilities"), ("LogSoft", "log-probabilities"), ("Digits", "")]
+)
+def test_a_softmax_at_the_end_is_noticed(name, kind, capsys):
+    code, _, err = run(capsys, *RUN, "--model", f"nets.py:{name}", "--mean", "0.5", "--std", "0.5")
+    said = f"network nets.py:{name} gives {kind}, not logits: scores take them for logits, leave out its last softmax"
+    assert (code, err.count(said)) == (0, bool(kind))
+    assert kind or "not logits" not in err
 
 
 @pytest.mark.usefixtures("nets")
