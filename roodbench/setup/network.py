@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -101,6 +102,14 @@ def check_network(net: detectors.Classifier | None, bench: Benchmark, device: to
     if kind := kind_of_outputs(logits):
         log.warning(
             "network %s gives %s, not logits: scores take them for logits, leave out its last softmax", name, kind
+        )
+    classes: Sequence[str] = () if bench.id_train.source is None else bench.id_train.source.classes or ()
+    if 0 < len(classes) < logits.shape[1]:
+        numbers = f"{classes[0]} is 0, {classes[-1]} is {len(classes) - 1}"
+        log.warning(
+            "network %s has %d classes, ID train %d class folders, which are numbered by name (%s): where one is "
+            "missing, those after it have wrong labels",
+            *(name, logits.shape[1], len(classes), numbers),
         )
 
 

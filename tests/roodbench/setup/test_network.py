@@ -1,14 +1,18 @@
 """The network of a run is looked at before anything is computed: its images, its head, its normalisation, its mode."""
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import roodbench
 from roodbench import cli
-from roodbench.setup.network import better_normalisation, check_function
+from roodbench.data.source import Source
+from roodbench.setup.network import better_normalisation, check_function, check_network
 
 NETS = """
 import torch
@@ -134,6 +138,22 @@ def test_a_softmax_at_the_end_is_noticed(name, kind, capsys):
     said = f"network nets.py:{name} gives {kind}, not logits: scores take them for logits, leave out its last softmax"
     assert (code, err.count(said)) == (0, bool(kind))
     assert kind or "not logits" not in err
+
+
+def test_fewer_class_folders_than_classes_are_noticed(digits, digits_net, caplog):
+    """The folder after a missing one would have its label."""
+    for classes in (("a", "b", "d", "e", "f"), tuple("abcdef")):
+        source = Source("folder 'x'", np.arange(2), ["0", "1"], lambda k: k, classes=classes)
+        check_network(digits_net, replace(digits, id_train=placed(digits.id_train, source)), torch.device("cpu"))
+    assert caplog.text.count("digits-cnn has 6 classes, ID train 5 class folders") == 1
+    assert "(a is 0, f is 4): where one is missing" in caplog.text
+
+
+def placed(images, source):
+    """The set as if it came from a source."""
+    found = copy.copy(images)
+    found.source = source
+    return found
 
 
 @pytest.mark.usefixtures("nets")
