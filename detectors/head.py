@@ -6,12 +6,15 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .detector import Outputs
 from .given import GivenError, fault_of_logits
 
 TOLERANCE = 1e-4
 """Largest relative difference between a network's logits and those of its last layer."""
+STRETCHED = (1, 10, -10)
+"""Factors of the features at which nothing may follow a last linear layer: a clamp, a ReLU, a gate."""
 SHOWN = 5
 """Names of layers that a sentence lists, and images on which a head is looked for."""
 
@@ -31,9 +34,10 @@ class NoHeadError(ValueError):
 def find_head(net: nn.Module, x: Tensor, name: str | None = None) -> str:
     """The name of the linear layer W with logits = W h + b on the images x (B, C, H, W), and h its input.
 
-    Looked for from the last call backwards among `nn.Linear` and 1x1 convolutions, below `name` alone where it is
-    given; the features of a convolution or of tokens are averaged over places. NoHeadError where there is none, and
-    ValueError for a name that the network does not have.
+    The logits are that with 10 h and -10 h in the place of h too: no cap or ReLU waits for larger ones. Looked for from
+    the last call backwards among `nn.Linear` and 1x1 convolutions, below `name` alone where it is given; the features
+    of a convolution or of tokens are averaged over places. NoHeadError where there is none, and ValueError for a name
+    that the network does not have.
 
     >>> find_head(nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Sequential(nn.Linear(8, 3))),
     ...     torch.rand(2, 1, 2, 2))
@@ -49,8 +53,7 @@ def find_head(net: nn.Module, x: Tensor, name: str | None = None) -> str:
             said = f"its last ones are {', '.join(names[-SHOWN:])}" if names else "it calls none"
             raise ValueError(f"head {name!r}: expected the name of a linear layer of {type(net).__name__}, {said}")
     for call in reversed(calls):
-        layer = linear_of(net.get_submodule(call.name))
-        if layer.out_features == logits.shape[1] and is_near(layer(call.features), logits):
+        if linear_of(net.get_submodule(call.name)).out_features == logits.shape[1] and gives_logits(net, x, call.name):
             return call.name
     if not names:
         raise NoHeadError(f"{type(net).__name__} calls no linear layer (nn.Linear or a 1x1 convolution)")
@@ -58,6 +61,26 @@ def find_head(net: nn.Module, x: Tensor, name: str | None = None) -> str:
     raise NoHeadError(
         f"the logits of {type(net).__name__} are not those of its last linear layer {last}: something follows it"
     )
+
+
+def gives_logits(net: nn.Module, x: Tensor, name: str) -> bool:
+    """Whether the logits are W h + b of the layer `name` for its last input h, and for `STRETCHED` ones."""
+    layer, given = net.get_submodule(name), list[Tensor]()
+    linear = linear_of(layer)
+    for factor in STRETCHED:
+
+        def stretch(_: nn.Module, inputs: tuple[Tensor, ...], by: int = factor) -> tuple[Tensor, ...]:
+            given.append(by * inputs[0])
+            return given[-1], *inputs[1:]
+
+        hook = layer.register_forward_pre_hook(stretch)
+        try:
+            logits = net(x)
+        finally:
+            hook.remove()
+        if not is_near(F.linear(pooled(layer, given[-1]), linear.weight, linear.bias), logits):
+            return False
+    return True
 
 
 def linear_calls(net: nn.Module, x: Tensor) -> tuple[list[Call], Tensor]:

@@ -79,7 +79,8 @@ def benchmark_from(
     train = source_of(id_train, how, ood=False, where=f"{name}, ID train")
 
     def labelled(what: Any, split: str) -> Source:
-        return source_of(what, how, ood=False, classes=train.classes, where=f"{name}, {split}")
+        found = source_of(what, how, ood=False, classes=train.classes, where=f"{name}, {split}")
+        return found if train.classes is not None else numbered(found, train)
 
     test, more = labelled(id_test, "ID test"), named("shifted", shifted)
     extra = {key: labelled(what, f"shifted {key}") for key, what in more.items()}
@@ -122,6 +123,28 @@ def named(what: str, sets: Any) -> Mapping[str, Any]:
     if not isinstance(sets, Mapping) or not all(isinstance(key, str) and key for key in sets):
         raise ValueError(f"{what}: expected sets by name, as {what}={{'textures': images}}")
     return sets
+
+
+def numbered(source: Source, train: Source) -> Source:
+    """Images in class folders with the labels of an ID training set that has no names of classes.
+
+    Folders named by numbers have those; others, of which there is one for each class, are numbered by name, which is a
+    notice. ValueError where there are more or fewer.
+    """
+    if source.classes is None:
+        return source
+    known = np.unique(train.labels)
+    if all(name.isdecimal() for name in source.classes):
+        known = np.array([int(name) for name in source.classes])
+    elif len(known) == len(source.classes):
+        said = ", ".join(f"{key} {label}" for key, label in zip(source.classes[:3], known, strict=False))
+        log.warning("%s: ID train has no names of classes, folders are numbered by name: %s, ...", source.where, said)
+    else:
+        raise ValueError(
+            f"{source.where} has {len(source.classes)} class folders, ID train {len(known)} classes without names: "
+            f"expected folders named by the labels of ID train, such as {known[0]}"
+        )
+    return replace(source, labels=known[source.labels])
 
 
 def held_out(name: str, what: str, source: Source) -> tuple[Source, Source]:

@@ -47,6 +47,11 @@ def normalisation_of(mean: Sequence[float] | float | None, std: Sequence[float] 
                 raise ValueError(
                     f"{key} {value:g}: expected a number{' above 0' if key == 'std' else ''}, of pixels in [0, 1]"
                 )
+    if max(mean) > 1:
+        over = ",".join(f"{value / 255:.3g}" for value in mean)
+        raise ValueError(
+            f"mean {max(mean):g}: expected that of pixels in [0, 1]; of 0 to 255 divide by 255, {over}, std too"
+        )
     n = max(len(mean), len(std))
     mean, std = (given * n if len(given) == 1 else given for given in (mean, std))
     if len(mean) != len(std):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from detectors.care import in_eval
 
 from ..data import Benchmark
 from ..models import CIFAR10, IMAGENET, Classifier, load_model
+from ..models.head import Body
 from ..models.load import source_of, taken_by
 from ..models.robustbench import DATASETS
 from ..models.source import CIFAR100
@@ -25,6 +27,8 @@ IMAGES = 8
 """On which a network must say of each image the same in a batch, alone, and again."""
 TOLERANCE = 1e-3
 """Largest difference between two passes over the same image, of the largest logit: rounding is far below it."""
+SUM = 1e-4
+"""How far from 1 the outputs of an image may add up to where they are probabilities."""
 JUDGED = {64: 100, 10**9: 25}
 """ID validation images on which normalisations are compared, by the largest side that is meant."""
 BETTER = 0.1
@@ -95,6 +99,27 @@ def check_network(net: detectors.Classifier | None, bench: Benchmark, device: to
         raise ValueError(f"network {name} cannot take {tuple(x.shape[1:])} images: {described(error)}") from error
     if fault := detectors.fault_of_logits(logits, x, max(2, int(bench.id_test.labels.max()) + 1)):
         raise ValueError(f"network {name} {fault}")
+    if kind := kind_of_outputs(logits):
+        log.warning(
+            "network %s gives %s, not logits: scores take them for logits, leave out its last softmax", name, kind
+        )
+    classes: Sequence[str] = () if bench.id_train.source is None else bench.id_train.source.classes or ()
+    if 0 < len(classes) < logits.shape[1]:
+        numbers = f"{classes[0]} is 0, {classes[-1]} is {len(classes) - 1}"
+        log.warning(
+            "network %s has %d classes, ID train %d class folders, which are numbered by name (%s): where one is "
+            "missing, those after it have wrong labels",
+            *(name, logits.shape[1], len(classes), numbers),
+        )
+
+
+def kind_of_outputs(logits: Tensor) -> str:
+    """What the outputs (B, K) of a network are that ends in a softmax, or in its logarithm; "" where it does not."""
+    ones = torch.ones(len(logits), device=logits.device)
+    for kind, found in (("probabilities", logits), ("log-probabilities", logits.exp())):
+        if bool((found >= 0).all()) and torch.allclose(found.sum(1).float(), ones, rtol=0, atol=SUM):
+            return kind
+    return ""
 
 
 @torch.no_grad()
@@ -177,7 +202,7 @@ def inspected(
         "files": dict(net.files),
         "fingerprint": net.fingerprint(),
         "parameters": sum(p.numel() for p in net.parameters()),
-        "layers": {name: type(layer).__name__ for name, layer in getattr(body, "net", body).named_children()},
+        "layers": layers_of(body),
         "images": list(bench.id_test.shape),
         "input": [bench.id_test.shape[0], *(getattr(body, "size", None) or bench.id_test.shape[1:])],
         "interpolation": getattr(body, "interpolation", None) if getattr(body, "size", None) else None,
@@ -192,6 +217,14 @@ def inspected(
         "id_accuracy": accuracy(net, x, y),
         "id_images": len(x),
     }
+
+
+def layers_of(body: nn.Module) -> dict[str, str]:
+    """The kinds of a network's outermost layers by name, with its head where that was taken out."""
+    layers = dict(getattr(body, "net", body).named_children())
+    if isinstance(body, Body) and body.layer in layers and not body.hooked:
+        layers[body.layer] = body.head
+    return {name: type(layer).__name__ for name, layer in layers.items()}
 
 
 def head_name(body: nn.Module) -> str | None:

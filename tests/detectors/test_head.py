@@ -49,6 +49,43 @@ class Softened(HeadFirst):
         return super().forward(x) / 2
 
 
+class Capped(HeadFirst):
+    """Its cap is above the logits of usual images."""
+
+    def forward(self, x):
+        return super().forward(x).clamp(-1.5, 1.5)
+
+
+class Gated(HeadFirst):
+    """Large logits are shrunk."""
+
+    def forward(self, x):
+        z = super().forward(x)
+        return torch.where(z.abs().amax(1, keepdim=True) > 1.5, z / 5, z)
+
+
+class Cosine(HeadFirst):
+    """Its head is an nn.Linear that computes something else."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = CosineLinear(5, 4)
+
+
+class CosineLinear(nn.Linear):
+    def forward(self, x):
+        return F.linear(F.normalize(x), F.normalize(self.weight))
+
+
+class Twice(HeadFirst):
+    """Its head is called again, on something else, after it gave the logits."""
+
+    def forward(self, x):
+        z = super().forward(x)
+        self.fc(torch.zeros(len(x), 5))
+        return z
+
+
 FLAT = nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Sequential(nn.Dropout(), nn.Linear(5, 4)))
 HEADS = {
     "last of a Sequential": (FLAT, "3.1", lambda net, x: net[:3](x)),
@@ -85,6 +122,10 @@ def test_heads_are_found(kind):
     [
         (Functional(), r"Functional calls no linear layer \(nn.Linear or a 1x1 convolution\)"),
         (Softened(), "the logits of Softened are not those of its last linear layer fc: something follows it"),
+        *(
+            (net, f"the logits of {type(net).__name__} are not those of its")
+            for net in (Capped(), Gated(), Cosine(), Twice())
+        ),
     ],
 )
 def test_a_network_without_a_head_says_why(net, reason):

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import roodbench
 
@@ -47,6 +48,28 @@ def test_what_makes_no_benchmark_is_one_line(more, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         given(**more)
     assert "\n" not in str(caught.value)
+
+
+def test_class_folders_beside_labels_without_names(tmp_path, caplog):
+    """Two of three classes would be numbered 0 and 1, whatever they are."""
+
+    def folder(*classes):
+        place = tmp_path / "-".join(classes)
+        for i, images in enumerate(np.split(LEVELS, 12)[: 4 * len(classes)]):
+            file = place / classes[i // 4] / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(images[0]).save(file)
+        return place
+
+    def labels(*classes):
+        return set(given(shifted={"dark": folder(*classes)}).shifted["dark"].labels.tolist())
+
+    message = "has 2 class folders, ID train 3 classes without names: expected folders named by the labels of ID train"
+    with pytest.raises(ValueError, match=message):
+        labels("bee", "dog")
+    assert labels("1", "2") == {1, 2}
+    assert labels("ant", "bee", "dog") == {0, 1, 2}
+    assert "folders are numbered by name: ant 0, bee 1, dog 2" in caplog.text
 
 
 def test_an_identity_depends_on_content_labels_preprocessing_and_order():

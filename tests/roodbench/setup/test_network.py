@@ -1,14 +1,18 @@
 """The network of a run is looked at before anything is computed: its images, its head, its normalisation, its mode."""
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import roodbench
 from roodbench import cli
-from roodbench.setup.network import better_normalisation, check_function
+from roodbench.data.source import Source
+from roodbench.setup.network import better_normalisation, check_function, check_network
 
 NETS = """
 import torch
@@ -43,6 +47,12 @@ class Stuck(Digits):
 class Scaled(Digits):
     def forward(self, x):
         return self.net(x) * 1.5
+class Soft(Digits):
+    def forward(self, x):
+        return self.net(x).softmax(1)
+class LogSoft(Digits):
+    def forward(self, x):
+        return self.net(x).log_softmax(1)
 """
 WIDE = """
 import torch
@@ -98,7 +108,7 @@ def test_wrong_normalisation_is_noticed(digits, digits_net, capsys):
     assert note.startswith("network wrong: 100% of 100 ID validation images are right with mean and std 0.5, ")
     assert note.endswith("is it --mean 0.5 --std 0.5?")
     assert better_normalisation(digits_net, digits, torch.device("cpu")) == ""
-    code, _, err = run(capsys, *RUN, "--model", "nets.py:Digits", "--mean", "3", "--std", "0.5")
+    code, _, err = run(capsys, *RUN, "--model", "nets.py:Digits", "--mean=-2", "--std", "0.5")
     assert code == 0
     assert err.count("is it --mean 0.5 --std 0.5?") == 1
 
@@ -117,6 +127,33 @@ def test_without_a_head_scores_of_logits_run_and_others_say_why(capsys):
     code, _, err = run(capsys, *RUN, *given, "--head", "net.hiden")
     assert code == 2
     assert "head 'net.hiden': expected the name of a linear layer of Scaled, its last ones are net.hidden, net.h" in err
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize(
+    ("name", "kind"), [("Soft", "probabilities"), ("LogSoft", "log-probabilities"), ("Digits", "")]
+)
+def test_a_softmax_at_the_end_is_noticed(name, kind, capsys):
+    code, _, err = run(capsys, *RUN, "--model", f"nets.py:{name}", "--mean", "0.5", "--std", "0.5")
+    said = f"network nets.py:{name} gives {kind}, not logits: scores take them for logits, leave out its last softmax"
+    assert (code, err.count(said)) == (0, bool(kind))
+    assert kind or "not logits" not in err
+
+
+def test_fewer_class_folders_than_classes_are_noticed(digits, digits_net, caplog):
+    """The folder after a missing one would have its label."""
+    for classes in (("a", "b", "d", "e", "f"), tuple("abcdef")):
+        source = Source("folder 'x'", np.arange(2), ["0", "1"], lambda k: k, classes=classes)
+        check_network(digits_net, replace(digits, id_train=placed(digits.id_train, source)), torch.device("cpu"))
+    assert caplog.text.count("digits-cnn has 6 classes, ID train 5 class folders") == 1
+    assert "(a is 0, f is 4): where one is missing" in caplog.text
+
+
+def placed(images, source):
+    """The set as if it came from a source."""
+    found = copy.copy(images)
+    found.source = source
+    return found
 
 
 @pytest.mark.usefixtures("nets")
@@ -153,6 +190,12 @@ def test_inspect_shows_what_is_found(capsys):
     assert "cannot take (1, 8, 8) images" in err
     code, out, _ = run(capsys, "inspect", "--format", "json")
     found = json.loads(out)
+    Path("wide.py").write_text(WIDE)
+    code, out, _ = run(capsys, "inspect", "--model", "wide.py:Wide", "--size", "16")
+    assert out.splitlines()[1:3] == [
+        "layers: fc (Linear)",
+        "input: 1x16x16, resized from 1x8x8 (bilinear), pixels in [0, 1]",
+    ]
     assert (found["head"], found["features"], found["id_accuracy"], found["input"]) == ("head", 64, 1.0, [1, 8, 8])
 
 
@@ -174,6 +217,7 @@ MISTAKES = {
     "--model openood:resnet18 --threat-model L2": "takes no threat-model: leave out --threat-model",
     "--model nets.py:Digits --mean 0.5,x": "mean 'x': expected a number",
     "--model nets.py:Digits --std 0": "std 0: expected a number above 0, of pixels in [0, 1]",
+    "--model nets.py:Digits --mean 51": "expected that of pixels in [0, 1]; of 0 to 255 divide by 255, 0.2, std too",
     "--model nets.py:Digits --mean 0.5,0.5": "network nets.py:Digits takes 2 channels: these images have 1",
     "--model nets.py:Digits --size 0.5": "size '0.5': expected a whole number",
     "--model nets.py:Digits --size 0": "size 0: expected at least 1 pixel",
