@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..setup.config import RunConfig, check_fixed, parse_args, parse_params
+from .numbers import number, whole
 
 Context = typer.Context
 DETECTOR, ADVERSARY, DATA, NETWORK = "Detector", "Adversary", "Data", "Network"
@@ -287,19 +288,3 @@ def one_format(format: str, known: Iterable[str]) -> None:
     known = list(known)
     if format not in known:
         raise ValueError(f"unknown format {format!r}: expected one of {', '.join(known)}")
-
-
-def whole(name: str, text: str, expected: str) -> int:
-    """A whole number given as text."""
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{name} {text!r}: expected {expected}") from None
-
-
-def number(name: str, text: str) -> float:
-    """A number given as text."""
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{name} {text!r}: expected a number, such as 0.05") from None

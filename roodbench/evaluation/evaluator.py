@@ -107,7 +107,7 @@ class Evaluator:
             # never the scores that chose the images: a detector may hide noise
             scores = self.attacker.rescored(found.images, images.name, shard, direction, plan)
             tensors = {"scores": scores, "winner": found.winner, "zero_gradient": zero_gradients(found)}
-            tensors["origin"] = found.origin
+            tensors["origin"] = found.origin.clone()  # without refine they are the winners
             if found.transfer is found.images:
                 tensors["transfer"] = scores.clone()
             elif found.transfer is not None:

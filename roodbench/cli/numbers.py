@@ -1,0 +1,19 @@
+"""Numbers given as text, such as `--batch-size 64`."""
+
+from __future__ import annotations
+
+
+def whole(name: str, text: str, expected: str) -> int:
+    """A whole number given as text."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name} {text!r}: expected {expected}") from None
+
+
+def number(name: str, text: str) -> float:
+    """A number given as text."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name} {text!r}: expected a number, such as 0.05") from None
