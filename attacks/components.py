@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -17,7 +18,8 @@ from .algorithms import ALGORITHMS, QUERIES, Algorithm
 from .eot import LEAST, fixed_draws
 from .external import external, is_external, is_search
 from .plan import AttackPlan
-from .seam import Detector, is_base, is_noisy
+from .restarts import side_by_side
+from .seam import Detector, is_base, is_cheap, is_noisy
 from .selection import indexed
 from .trace import Attacked, Trace
 from .two_logits import TwoLogits
@@ -129,12 +131,12 @@ class Component:
         given = self.arguments(detector, plan, job.sized)
         if not self.row.starts_at_random:
             given["start"] = job.best
-        found = []
+        attack, found = self.row.attack, []
+        if given.get("restarts", 1) > 1 and given.get("keep") == "best" and is_cheap(detector, self.objective):
+            attack = partial(side_by_side, attack) if not self.row.towards else attack
         for run in range(self.runs(detector, plan)):
             place = {"place": run} if self.row.towards else {}
-            found.append(
-                self.row.attack(detector, x, plan.threat, sign=job.sign, generator=job.generator, **given, **place)
-            )
+            found.append(attack(detector, x, plan.threat, sign=job.sign, generator=job.generator, **given, **place))
         return found, self.cost(detector, plan, job.sized)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from .pgd import pgd, step_sizes
-from .seam import Detector
+from .restarts import groups
+from .seam import Detector, check_finite, gradient_of, is_cheap
+from .selection import indexed
 from .threat import ThreatModel
 from .trace import Attacked, Trace, better, unbeaten
 
@@ -49,17 +52,23 @@ def targeted(
     if net is None or order is None:
         return pgd(detector, x, threat, steps=steps, restarts=restarts, clean=clean, **settings)
     order, first = order[:, 1:] if sign < 0 else order, ceil(TOWARDS * steps)
-    best, traces = unbeaten(x, sign), []
-    for restart in range(restarts):
-        label = order[:, (place + restart) % order.shape[1]]
-        start = towards(net, x, threat, label, steps=first, generator=generator)
-        rest = max(1, steps - first)
-        found = pgd(detector, x, threat, steps=rest, start=start, clean=clean and restart == 0, **settings)
-        best = better(sign, best, (found.images, found.values)) if keep == "best" else (found.images, found.values)
-        traces.append(found.trace)
-    values = torch.cat([trace.values for trace in traces])
-    travel = traces[0].travel + sum(step_sizes(threat.eps, first))
-    return Attacked(*best, Trace(values, travel, traces[0].zero_gradient, restarts))
+    best, traces, done = unbeaten(x, sign), [], 0
+    if clean and keep == "best":
+        value, grad = gradient_of(detector, x, objective=objective, draws=draws, generator=generator)
+        check_finite(value, grad)
+        best = x, value
+    for n in groups(restarts, x) if is_cheap(detector, objective) and keep == "best" else [1] * restarts:
+        label = torch.cat([order[:, (place + done + copy) % order.shape[1]] for copy in range(n)])
+        wide = x.repeat(n, *[1] * (x.ndim - 1))
+        start = towards(net, wide, threat, label, steps=first, generator=generator)
+        with indexed(torch.arange(len(x)).repeat(n)):
+            found = pgd(detector, wide, threat, steps=max(1, steps - first), start=start, clean=False, **settings)
+        for end in zip(found.images.chunk(n), found.values.chunk(n), strict=True):
+            best = better(sign, best, end) if keep == "best" else end
+        traces.append(found.trace.apart(n))
+        done += n
+    trace = Trace.joined(traces)
+    return Attacked(*best, replace(trace, travel=trace.travel + sum(step_sizes(threat.eps, first))))
 
 
 def towards(

@@ -62,6 +62,17 @@ class Trace:
         """The same with NaN as its values, which are not those of the score."""
         return replace(self, values=torch.full_like(self.values, torch.nan))
 
+    def apart(self, copies: int) -> Trace:
+        """Of a batch that held so many copies of the images: each copy is a run of its own."""
+        values = self.values.unflatten(1, (copies, -1)).transpose(0, 1).flatten(0, 1)
+        return Trace(values, self.travel, self.zero_gradient.unflatten(0, (copies, -1))[0], copies)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Trace]) -> Trace:
+        """Of runs on the same images, one after the other."""
+        values = torch.cat([part.values for part in parts])
+        return cls(values, parts[0].travel, parts[0].zero_gradient, sum(part.runs for part in parts))
+
     def spread(self, index: Tensor, size: int) -> Trace:
         """The trace of a subset of a batch as one of the batch: NaN for the others."""
         values = self.values.new_full((len(self.values), size), torch.nan)

@@ -157,11 +157,11 @@ def test_passes_add_up(x, w):
 
     class Counting(TwoFaced):
         def forward(self, x, *, generator=None):
-            calls[0] += 1
+            calls[0] += len(x) / 6
             return super().forward(x)
 
         def value_and_grad(self, x, **settings):
-            calls[1] += 1
+            calls[1] += len(x) / 6
             return super().value_and_grad(x, **settings)
 
     plan = replace(PLAN, strength=Strength(4, 2, 8))
