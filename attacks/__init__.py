@@ -22,6 +22,7 @@ from .methods import METHODS, check_method, components_of, cost, honoured, rests
 from .noise import noise
 from .pgd import pgd, step_sizes
 from .plan import DIRECTIONS, SIGN, STRENGTHS, AttackPlan, Direction, Strength
+from .restarts import out_of_memory
 from .seam import Detector, GradientError, NonFiniteError, check_finite, gradient_of, is_noisy
 from .selection import Best, rank, select, selection_draws
 from .square import square
@@ -69,6 +70,7 @@ __all__ = [
     "is_noisy",
     "library_version",
     "noise",
+    "out_of_memory",
     "pgd",
     "quantize",
     "rank",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from math import ceil
 from typing import Any
 
@@ -17,9 +16,10 @@ from torch import Tensor
 from .algorithms import ALGORITHMS, QUERIES, Algorithm
 from .eot import LEAST, fixed_draws
 from .external import external, is_external, is_search
+from .pgd import pgd
 from .plan import AttackPlan
-from .restarts import side_by_side
-from .seam import Detector, is_base, is_cheap, is_noisy
+from .restarts import restarted
+from .seam import Detector, is_base, is_noisy
 from .selection import indexed
 from .trace import Attacked, Trace
 from .two_logits import TwoLogits
@@ -132,8 +132,8 @@ class Component:
         if not self.row.starts_at_random:
             given["start"] = job.best
         attack, found = self.row.attack, []
-        if given.get("restarts", 1) > 1 and given.get("keep") == "best" and is_cheap(detector, self.objective):
-            attack = partial(side_by_side, attack) if not self.row.towards else attack
+        if attack is pgd and given["restarts"] > 1 and given["keep"] == "best":
+            attack = restarted
         for run in range(self.runs(detector, plan)):
             place = {"place": run} if self.row.towards else {}
             found.append(attack(detector, x, plan.threat, sign=job.sign, generator=job.generator, **given, **place))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import Any
@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from .pgd import pgd, step_sizes
-from .restarts import groups
-from .seam import Detector, check_finite, gradient_of, is_cheap
-from .selection import indexed
+from .restarts import clean_value, copies, side_by_side
+from .seam import Detector
 from .threat import ThreatModel
-from .trace import Attacked, Trace, better, unbeaten
+from .trace import Attacked, Trace, unbeaten
 
 TOWARDS = 0.4
 """The share of steps that a start makes towards its class."""
@@ -52,23 +51,24 @@ def targeted(
     if net is None or order is None:
         return pgd(detector, x, threat, steps=steps, restarts=restarts, clean=clean, **settings)
     order, first = order[:, 1:] if sign < 0 else order, ceil(TOWARDS * steps)
-    best, traces, done = unbeaten(x, sign), [], 0
-    if clean and keep == "best":
-        value, grad = gradient_of(detector, x, objective=objective, draws=draws, generator=generator)
-        check_finite(value, grad)
-        best = x, value
-    for n in groups(restarts, x) if is_cheap(detector, objective) and keep == "best" else [1] * restarts:
-        label = torch.cat([order[:, (place + done + copy) % order.shape[1]] for copy in range(n)])
-        wide = x.repeat(n, *[1] * (x.ndim - 1))
-        start = towards(net, wide, threat, label, steps=first, generator=generator)
-        with indexed(torch.arange(len(x)).repeat(n)):
-            found = pgd(detector, wide, threat, steps=max(1, steps - first), start=start, clean=False, **settings)
-        for end in zip(found.images.chunk(n), found.values.chunk(n), strict=True):
-            best = better(sign, best, end) if keep == "best" else end
-        traces.append(found.trace.apart(n))
-        done += n
-    trace = Trace.joined(traces)
-    return Attacked(*best, replace(trace, travel=trace.travel + sum(step_sizes(threat.eps, first))))
+
+    def start(restart: int) -> tuple[Tensor, Tensor]:
+        return order[:, (place + restart) % order.shape[1]], threat.random(x, generator)
+
+    def run(starts: Sequence[tuple[Tensor, Tensor]]) -> Attacked:
+        wide, label = copies(x, len(starts)), torch.cat([label for label, _ in starts])
+        begun = towards(net, wide, threat, label, torch.cat([z for _, z in starts]), steps=first)
+        return pgd(detector, wide, threat, steps=max(1, steps - first), start=begun, clean=False, **settings)
+
+    if keep == "last":
+        found = [run([start(restart)]) for restart in range(restarts)]
+        end = replace(found[-1], trace=Trace.joined([one.trace for one in found]))
+    else:
+        value = clean_value(detector, x, objective, draws=draws, generator=generator) if clean else None
+        best = unbeaten(x, sign) if value is None else (x, value)
+        end = side_by_side(detector, x, objective, sign, best, restarts, start, run)
+    travel = end.trace.travel + sum(step_sizes(threat.eps, first))
+    return replace(end, trace=replace(end.trace, travel=travel))
 
 
 def towards(
@@ -76,15 +76,15 @@ def towards(
     x: Tensor,
     threat: ThreatModel,
     label: Tensor,
+    z: Tensor,
     *,
     steps: int,
-    generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Images within `threat` of x, from a random point `steps` steps up the margin of the class `label` (B,).
+    """Images within `threat` of x, from z, such as a random point, `steps` steps up the margin of class `label` (B,).
 
-    The random point itself where the network lets no gradient through.
+    z itself where the network lets no gradient through.
     """
-    z, own = threat.random(x, generator), label[:, None]
+    own = label[:, None]
     for size in step_sizes(threat.eps, steps):
         with torch.inference_mode(False), torch.enable_grad():
             leaf = z.clone().requires_grad_()

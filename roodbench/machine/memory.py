@@ -10,6 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from attacks import out_of_memory
+
 log = logging.getLogger("roodbench")
 T = TypeVar("T")
 
@@ -96,9 +98,3 @@ def bounds_of(module: nn.Module) -> list[str]:
     """The attributes that bound how many images a module takes at once."""
     declared = sorted(getattr(type(module), "incidental", ()))
     return [name for name in declared if type(vars(module).get(name)) is int]
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out: CUDA's, Python's, or the CPU allocator's."""
-    full = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return full or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))

@@ -28,7 +28,7 @@ def w():
         ("linf", 8 / 255, (0.0, 1.0), 1),
         ("linf", 8 / 255, FREE, -1),
         ("linf", 0.7, (0.0, 1.0), -1),
-        ("l2", 0.5, FREE, 1),
+        pytest.param("l2", 0.5, FREE, 1, marks=pytest.mark.slow),
         ("l2", 2.0, (0.0, 1.0), -1),
     ],
 )
@@ -45,7 +45,12 @@ def test_linear_score_comes_within_2_percent(x, w, norm, eps, bounds, sign):
 
 @pytest.mark.parametrize(
     ("norm", "radius", "bounds"),
-    [("linf", 0.07, FREE), ("linf", 0.2, (0.0, 1.0)), ("l2", 0.4, (0.0, 1.0)), ("l2", 1.5, FREE)],
+    [
+        ("linf", 0.07, FREE),
+        ("linf", 0.2, (0.0, 1.0)),
+        ("l2", 0.4, (0.0, 1.0)),
+        pytest.param("l2", 1.5, FREE, marks=pytest.mark.slow),
+    ],
 )
 def test_quadratic_score_comes_within_2_percent(x, norm, radius, bounds):
     threat = ThreatModel(0.1 if norm == "linf" else 0.5, norm, bounds)

@@ -38,9 +38,9 @@ def labels_of_starts(monkeypatch):
     """A list to which every start will add the classes (B,) that it goes towards."""
     asked = []
 
-    def noted(net, x, threat, label, **settings):
+    def noted(net, x, threat, label, z, **settings):
         asked.append(label)
-        return towards(net, x, threat, label, **settings)
+        return towards(net, x, threat, label, z, **settings)
 
     monkeypatch.setattr(importlib.import_module("attacks.targeted"), "towards", noted)
     return asked
@@ -60,7 +60,7 @@ def x():
 
 def test_a_start_raises_the_margin_of_its_class_within_the_ball(x):
     for label in range(4):
-        z = towards(Logits(), x, THREAT, torch.full((6,), label), steps=5, generator=generator())
+        z = towards(Logits(), x, THREAT, torch.full((6,), label), THREAT.random(x, generator()), steps=5)
         assert (Logits()(z).argmax(1) == label).all()
         assert THREAT.violation(z, x) < 1e-6
 
@@ -112,7 +112,7 @@ NETWORKS = {
 def test_where_a_network_lets_no_gradient_through_the_start_stays_random(x, shows, outer):
     label = torch.zeros(6, dtype=torch.long)
     with outer():
-        z = towards(NETWORKS[shows], x, THREAT, label, steps=3, generator=generator())
+        z = towards(NETWORKS[shows], x, THREAT, label, THREAT.random(x, generator()), steps=3)
     assert torch.equal(z, THREAT.random(x, generator())) == (shows != "all of it")
     assert THREAT.violation(z, x) < 1e-6
 

@@ -149,11 +149,13 @@ def alike(found, wanted):
             torch.testing.assert_close(found[key], tensor, rtol=0, atol=1e-5 * spread)
 
 
+@pytest.mark.slow
 def test_another_batch_size_gives_the_same_scores(scores, tmp_path):
     found, _ = roodbench.run(replace(CONFIG, batch_size=16), out=tmp_path, check=False)
     alike(found.scores, scores)
 
 
+@pytest.mark.slow
 def test_other_threads_give_the_same_scores(scores, tmp_path, monkeypatch):
     threads = torch.get_num_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", "as it is")  # a run leaves the number alone then

@@ -166,7 +166,8 @@ def test_command_verifies_what_it_certified(certified, capsys):
     assert cli.main(["certify", "--verify", str(folder / "certificate.json"), "--samples", "1000", "--quiet"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("holds: ")
-    assert "\nnot verified: config.run.strength, config.run.steps, config.run.restarts: the attack beside" in out
+    attacking = ", ".join(f"config.run.{name}" for name in ("strength", "budget", "steps", "restarts"))
+    assert f"\nnot verified: {attacking}: the attack beside" in out
 
 
 def test_a_radius_that_is_rounded_otherwise_is_the_same(certified):

@@ -40,7 +40,7 @@ class Counted(torch.nn.Module):
         ("msp", 100, "min"),
         ("msp", 100, "both"),
         pytest.param("pro", 60, "both", marks=pytest.mark.slow),
-        ("ross", 60, "both"),
+        pytest.param("ross", 60, "both", marks=pytest.mark.slow),
     ],
 )
 def test_the_indicators_cost_no_more_than_the_attack(name, limit, attack, digits_net):

@@ -14,7 +14,7 @@ import roodbench
 from detectors import Plain
 from roodbench.data import ImageSet
 from roodbench.data.images import SplitGuard
-from roodbench.data.openood import entries_of
+from roodbench.data.lists import entries_of
 from roodbench.data.picture import read_picture
 from roodbench.engine.errors import EvaluationError
 from roodbench.evaluation.checks import CHECKS

@@ -164,7 +164,11 @@ def test_unknown_compile(x, compile):
         prepare(resnet(), x, compile=compile)
 
 
-@pytest.mark.parametrize("name", list(BASES))
+NOW = ("gen", "odin", "knn", "react", "gradnorm", "rankfeat")
+"""Scores of logits, of features, of changed features, through a gradient, and of feature maps."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in NOW else [pytest.mark.slow]) for n in BASES])
 def test_prepared_base_scores_are_the_plain_ones(name, texture, resnet20):
     """Every base score on real images of both populations, within 1e-4 of its range."""
     plain = detectors.create(name, resnet20).fit(texture.id_train, texture.id_val)
@@ -215,6 +219,7 @@ def test_bfloat16_gradients_cost_an_attack_on_ross_nothing(texture, resnet20):
     assert areas[1] <= areas[0] + 0.01
 
 
+@pytest.mark.slow
 @bfloat16
 def test_auto_takes_bfloat16_where_a_probe_shows_it_harmless(texture, resnet20):
     """GEN at 0.5/255 loses about 1% of each image's change with bfloat16 gradients; ROSS averages that away."""
