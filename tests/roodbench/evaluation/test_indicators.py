@@ -129,7 +129,7 @@ class Loud(HiddenNoise):
 @pytest.mark.parametrize(
     ("planted", "trips"),
     [
-        (Disobedient, {"randomness"}),
+        pytest.param(Disobedient, {"randomness"}, marks=pytest.mark.slow),
         (Detached, {"gradient", "own-gradient"}),
         (Rounded, {"gradient"}),
         (Shattered, {"black-box"}),
@@ -183,6 +183,7 @@ class TwoSided(Planted):
         return self
 
 
+@pytest.mark.slow
 def test_a_better_iterate_thrown_away_is_caught(bench, digits_net):
     """Constant long steps, and whatever the last one lands on is returned."""
     bouncing = Strength(steps=20, restarts=1, draws=8, step=0.5, keep="last")
@@ -230,6 +231,7 @@ def test_a_method_without_evidence_of_its_own_is_compared(method, bench, digits_
     assert ("silent-success" in entries) == (method == "noise")
 
 
+@pytest.mark.slow
 def test_too_few_copies_are_caught(bench, digits_net):
     ross = detectors.create("ross", digits_net, base="gen", sigma=2.0)
     assert "eot" in failed(ross, bench, Strength(steps=3, restarts=1, draws=1))
