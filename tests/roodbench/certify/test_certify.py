@@ -73,6 +73,7 @@ def test_files_and_table(certified):
     assert all(a <= b <= c for a, b, c in zip(sides["lower"], own["score"], sides["upper"], strict=True))
 
 
+@pytest.mark.slow
 def test_the_strongest_attack_never_beats_a_bound(digits_net, tmp_path):
     """100 steps of the l2 suite, image by image, in the population form; and the deployed detector against its own."""
     run = replace(SMALL.run, detector=("ross-q",), limit=10, steps=100)

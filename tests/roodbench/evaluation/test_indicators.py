@@ -200,6 +200,7 @@ def test_silent_success_is_left_out_where_nothing_shows_it(bench, digits_net):
     assert "silent-success" in [i.name for i in roodbench.evaluate(gen, bench, check=False).indicators]
 
 
+@pytest.mark.slow
 def test_known_noise_hides_nothing_from_the_trace(bench, digits_net):
     """silent-success is exact there: of every visited iterate of every image, as without noise."""
     ross = detectors.create("ross", digits_net, base="gen", sigma=bench.sigma).fit(bench.id_train, bench.id_val)

@@ -56,6 +56,7 @@ def test_the_indicators_cost_no_more_than_the_attack(name, limit, attack, digits
     assert 0 < net.spent <= spent
 
 
+@pytest.mark.slow
 def test_too_small_an_attack_is_not_judged(digits_net):
     bench = small(16)
     found = evaluator(fitted("ross", digits_net, bench), bench)
