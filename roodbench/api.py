@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,26 @@ from torch import Tensor, nn
 
 from attacks import DIRECTIONS, check_method, honoured
 from detectors import Detector, Plain
-from detectors.care import borrowed, usual_state
+from detectors.care import borrowed
 
 from .data import Benchmark
 from .engine.errors import saving
 from .engine.progress import Progress, progress_of
-from .engine.worker import Worker, log
+from .engine.worker import Worker
 from .evaluation.budget import within
 from .evaluation.evaluator import Evaluator
-from .evaluation.populations import Evaluated
-from .evaluation.precision import precision_of, work_of
-from .evaluation.sweep import evaluated, sweep
+from .evaluation.sweep import evaluated
+from .job import begun
 from .machine.device import opened
-from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
 from .setup.config import SPENDING, RunConfig, check_budget, check_seed, one_of, refuse
 from .setup.network import check_network
 from .setup.seam import check_seam
-from .setup.setting import Setting, plan_of
+from .setup.setting import plan_of
 from .setup.values import typed, wrong
 from .store.cells import Store
-from .store.folder import run_folder
-from .store.identity import code_version, identity
-from .store.users import here
+from .store.identity import identity
 
 
 def evaluate(
@@ -135,68 +131,56 @@ def run(
     check: bool = True,
     thorough: bool = False,
     fresh: bool = False,
+    workers: int | None = None,
 ) -> tuple[Result, Path]:
     """Do what `config` says, reusing shards finished under `out`, or not if `fresh`. Returns the record and its folder.
 
     `check` runs the attack of the adaptive gap, and those of the indicators on as many images as cost no more than the
-    attack itself; `thorough` on as many as say most.
+    attack itself; `thorough` on as many as say most. `workers` processes share the work: by default as many as cores,
+    or GPUs, where it is worth their start.
     """
+    start, progress = time.perf_counter(), progress_of(progress)
+    check, thorough = checked(config, check=check, thorough=thorough)
+    with begun(config, Store(out), check=check, thorough=thorough, fresh=fresh) as job:
+        found = job.evaluated(progress, workers=workers)
+        seconds = {"load": job.loaded, **job.seconds}
+        timing = {"seconds": time.perf_counter() - start, "parts": seconds, "reused": job.store.notice()}
+        result = build(found, job.settings, job.setting.device, timing)
+        with saving(result, job.folder):
+            result.save(job.folder)
+        return result, job.folder
+
+
+def share(
+    config: RunConfig,
+    *,
+    turn: float,
+    out: Path | str | None = None,
+    progress: Progress | bool = False,
+    check: bool = True,
+    thorough: bool = False,
+    since: float | None = None,
+) -> Path:
+    """Compute for a run what no other process does, until all of it is kept; returns its folder, without a record.
+
+    `turn` in [0, 1) is where among the work it begins; `since` is when a run began that leaves alone what was kept
+    before it.
+    """
+    progress = progress_of(progress)
+    check, thorough = checked(config, check=check, thorough=thorough)
+    with begun(config, Store(out), check=check, thorough=thorough, fresh=since is not None, since=since) as job:
+        job.evaluated(progress, turn=turn, workers=1)
+        return job.folder
+
+
+def checked(config: Any, *, check: bool, thorough: bool) -> tuple[bool, bool]:
+    """`check` and `thorough` of a run; ValueError for those, or for settings, that nothing honours."""
     if not isinstance(config, RunConfig):
         raise wrong("config", config, "a RunConfig")
-    start, store, progress = time.perf_counter(), Store(out), progress_of(progress)
     check, thorough = typed(run.__annotations__, {"check": check, "thorough": thorough}).values()
     check_checks(config.attack, check=check, thorough=thorough)
     config.refuse_idle(attacking=True)
-    store.begin(fresh=fresh)
-    with opened(config.device) as device, here():
-        setting = Setting(config, device, fresh=fresh)
-        work = expected_work(setting)
-        setting.compile(sum(work.values()))
-        found: list[Evaluated] = []
-        identities: list[dict[str, Any]] = []
-        seconds = {"load": time.perf_counter() - start}
-        for name in config.detector:
-            begin = time.perf_counter()
-            detector, facts = setting.fitted(name)
-            identities.append(identity(detector))
-            with usual_state(device.type), borrowed(detector):
-                precision = precision_of(
-                    detector, setting.net, setting.bench, setting.plans[0], work[name], config.precision, config.seed
-                )
-                worker = Worker(
-                    detector, seed=config.seed, device=device, store=store, key=identities[-1], progress=progress
-                )
-                evaluator = Evaluator(worker, setting.bench, precision=precision)
-                found += [
-                    replace(f, search=facts)
-                    for f in sweep(
-                        evaluator,
-                        config.attack,
-                        setting.plans,
-                        budget=config.budget,
-                        check=check,
-                        thorough=thorough,
-                    )
-                ]
-            seconds[detector.label] = time.perf_counter() - begin
-        settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
-        network = setting.network["sha256"]
-        content = [
-            settings,
-            check,
-            thorough,
-            network,
-            setting.bench.description(),
-            identities,
-            code_version("roodbench"),
-        ]
-        folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
-        timing = {"seconds": time.perf_counter() - start, "parts": seconds, "reused": store.notice()}
-        settings |= {"network_sha256": network, "checkpoint_sha256": dict(setting.plain.files)}
-        result = build(found, settings, device, timing)
-        with saving(result, folder):
-            result.save(folder)
-        return result, folder
+    return check, thorough
 
 
 def check_subjects(detector: Any, bench: Any) -> None:
@@ -220,23 +204,3 @@ def refuse_inference(label: str, tensors: list[Tensor]) -> None:
     """ValueError for tensors that autograd cannot use: no attack could follow a gradient through them."""
     if any(tensor.is_inference() for tensor in tensors):
         raise ValueError(f"the tensors of {label} were made in torch.inference_mode: make them outside of it")
-
-
-def expected_work(setting: Setting) -> dict[str, float]:
-    """Floating point operations of every detector's evaluation; mistakes show here, before anything is computed."""
-    config, labels, work = setting.config, set(), {}
-    for name in config.detector:
-        detector = setting.detector(name)
-        if config.objective is not None:
-            detector.check_objective(config.objective)
-        if detector.network is not setting.net:
-            check_network(detector.network, setting.bench, setting.device)
-        if config.threat != "fresh" and not detector.randomized:
-            log.warning("--threat %s changes nothing for %s, which draws no noise", config.threat, detector.label)
-        if detector.label in labels:
-            raise ValueError(f"two detectors named {detector.label}: scores could not be told apart")
-        labels.add(detector.label)
-        plans = [within(detector, plan, config.budget) for plan in setting.plans]
-        passes = sum(work_of(detector, setting.bench, config.attack, plan) for plan in plans)
-        work[name] = passes * operations(setting.net, setting.sample)
-    return work

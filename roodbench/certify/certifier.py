@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,12 @@ class Certifier:
     def clean(self) -> dict[str, Scored]:
         """Every population as it is, by name."""
         check_scores(self.evaluator, list(self.sets.values()))
-        return {
-            name: self.scored(images, self.evaluator.clean(images).scores.double().numpy())
-            for name, images in self.sets.items()
-        }
+
+        def scored(images: ImageSet) -> Scored:
+            return self.scored(images, self.evaluator.clean(images).scores.double().numpy())
+
+        found = self.worker.each([partial(scored, images) for images in self.sets.values()])
+        return dict(zip(self.sets, found, strict=True))
 
     def attack(self, found: Mapping[str, Scored]) -> None:
         """Move every population by the l2 suite at every radius and score it as the clean one, on the same noise.
@@ -68,22 +71,28 @@ class Certifier:
         adversary takes the one that the population form misjudges more.
         """
         references, run = self.evaluator.references(), self.config.run
-        for radius in self.radii.values():
+
+        def attacked(images: ImageSet, radius: float) -> tuple[Scored, list[float]]:
+            direction: Direction = "min" if images is self.bench.id_test else "max"
             plan = plan_of(
                 self.bench, eps=radius, norm="l2", strength=run.strength, steps=run.steps, restarts=run.restarts
             )
             plan = self.evaluator.within(plan, run.budget)
-            for name, images in self.sets.items():
-                direction: Direction = "min" if images is self.bench.id_test else "max"
-                attacked, deployed = self.attacked_images(images, direction, plan, references[direction])
-                found[name].attacked[radius] = found[name].worse(
-                    self.scored(images, deployed.double().numpy(), attacked), lower=direction == "min"
-                )
+            moved, deployed, passes = self.attacked_images(images, direction, plan, references[direction])
+            scored = self.scored(images, deployed.double().numpy(), moved)
+            return found[images.name].worse(scored, lower=direction == "min"), passes
+
+        targets = [(images, radius) for radius in self.radii.values() for images in self.sets.values()]
+        results = self.worker.each([partial(attacked, *target) for target in targets])
+        for (images, radius), (scored, passes) in zip(targets, results, strict=True):
+            found[images.name].attacked[radius] = scored
+            self.passes.append({"population": images.name, "radius_l2": radius, "passes": passes})
 
     def attacked_images(
         self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The images (n, C, H, W) that the suite makes, and their scores by the deployed detector (10, n)."""
+    ) -> tuple[Tensor, Tensor, list[float]]:
+        """The images (n, C, H, W) that the suite makes, their scores by the deployed detector (10, n), and its passes
+        [forward, backward] per image."""
         attacker, draws = self.evaluator.attacker, self.evaluator.sized(plan)
 
         def attack(shard: int, x: Tensor) -> Cell:
@@ -105,8 +114,8 @@ class Certifier:
         cells = self.worker.map(images, what, f"{images.name} {direction} {plan.threat.eps:.3g}", attack)
         sizes = np.array([len(tensors["images"]) for tensors, _ in cells])
         passes = (sizes @ np.array([facts["passes"] for _, facts in cells]) / sizes.sum()).tolist()
-        self.passes.append({"population": images.name, "radius_l2": plan.threat.eps, "passes": passes})
-        return torch.cat([part["images"] for part, _ in cells]), torch.cat([part["scores"] for part, _ in cells], 1)
+        moved = torch.cat([part["images"] for part, _ in cells])
+        return moved, torch.cat([part["scores"] for part, _ in cells], 1), passes
 
     def bounds(self, found: Scored, radius: float, alpha: float | None = None) -> Bounds:
         """At the alpha that all images share, or at a given one; computed once."""

@@ -2,87 +2,81 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
-
-from detectors import Smoothed
+from typing import Any
 
 from ..engine.errors import EvaluationError, saving
 from ..engine.progress import Progress, progress_of
-from ..machine.device import opened
-from ..machine.prepare import operations
 from ..record.environment import environment
-from ..setup.setting import Setting
 from ..store.cells import Store
-from ..store.folder import run_folder
 from ..store.identity import content_hash
 from .certificate import described, role_of, sides
 from .certifier import Certifier
 from .config import CertifyConfig
-from .population import Scored, check_certifiable
+from .job import begun
+from .population import Scored
 from .result import CertifiedResult
 from .rows import rows_of, violations_of
 
-log = logging.getLogger("roodbench")
-
 
 def certify(
-    config: CertifyConfig, *, out: Path | str | None = None, progress: Progress | bool = False, fresh: bool = False
+    config: CertifyConfig,
+    *,
+    out: Path | str | None = None,
+    progress: Progress | bool = False,
+    fresh: bool = False,
+    workers: int | None = None,
 ) -> tuple[CertifiedResult, Path]:
-    """Do what `config` says, reusing noisy scores and attacks kept under `out`, or not if `fresh`.
+    """Do what `config` says, reusing noisy scores and attacks kept under `out`, or not if `fresh`; `workers` processes
+    share the work (by default as many as cores or GPUs, where it is worth their start).
 
     Returns the record and its folder. Raises EvaluationError, after everything is saved, where an attack beats a bound.
     """
-    start, run, store = time.perf_counter(), config.run_config(), Store(out)
-    progress = progress_of(progress)
-    with opened(run.device) as device:
-        setting = Setting(run, device, fresh=fresh)
-        bench, radii = setting.bench, config.radii(setting.sample[0].numel())
-        images = sum(len(s) for s in (bench.id_test, *bench.ood.values()))
-        for name in run.detector:
-            check_certifiable(cast(Smoothed, setting.detector(name)))
-        for line in config.check_reach(radii, images):
-            log.warning("%s", line)
-        attacks = len(radii) * len(run.detector) * (run.attack != "none")
-        setting.compile(operations(setting.plain, setting.sample) * config.samples * images * (1 + attacks))
-        store.begin(fresh=fresh)
+    start, progress = time.perf_counter(), progress_of(progress)
+    with begun(config, Store(out), fresh=fresh) as job:
         rows, violations, details = [], [], []
         seconds = {"load": time.perf_counter() - start}
-        for name in run.detector:
-            begin = time.perf_counter()
-            detector = cast(Smoothed, setting.fitted(name)[0])
-            certifier = Certifier(detector, bench, config, radii, device=device, store=store, progress=progress)
-            found = certifier.clean()
-            if run.attack != "none":
-                certifier.attack(found)
+        for certifier, found, took in job.certified(progress, workers=workers):
             own_rows = rows_of(certifier, found)
             rows += own_rows
             violations += violations_of(certifier, found, own_rows)
             details.append(detail_of(certifier, found))
-            seconds[detector.label] = time.perf_counter() - begin
+            seconds[certifier.detector.label] = took
         result = CertifiedResult(
             config=config,
-            environment=environment(device),
-            network=setting.network,
-            data=bench.description(),
+            environment=environment(job.setting.device),
+            network=job.setting.network,
+            data=job.setting.bench.description(),
             rows=rows,
             certificates=details,
             certificates_sha256=content_hash(details),
             violations=violations,
-            timing={"seconds": time.perf_counter() - start, "parts": seconds, "reused": store.notice()},
+            timing={"seconds": time.perf_counter() - start, "parts": seconds, "reused": job.store.notice()},
         )
-    content = [asdict(config), result.network, result.data, result.environment.code]
-    folder = run_folder(store.folder, ["certify", run.benchmark, *run.detector], content)
-    with saving(result, folder):
-        result.save(folder)
+    with saving(result, job.folder):
+        result.save(job.folder)
     if violations:
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-        raise EvaluationError(f"the sandwich fails: {violations[0]}{more}; kept in {folder}")
-    return result, folder
+        raise EvaluationError(f"the sandwich fails: {violations[0]}{more}; kept in {job.folder}")
+    return result, job.folder
+
+
+def share(
+    config: CertifyConfig,
+    *,
+    turn: float,
+    out: Path | str | None = None,
+    progress: Progress | bool = False,
+    since: float | None = None,
+) -> Path:
+    """Compute for a certification what no other process does, until all of it is kept; returns its folder, without a
+    record. `since` is when one began that leaves alone what was kept before."""
+    with begun(config, Store(out), fresh=since is not None, since=since) as job:
+        for _ in job.certified(progress_of(progress), turn=turn, workers=1):
+            pass
+        return job.folder
 
 
 def detail_of(certifier: Certifier, found: Mapping[str, Scored]) -> dict[str, Any]:

@@ -29,14 +29,17 @@ def noisy_scores(
     The worker's detector is a `Median`, for its noise and its base. `attacked` (n, C, H, W) are scored instead of the
     images, under the same noise.
     """
-    found = np.empty((len(images), samples), dtype=np.float32)
     label = f"{worker.detector.label}, {images.name}, noisy copies{'' if attacked is None else ' under attack'}"
     with worker.progress(label, len(images) * samples) as advance:
-        for number, start in enumerate(range(0, samples, BLOCK)):
-            count = min(BLOCK, samples - start)
-            found[:, start : start + count] = block(worker, images, number, count, attacked, stream)
+
+        def drawn(number: int) -> np.ndarray:
+            count = min(BLOCK, samples - BLOCK * number)
+            scores = block(worker, images, number, count, attacked, stream)
             advance(count * len(images))
-    return found
+            return scores
+
+        blocks = worker.each([partial(drawn, number) for number in range(-(-samples // BLOCK))])
+    return np.concatenate(blocks, axis=1)
 
 
 def block(

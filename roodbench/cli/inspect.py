@@ -9,7 +9,8 @@ from typing import Any
 import typer
 
 from .console import computing, start_logging
-from .options import NETWORKS, Context, changed, check_spelt, one_format, run_config, taking
+from .given import check_spelt, one_format, run_config
+from .options import NETWORKS, Context, changed, taking
 
 IMAGES = 100
 """ID test images whose classes are compared."""

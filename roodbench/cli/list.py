@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..setup.config import one_of
-from .options import Context, argument, changed, one_format, taking
+from .given import one_format
+from .options import Context, argument, changed, taking
 
 if TYPE_CHECKING:
     from detectors import Detector

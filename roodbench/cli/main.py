@@ -22,6 +22,7 @@ from .options import Grouped
 from .run import run
 from .streams import interruptible, tolerant
 from .validate import validate
+from .work import work
 
 ClickException: Any = typer.BadParameter.__mro__[2]  # typer carries click under a private name, or needs it beside
 INTERRUPTED = "interrupted; finished shards are kept, the same command goes on from there"
@@ -38,7 +39,15 @@ def about(version: Annotated[bool, typer.Option("--version", help="Print the ver
     """
 
 
-VERBS = {"run": run, "check": check, "certify": certify, "inspect": inspect, "list": list_names, "validate": validate}
+VERBS = {
+    "run": run,
+    "check": check,
+    "certify": certify,
+    "inspect": inspect,
+    "list": list_names,
+    "validate": validate,
+    "work": work,
+}
 for name, verb in VERBS.items():
     app.command(name, cls=Grouped)(verb)
 

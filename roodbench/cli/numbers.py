@@ -17,3 +17,11 @@ def number(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"{name} {text!r}: expected a number, such as 0.05") from None
+
+
+def share_of(text: str) -> tuple[int, int]:
+    """The I and N of `--shard I/N`, I from 1 on."""
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise ValueError(f"shard {text!r}: expected I/N, as 1/4 to 4/4")
+    return int(number), int(of)

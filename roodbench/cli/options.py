@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from ..setup.config import RunConfig, check_fixed, parse_args, parse_params
+from ..setup.config import RunConfig
 from .numbers import number, whole
 
 Context = typer.Context
@@ -172,6 +172,22 @@ OPTIONS = {
             MACHINE,
         ),
         option("compile", str, RunConfig.compile, "Compile the network: auto, on or off.", MACHINE),
+        option(
+            "workers",
+            int | None,
+            None,
+            "Share the work among so many processes; default as many as cores or GPUs, where that is faster.",
+            MACHINE,
+            envvar="ROODBENCH_WORKERS",
+        ),
+        option(
+            "shard",
+            str | None,
+            None,
+            "Be process I/N of a run that several share, and write no record: for an array of jobs.",
+            MACHINE,
+            metavar="I/N",
+        ),
         option("seed", int, RunConfig.seed, "Seed all noise and random starts.", MACHINE),
         option("out", str | None, None, "Keep runs in this folder; default in the user's cache.", OUTPUT),
         option("fresh", bool, False, "Compute anew what earlier runs kept, and keep that.", OUTPUT, "--fresh"),
@@ -245,46 +261,3 @@ def changed(name: str, **settings: Any) -> inspect.Parameter:
     return option(
         name, old.annotation.__origin__, settings.pop("default", old.default), help, info.rich_help_panel, **settings
     )
-
-
-def spelt_out(context: Context) -> dict[str, Any]:
-    """The options that the command line gives, also where it gives the default."""
-    return {
-        key: value
-        for key, value in context.params.items()
-        if (source := context.get_parameter_source(key)) is not None and source.name == "COMMANDLINE"
-    }
-
-
-def run_config(given: Mapping[str, Any]) -> RunConfig:
-    """The settings of a run from options; those that a verb does not take keep their defaults."""
-    taken = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
-    taken["params"] = parse_params(given.get("param") or [])
-    taken["model_args"] = parse_args(given.get("model_arg") or [])
-    size = given.get("batch_size", "auto")
-    taken["batch_size"] = None if size == "auto" else whole("batch-size", size, "auto or a whole number")
-    return RunConfig(**taken)
-
-
-def check_protocol(context: Context) -> None:
-    """ValueError for an option that contradicts the protocol, also where a default is spelt out: that is a wish too."""
-    for key, value in spelt_out(context).items():
-        check_fixed(context.params["protocol"], key, value)
-
-
-def check_spelt(context: Context, config: RunConfig, *, attacking: bool = True) -> None:
-    """ValueError for an option of the command line that nothing honours, also where it gives the default."""
-    from ..data.load import EMBEDDED, reads_root
-
-    spelt = spelt_out(context)
-    if "data_root" in spelt and not reads_root(config.benchmark):
-        why = "is embedded, it reads no images" if config.benchmark in EMBEDDED else "reads nothing from a data root"
-        raise ValueError(f"benchmark {config.benchmark} {why}: leave out --data-root {spelt['data_root']}")
-    config.refuse_idle(spelt, attacking=attacking)
-
-
-def one_format(format: str, known: Iterable[str]) -> None:
-    """ValueError for a format that there is not."""
-    known = list(known)
-    if format not in known:
-        raise ValueError(f"unknown format {format!r}: expected one of {', '.join(known)}")

@@ -10,15 +10,21 @@ import typer
 
 from ..engine.errors import UnsavedError
 from .console import computing, log, start_logging
-from .options import OPTIONS, Context, check_protocol, check_spelt, one_format, run_config, taking
+from .given import check_protocol, check_spelt, one_format, run_config, spelt_out
+from .numbers import share_of
+from .options import OPTIONS, Context, taking
 
 if TYPE_CHECKING:
     from ..record.result import Result
+    from ..setup.config import RunConfig
 
 
 @taking(*OPTIONS)
 def run(context: Context, **given: Any) -> None:
     """Evaluate detectors, clean and under attack: results on stdout, the rest on stderr."""
+    if given["shard"] is not None:
+        shared(context, given)
+        return
     with showing(given["format"]) as show:
         result = evaluated(context, given, check=not given["no_check"])
         show(result)
@@ -42,18 +48,39 @@ def showing(format: str) -> Iterator[Callable[[Any], None]]:
 
 def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough: bool = False) -> Result:
     """The result of what the options name, kept in its folder."""
+    config = asked(context, given)
+    from .. import api
+
+    computing()
+    settings = {"check": check, "thorough": thorough, "fresh": given["fresh"], "workers": given["workers"]}
+    result, folder = api.run(config, out=given["out"], progress=not given["quiet"], **settings)
+    log.info("kept in %s (%.0f s)", folder, result.timing.seconds)
+    return result
+
+
+def shared(context: Context, given: dict[str, Any]) -> None:
+    """Compute what the options name together with other processes, and leave the record to one without --shard."""
+    number, of = share_of(given["shard"])
+    for name in ("fresh", "strict", "workers"):
+        if spelt_out(context).get(name):
+            raise ValueError(f"--shard takes no {name}: leave out --{name}, or give it without --shard")
+    config = asked(context, given)
+    from .. import api
+
+    computing()
+    settings = {"progress": not given["quiet"], "check": not given["no_check"]}
+    folder = api.share(config, turn=(number - 1) / of, out=given["out"], **settings)
+    log.info("all of it is kept: the same command without --shard writes the record into %s", folder)
+
+
+def asked(context: Context, given: dict[str, Any]) -> RunConfig:
+    """The settings that the options name."""
     one_format(given["format"], ("table", "json", "csv"))
     check_protocol(context)
     config = run_config(given)
     check_spelt(context, config)
     start_logging(given["quiet"])
-    from .. import api
-
-    computing()
-    settings = {"check": check, "thorough": thorough, "fresh": given["fresh"]}
-    result, folder = api.run(config, out=given["out"], progress=not given["quiet"], **settings)
-    log.info("kept in %s (%.0f s)", folder, result.timing.seconds)
-    return result
+    return config
 
 
 def warn(result: Result, given: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ import typer
 
 from ..setup.config import RunConfig
 from .console import computing, start_logging
-from .options import OUTPUT, Context, argument, changed, check_spelt, one_format, option, taking
+from .given import check_spelt, one_format
+from .options import OUTPUT, Context, argument, changed, option, taking
 
 if TYPE_CHECKING:
     from ..data.validation import Validation

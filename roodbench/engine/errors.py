@@ -11,6 +11,10 @@ class EvaluationError(RuntimeError):
     """A run that cannot go on; the message names the detector and the image."""
 
 
+class BusyError(Exception):
+    """What is asked for is being computed by another process."""
+
+
 class UnsavedError(OSError):
     """A record that could not be written, as on a full disk; `result` is the record."""
 

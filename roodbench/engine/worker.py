@@ -7,7 +7,9 @@ Another engine takes its place by answering `map` and `once`.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import torch
@@ -19,7 +21,7 @@ from detectors import Detector, GivenError
 from ..data import SHARD, ImageSet
 from ..machine.memory import within_memory
 from ..store.cells import Cell, Store
-from .errors import EvaluationError
+from .errors import BusyError, EvaluationError
 from .progress import Progress, progress_of, silent
 from .streams import stream
 from .users import users_code
@@ -27,12 +29,17 @@ from .users import users_code
 log = logging.getLogger("roodbench")
 T = TypeVar("T")
 
+WAIT = 0.1
+"""Seconds between looks at what other processes compute."""
+
 
 class Worker:
     """One fitted detector on one device, with the noise streams of a seed.
 
     What it computes is kept in `store` under `key` (what besides the images, the request and the code decides it), the
-    seed, the kind of device and torch's version.
+    seed, the kind of device and torch's version. Processes that share a store share the work (docs/cluster.md): a shard
+    that another one computes is left to it. `turn` in [0, 1) is where among several tasks this one begins; `call` is
+    called before anything is computed.
     """
 
     def __init__(
@@ -44,14 +51,34 @@ class Worker:
         store: Store | None = None,
         key: Mapping[str, Any] | None = None,
         progress: Progress | bool = False,
+        turn: float = 0.0,
+        call: Callable[[], object] | None = None,
     ) -> None:
         self.detector, self.seed, self.device = detector, seed, torch.device(device)
-        self.store, self.progress = store, progress_of(progress)
+        self.store, self.progress, self.turn, self.call = store, progress_of(progress), turn, call
         self.key = {**(key or {}), "seed": seed, "device": self.device.type, "torch": torch.__version__}
+        self._hasty = False
 
     def stream(self, name: str, population: str, shard: int) -> torch.Generator:
         """The generator of one use of randomness on one shard of a population."""
         return stream(self.seed, name, population, shard, self.device)
+
+    def each(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
+        """What tasks give, in their order. One that would have to wait for another process lets the others go first."""
+        outer, found = self._hasty, dict[int, T]()
+        order = in_turn(range(len(tasks)), self.turn)
+        while len(found) < len(tasks):
+            before, self._hasty = len(found), True
+            try:
+                for n in order:
+                    if n not in found:
+                        with suppress(BusyError):
+                            found[n] = tasks[n]()
+            finally:
+                self._hasty = outer
+            if len(found) == before:
+                self._wait()
+        return [found[n] for n in range(len(tasks))]
 
     def map(
         self, images: ImageSet, what: Mapping[str, Any] | None, label: str, compute: Callable[[int, Tensor], Cell]
@@ -63,23 +90,59 @@ class Worker:
         """
         keys = {n: self._key(images, images.shard_digest(n), what, shard=n) for n in range(images.shard_count)}
         found = {n: cell for n, key in keys.items() if (cell := self._load(key)) is not None}
+        if self._hasty and len(found) < len(keys) and not any(self._is_free(keys[n]) for n in keys if n not in found):
+            raise BusyError
         progress = self.progress if label else silent
         with progress(f"{self.detector.label}, {label}", len(images)) as advance:
             advance(sum(min(SHARD, len(images) - SHARD * n) for n in found))
-            for n, x in images.shards([n for n in keys if n not in found]):
-                found[n] = self.guard(images, n, lambda n=n, x=x: compute(n, x.to(self.device)))  # type: ignore[misc]
-                self._save(keys[n], found[n])
-                advance(len(x))
-        return [found[n] for n in keys]
+            while True:
+                for n, x in images.shards([n for n in keys if n not in found]):
+                    cell = self._kept(images, keys[n], lambda n=n, x=x: compute(n, x.to(self.device)), n, label)  # type: ignore[misc]
+                    if cell is not None:
+                        found[n] = cell
+                        advance(len(x))
+                if len(found) == len(keys):
+                    return [found[n] for n in keys]
+                self._wait()
 
     def once(self, images: ImageSet, what: Mapping[str, Any], compute: Callable[[], Cell]) -> Cell:
         """What `compute` gives of a whole set, or of its first images, kept under `what`."""
         key = self._key(images, images.digest, what)
-        found = self._load(key)
-        if found is None:
-            found = self.guard(images, 0, compute)
-            self._save(key, found)
-        return found
+        while True:
+            found = self._load(key) or self._kept(images, key, compute, 0, str(what.get("condition", "")))
+            if found is not None:
+                return found
+            self._wait()
+
+    def _is_free(self, key: dict[str, Any] | None) -> bool:
+        """Whether no other process computes the cell of a key now."""
+        return self.store is None or key is None or self.store.claims.is_free(self.store.file(key))
+
+    def _kept(
+        self, images: ImageSet, key: dict[str, Any] | None, compute: Callable[[], Cell], shard: int, label: str
+    ) -> Cell | None:
+        """What `compute` gives, kept; None where another process computes it."""
+        if self.store is None or key is None:
+            return self.guard(images, shard, compute)
+        with self.store.claims.on(self.store.file(key)) as mine:
+            if not mine:
+                return None
+            found = self._load(key)  # finished since we looked
+            if found is not None:
+                return found
+            if self.call is not None:
+                self.call()
+            start = time.perf_counter()
+            found = self.guard(images, shard, compute)
+            facts = {"detector": self.detector.label, "label": label, "shard": shard}
+            self.store.save(key, found, **facts, seconds=round(time.perf_counter() - start, 3))
+            return found
+
+    def _wait(self) -> None:
+        """Let another process get on; BusyError where there may be something else to do."""
+        if self._hasty:
+            raise BusyError
+        time.sleep(WAIT)
 
     def guard(self, images: ImageSet, shard: int, compute: Callable[[], T]) -> T:
         """compute() in smaller passes where memory runs out; a non-finite score or gradient names its image, what a
@@ -114,9 +177,15 @@ class Worker:
     def _load(self, key: dict[str, Any] | None) -> Cell | None:
         return None if self.store is None or key is None else self.store.load(key)
 
-    def _save(self, key: dict[str, Any] | None, cell: Cell) -> None:
-        if self.store is not None and key is not None:
-            self.store.save(key, cell)
+
+def in_turn(tasks: Sequence[T], turn: float) -> list[T]:
+    """Tasks in the order of a process whose turn, in [0, 1), is so far from the first.
+
+    >>> in_turn("abcd", 0.5)
+    ['c', 'd', 'a', 'b']
+    """
+    first = int(turn * len(tasks))
+    return [*tasks[first:], *tasks[:first]]
 
 
 def joined(cells: Sequence[Cell]) -> dict[str, Tensor]:

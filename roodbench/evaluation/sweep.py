@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
-from attacks import DIRECTIONS, AttackPlan
+from attacks import DIRECTIONS, AttackPlan, Direction
 
 from .. import metrics
+from ..data import ImageSet
+from ..engine.worker import in_turn
 from ..metrics import Components
 from .company import check_gradients, check_scores, forgotten
 from .evaluator import Evaluator
-from .populations import Evaluated
+from .populations import Evaluated, Population
 from .probe import probe
 
 
@@ -30,22 +34,32 @@ def evaluated(
     `check` also runs the base score's attack for as many passes (`Evaluator.control`), and the attacks of the
     indicators (`probe`) on a few images, `thorough` whatever they cost.
     """
-    bench, directions = evaluator.bench, DIRECTIONS[attack]
+    bench, directions, each = evaluator.bench, DIRECTIONS[attack], evaluator.worker.each
     everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
-    done = {(images.name, "clean"): evaluator.clean(images) for images in everything}
+    clean = each([partial(evaluator.clean, images) for images in everything])
+    done = {(images.name, "clean"): population for images, population in zip(everything, clean, strict=True)}
     unrepeatable = max(evaluator.repeated, check_scores(evaluator, everything))
     references = evaluator.references()
     if directions:
         plan = evaluator.within(plan, budget)
         check_gradients(evaluator, plan)
-    for direction in directions:
-        for images in [bench.id_test] if direction == "min" else bench.ood.values():
-            found = evaluator.attacked(images, direction, plan, references[direction])
-            if check:
-                found = evaluator.control(images, direction, plan, references[direction], found)
-            done[images.name, direction] = found
+
+    suites: dict[tuple[str, Direction], Population] = {}
+
+    def attacked(images: ImageSet, direction: Direction) -> Population:
+        target, reference = (images.name, direction), references[direction]
+        if target not in suites:  # else the control alone was another process's until now
+            suites[target] = evaluator.attacked(images, direction, plan, reference)
+        return evaluator.control(images, direction, plan, reference, suites[target]) if check else suites[target]
+
+    targets = [(images, d) for d in directions for images in ([bench.id_test] if d == "min" else bench.ood.values())]
+    tasks: list[Callable[[], Any]] = [partial(attacked, *target) for target in targets]
+    if directions and check:
+        tasks.append(partial(probe, evaluator, plan, directions, thorough=thorough))
+    found = each(tasks)
+    done |= {(images.name, d): population for (images, d), population in zip(targets, found, strict=False)}
+    probed = found[-1] if directions and check else {}
     agreement = {images.name: evaluator.agreement(images) for images in (bench.id_test, *bench.shifted.values())}
-    probed = probe(evaluator, plan, directions, thorough=thorough) if directions and check else {}
     unrepeatable = max(unrepeatable, forgotten(evaluator, everything))
     return Evaluated(
         evaluator.detector,
@@ -73,7 +87,9 @@ def sweep(
     thorough: bool = False,
 ) -> list[Evaluated]:
     """One evaluation per plan; with several radii, each knows of the largest rise of AUROC between them."""
-    found = [evaluated(evaluator, attack, plan, budget=budget, check=check, thorough=thorough) for plan in plans]
+    one = partial(evaluated, evaluator, attack, budget=budget, check=check, thorough=thorough)
+    done = {plan.threat.eps: one(plan) for plan in in_turn(plans, evaluator.worker.turn)}
+    found = [done[plan.threat.eps] for plan in plans]
     note_rise([(f, strongest(f)) for f in sorted(found, key=lambda f: f.eps)])
     return found
 

@@ -42,17 +42,17 @@ def device_of(name: str) -> torch.device:
 
 
 def use_threads() -> None:
-    """One thread per core that the process may use, unless OMP_NUM_THREADS says otherwise.
+    """One thread per core that the process may use, unless OMP_NUM_THREADS says otherwise."""
+    if "OMP_NUM_THREADS" not in os.environ and cores() < torch.get_num_threads():
+        torch.set_num_threads(cores())
 
-    torch counts the machine's cores, also where a container or an affinity mask allows fewer.
-    """
-    if "OMP_NUM_THREADS" in os.environ:
-        return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+def cores() -> int:
+    """The cores that the process may use; torch counts the machine's, also where a container or a mask allows fewer."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, max(1, round(int(quota) / int(period))))
+        found = min(found, max(1, round(int(quota) / int(period))))
     except (OSError, ValueError):
         pass  # not Linux, or no quota
-    if cores < torch.get_num_threads():
-        torch.set_num_threads(cores)
+    return found

@@ -13,9 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
+from .claims import Claims
 from .files import save_tensors
-from .folder import runs_folder
+from .folder import now_in, runs_folder
 from .identity import code_version, content_hash, tensor_hash
+from .journal import Journal
 
 log = logging.getLogger("roodbench")
 
@@ -51,50 +53,73 @@ class Reuse:
 
 
 class Store:
-    """A folder of cells, None for the one in the user's cache.
+    """A folder of cells, None for the one in the user's cache. Several processes may share it.
 
     A cell is a few tensors (scores of one population, say) named by the hash of its key.
     """
 
     def __init__(self, folder: Path | str | None) -> None:
         self.folder = runs_folder(folder)
+        self.claims = Claims()
+        self.journal: Journal | None = None
         self.begin()
 
-    def begin(self, *, fresh: bool = False) -> None:
-        """Count anew what is reused; `fresh` leaves alone what was kept before now, and replaces it.
+    def begin(self, *, fresh: bool = False, since: float | None = None) -> None:
+        """Count anew what is reused; `fresh` leaves alone what was kept before now (or `since`), and replaces it.
 
         `grounds`, set by whoever compares more than keys, or does so no longer, are what the notice names.
         """
         self.fresh, self.reuse, self.grounds = fresh, Reuse(), ""
-        self._own: set[Path] = set()
-        """What was written since."""
+        self.since = now_in(self.folder) if since is None else since
+        """By the folder's own clock: what is younger was computed meanwhile, by this process or another one."""
+        self._unkept: dict[Path, Cell] = {}
+        """What the folder did not take."""
+        self._asked: set[Path] = set()
+        self._met: set[Path] = set()
+        """Cells that were asked for, and those that are ours or were found."""
         self._warned = False
+
+    def file(self, key: Mapping[str, Any]) -> Path:
+        """Where the cell of a key lies, or will."""
+        return place_of(self.folder / "cells", key)[0]
 
     def load(self, key: Mapping[str, Any]) -> Cell | None:
         """The cell, None where it was not computed yet, or its file is not what was written."""
         file, text = place_of(self.folder / "cells", key)
-        own = file in self._own
-        self.reuse.asked += not own
-        if not file.exists() or (self.fresh and not own):
-            return None
+        self._asked.add(file)
+        self.reuse.asked = len(self._asked)
+        if file in self._unkept:
+            return self._unkept[file]
         try:
-            cell, made = read_cell(file, text), file.stat().st_mtime
+            made = file.stat().st_mtime
+            if self.fresh and made < self.since:
+                return None
+            cell = read_cell(file, text)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except (DamagedError, OSError) as error:
             self._warn(f"the kept {file} is damaged ({error}): computing it anew, and whatever else is damaged")
             return None
-        if not own:
-            self.reuse.noted(made, self.grounds)
+        if file not in self._met:
+            self._met.add(file)
+            if made < self.since:
+                self.reuse.noted(made, self.grounds)
+            if self.journal is not None:
+                self.journal.used(file)
         return cell
 
-    def save(self, key: Mapping[str, Any], cell: Cell) -> None:
-        """Keep a cell; a warning where the folder does not take it."""
+    def save(self, key: Mapping[str, Any], cell: Cell, **facts: Any) -> None:
+        """Keep a cell, and note `facts` of it; a warning where the folder does not take it."""
         file, text = place_of(self.folder / "cells", key)
-        self._own.add(file)
+        self._met.add(file)
         try:
             write_cell(file, cell, text)
         except OSError as error:
-            self._own.discard(file)
+            self._unkept[file] = cell
             self._warn(f"cannot keep {file} ({error.strerror or error}): going on without")
+        else:
+            if self.journal is not None:
+                self.journal.made(file, **facts)
 
     def notice(self) -> dict[str, Any]:
         """Say what was reused since `begin`; returns it, JSON-like."""

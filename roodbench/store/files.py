@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,8 @@ from torch import Tensor
 def replacing(file: Path) -> Iterator[Path]:
     """A temporary file beside `file` that takes its place at the end, or vanishes with an exception.
 
-    It has the permissions that the user's umask leaves a new file.
+    It has the permissions that the user's umask leaves a new file, and is on the disk before it takes the place: a
+    power cut leaves the old one or the new one.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f"{file.name}.{secrets.token_hex(8)}.tmp")
@@ -24,10 +26,24 @@ def replacing(file: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(mode)  # a writer may have made the file anew
+        flush(temporary)
         os.replace(temporary, file)
+        flush(file.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def flush(place: Path) -> None:
+    """Wait until a file, or what a folder lists, is on the disk."""
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOTSUP):  # a place that cannot be flushed
+            raise
+    finally:
+        os.close(handle)
 
 
 def save_tensors(tensors: Mapping[str, Tensor], file: Path, metadata: dict[str, str] | None = None) -> None:

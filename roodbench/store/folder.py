@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,3 +32,9 @@ def run_folder(runs: Path, names: Sequence[str], content: Any) -> Path:
     """The folder of one run: a few words for people and a hash of everything that decides its record."""
     words = "-".join(name.replace(":", ".").replace("/", ".") for name in names)
     return runs / f"{words}-{content_hash(content)[:12]}"
+
+
+def now_in(folder: Path) -> float:
+    """Seconds since 1970 by the clock that dates the files of a folder."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime

@@ -1,0 +1,96 @@
+"""Processes that help with a run: each reads the run's folder and computes what nobody else does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from ..machine.device import cores
+from ..machine.memory import free_memory
+
+log = logging.getLogger("roodbench")
+
+STARTING = 6.0
+"""Seconds of work, on one core, that a further process must find to be worth its start."""
+SPEED = 4e9
+"""Floating point operations a second that a core does at least, on networks as small as ours."""
+ROOM = 2**31
+"""Free bytes of memory per process."""
+
+
+class Crew(Protocol):
+    """Who helps: a context at whose end they are gone, and a call that starts them, once."""
+
+    def call(self) -> None: ...
+    def __enter__(self) -> Crew: ...
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Local:
+    """Processes on this machine; on several GPUs each has its own."""
+
+    def __init__(self, folder: Path, workers: int, device: torch.device) -> None:
+        self.folder, self.workers, self.device = folder, workers, device
+        self._started: list[tuple[subprocess.Popen[bytes], Path]] = []
+
+    def call(self) -> None:
+        """Start the helpers, and share the cores with them; a second call does nothing."""
+        if self._started or self.workers <= 1:
+            return
+        threads = max(1, cores() // self.workers)
+        if self.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(min(threads, torch.get_num_threads()))
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        env = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": paths}
+        for n in range(1, self.workers):
+            place = ["--shard", f"{n + 1}/{self.workers}", "--leader", str(os.getpid()), "--device", self._device(n)]
+            said = self.folder / "workers" / f"{os.getpid()}-{n}.log"
+            said.parent.mkdir(parents=True, exist_ok=True)
+            with said.open("wb") as file:
+                command = [sys.executable, "-m", "roodbench", "work", str(self.folder), *place]
+                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=env)
+            self._started.append((process, said))
+
+    def _device(self, n: int) -> str:
+        return "cpu" if self.device.type == "cpu" else f"cuda:{n % torch.cuda.device_count()}"
+
+    def __enter__(self) -> Local:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process, said in self._started:
+            code = process.poll()
+            process.terminate()
+            with suppress(OSError):
+                if code not in (None, 0) and error[0] is None:
+                    last = said.read_text(errors="replace").strip().rpartition("\n")[2]
+                    log.warning("a worker of %d ended early and the others went on: %s", self.workers, last)
+                elif code in (None, 0):
+                    said.unlink()
+        for process, _ in self._started:
+            process.wait()
+
+
+def workers_for(work: float, device: torch.device, wanted: int | None) -> int:
+    """As many as are wanted; else one per GPU, or per core where there is work and memory for them.
+
+    `work` are the run's floating point operations.
+    """
+    if wanted is not None:
+        return wanted
+    if device.type == "cuda":
+        return torch.cuda.device_count() if device.index is None else 1
+    worth = 1 + int(work / SPEED / STARTING)
+    return max(1, min(cores(), worth, free_memory(device) // ROOM))
+
+
+def crew_of(folder: Path, work: float, device: torch.device, *, workers: int | None = None) -> Crew:
+    """The helpers with a run in a folder, of so many floating point operations; `workers` counts this process too."""
+    return Local(folder, workers_for(work, device, workers), device)

@@ -1,0 +1,143 @@
+"""One configuration, computed by one process or by several that share its folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from detectors.care import borrowed, usual_state
+
+from .engine.crew import crew_of
+from .engine.progress import Progress
+from .engine.worker import Worker, in_turn, log
+from .evaluation.budget import within
+from .evaluation.evaluator import Evaluator
+from .evaluation.populations import Evaluated
+from .evaluation.precision import precision_of, work_of
+from .evaluation.sweep import sweep
+from .machine.device import opened
+from .machine.prepare import operations
+from .record.environment import environment
+from .setup.config import RunConfig
+from .setup.network import check_network
+from .setup.setting import Setting
+from .store import manifest
+from .store.cells import Store
+from .store.folder import run_folder
+from .store.identity import code_version, identity
+from .store.journal import Journal
+from .store.users import here
+
+
+@dataclass
+class Job:
+    """What a configuration names, loaded on an open device, and its folder."""
+
+    config: RunConfig
+    setting: Setting
+    store: Store
+    folder: Path
+    settings: dict[str, Any]
+    """Of the record."""
+    work: dict[str, float]
+    """Floating point operations of every detector's evaluation."""
+    check: bool
+    thorough: bool
+    loaded: float
+    """Seconds."""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def evaluated(self, progress: Progress, *, turn: float = 0.0, **hands: Any) -> list[Evaluated]:
+        """Everything that the configuration asks for, one detector after the other; `hands` say who helps (`crew_of`).
+
+        `turn` in [0, 1) is where a process begins that shares the work with others.
+        """
+        found: dict[str, list[Evaluated]] = {}
+        with crew_of(self.folder, sum(self.work.values()), self.setting.device, **hands) as crew:
+            for name in in_turn(self.config.detector, turn):
+                found[name] = self._evaluated(name, progress=progress, turn=turn, call=crew.call)
+        return [evaluated for name in self.config.detector for evaluated in found[name]]
+
+    def _evaluated(self, name: str, **settings: Any) -> list[Evaluated]:
+        config, setting, begin = self.config, self.setting, time.perf_counter()
+        detector, facts = setting.fitted(name)
+        with usual_state(setting.device.type), borrowed(detector):
+            precision = precision_of(
+                detector, setting.net, setting.bench, setting.plans[0], self.work[name], config.precision, config.seed
+            )
+            key = identity(detector)
+            worker = Worker(detector, seed=config.seed, device=setting.device, store=self.store, key=key, **settings)
+            evaluator = Evaluator(worker, setting.bench, precision=precision)
+            found = sweep(
+                evaluator, config.attack, setting.plans, budget=config.budget, check=self.check, thorough=self.thorough
+            )
+        self.seconds[detector.label] = time.perf_counter() - begin
+        return [replace(f, search=facts) for f in found]
+
+
+@contextmanager
+def begun(
+    config: RunConfig, store: Store, *, check: bool, thorough: bool, fresh: bool = False, since: float | None = None
+) -> Iterator[Job]:
+    """A configuration, loaded; what it finds will lie in the folder of its job, which says so from now on.
+
+    `fresh` leaves alone what was kept before now, or before `since` where a process joins another's run.
+    """
+    start = time.perf_counter()
+    store.begin(fresh=fresh, since=since)
+    with opened(config.device) as device, here():
+        setting = Setting(config, device, fresh=fresh and since is None)
+        work = expected_work(setting)
+        setting.compile(sum(work.values()))
+        settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
+        network, data = setting.network["sha256"], setting.bench.description()
+        makes = [identity(setting.detector(name)) for name in config.detector]
+        content = [
+            {**settings, "device": device.type},
+            check,
+            thorough,
+            network,
+            data,
+            makes,
+            code_version("roodbench"),
+        ]
+        folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
+        if since is None:
+            facts = {
+                "config": asdict(config),
+                "check": check,
+                "thorough": thorough,
+                "fresh": fresh,
+                "since": store.since,
+                "network_sha256": network,
+                "data": data,
+            }
+            manifest.announce(folder, "run", facts, environment(device))
+        store.journal = Journal(folder)
+        settings |= {"network_sha256": network, "checkpoint_sha256": dict(setting.plain.files)}
+        loaded = time.perf_counter() - start
+        yield Job(config, setting, store, folder, settings, work, check, thorough, loaded)
+
+
+def expected_work(setting: Setting) -> dict[str, float]:
+    """Floating point operations of every detector's evaluation; mistakes show here, before anything is computed."""
+    config, labels, work = setting.config, set(), {}
+    for name in config.detector:
+        detector = setting.detector(name)
+        if config.objective is not None:
+            detector.check_objective(config.objective)
+        if detector.network is not setting.net:
+            check_network(detector.network, setting.bench, setting.device)
+        if config.threat != "fresh" and not detector.randomized:
+            log.warning("--threat %s changes nothing for %s, which draws no noise", config.threat, detector.label)
+        if detector.label in labels:
+            raise ValueError(f"two detectors named {detector.label}: scores could not be told apart")
+        labels.add(detector.label)
+        plans = [within(detector, plan, config.budget) for plan in setting.plans]
+        passes = sum(work_of(detector, setting.bench, config.attack, plan) for plan in plans)
+        work[name] = passes * operations(setting.net, setting.sample)
+    return work

@@ -1,0 +1,51 @@
+"""What each process that worked on a run did for it, line by line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .claims import machine, me
+
+log = logging.getLogger("roodbench")
+
+
+class Journal:
+    """A file of JSON lines in a run's folder, one file per process: who it is, and each cell that it made or used.
+
+    It is written as the run goes, so that the folder says what a process that was killed had done.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "workers" / f"{machine().partition(' ')[0]}-{me()['pid']}-{time.time_ns():x}.jsonl"
+        self._write({"process": me(), "began": time.time()})
+
+    def made(self, cell: Path, **facts: Any) -> None:
+        """Note a cell that was computed, and what is known of it: detector, label, images, seconds."""
+        self._write({"made": cell.stem, **facts})
+
+    def used(self, cell: Path) -> None:
+        """Note a cell that was there."""
+        self._write({"used": cell.stem})
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        with suppress(OSError):  # a disk that is full: the cells say so
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def lines_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """Everything that the journals of a run say; a line that was cut off is left out."""
+    for file in sorted((folder / "workers").glob("*.jsonl")):
+        with suppress(OSError):
+            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+                with suppress(ValueError):
+                    found = json.loads(line)
+                    if isinstance(found, dict):
+                        yield found
