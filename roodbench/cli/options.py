@@ -178,7 +178,6 @@ OPTIONS = {
             None,
             "Share the work among so many processes; default as many as cores or GPUs, where that is faster.",
             MACHINE,
-            envvar="ROODBENCH_WORKERS",
         ),
         option(
             "shard",

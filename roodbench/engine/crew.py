@@ -79,12 +79,15 @@ class Local:
 
 
 def workers_for(work: float, device: torch.device, wanted: int | None) -> int:
-    """As many as are wanted; else one per GPU, or per core where there is work and memory for them.
+    """As many as are wanted, or as ROODBENCH_WORKERS says; else one per GPU, or per core where it is worth its start.
 
     `work` are the run's floating point operations.
     """
-    if wanted is not None:
-        return wanted
+    said = os.environ.get("ROODBENCH_WORKERS") if wanted is None else str(wanted)
+    if said:
+        if not (said.isdecimal() and int(said) > 0):
+            raise ValueError(f"workers {said}: expected a number of processes, at least 1")
+        return int(said)
     if device.type == "cuda":
         return torch.cuda.device_count() if device.index is None else 1
     worth = 1 + int(work / SPEED / STARTING)

@@ -89,14 +89,27 @@ class Worker:
         kept. Without a label it shows no progress.
         """
         keys = {n: self._key(images, images.shard_digest(n), what, shard=n) for n in range(images.shard_count)}
-        found = {n: cell for n, key in keys.items() if (cell := self._load(key)) is not None}
-        if self._hasty and len(found) < len(keys) and not any(self._is_free(keys[n]) for n in keys if n not in found):
+        found: dict[int, Cell] = {}
+
+        def find() -> None:
+            for n in keys.keys() - found.keys():
+                if (cell := self._load(keys[n])) is not None:
+                    found[n] = cell
+
+        def size(n: int) -> int:
+            return min(SHARD, len(images) - SHARD * n)
+
+        def free() -> list[int]:
+            return [n for n in keys if n not in found and self._is_free(keys[n])]
+
+        find()
+        if self._hasty and len(found) < len(keys) and not free():
             raise BusyError
         progress = self.progress if label else silent
         with progress(f"{self.detector.label}, {label}", len(images)) as advance:
-            advance(sum(min(SHARD, len(images) - SHARD * n) for n in found))
+            advance(sum(map(size, found)))
             while True:
-                for n, x in images.shards([n for n in keys if n not in found]):
+                for n, x in images.shards(free()):
                     cell = self._kept(images, keys[n], lambda n=n, x=x: compute(n, x.to(self.device)), n, label)  # type: ignore[misc]
                     if cell is not None:
                         found[n] = cell
@@ -104,6 +117,9 @@ class Worker:
                 if len(found) == len(keys):
                     return [found[n] for n in keys]
                 self._wait()
+                before = set(found)
+                find()
+                advance(sum(map(size, found.keys() - before)))
 
     def once(self, images: ImageSet, what: Mapping[str, Any], compute: Callable[[], Cell]) -> Cell:
         """What `compute` gives of a whole set, or of its first images, kept under `what`."""
