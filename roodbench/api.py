@@ -32,6 +32,7 @@ from .setup.setting import plan_of
 from .setup.values import typed, wrong
 from .store.cells import Store
 from .store.identity import identity
+from .store.runs import Run
 
 
 def evaluate(
@@ -145,6 +146,7 @@ def run(
         found = job.evaluated(progress, workers=workers)
         seconds = {"load": job.loaded, **job.seconds}
         timing = {"seconds": time.perf_counter() - start, "parts": seconds, "reused": job.store.notice()}
+        timing["throughput"] = Run(job.folder).throughput
         result = build(found, job.settings, job.setting.device, timing)
         with saving(result, job.folder):
             result.save(job.folder)
@@ -168,7 +170,8 @@ def share(
     """
     progress = progress_of(progress)
     check, thorough = checked(config, check=check, thorough=thorough)
-    with begun(config, Store(out), check=check, thorough=thorough, fresh=since is not None, since=since) as job:
+    settings = {"check": check, "thorough": thorough, "fresh": since is not None, "since": since}
+    with begun(config, Store(out), joins=True, **settings) as job:  # type: ignore[arg-type]
         job.evaluated(progress, turn=turn, workers=1)
         return job.folder
 

@@ -81,11 +81,18 @@ class Job:
 
 @contextmanager
 def begun(
-    config: RunConfig, store: Store, *, check: bool, thorough: bool, fresh: bool = False, since: float | None = None
+    config: RunConfig,
+    store: Store,
+    *,
+    check: bool,
+    thorough: bool,
+    fresh: bool = False,
+    since: float | None = None,
+    joins: bool = False,
 ) -> Iterator[Job]:
     """A configuration, loaded; what it finds will lie in the folder of its job, which says so from now on.
 
-    `fresh` leaves alone what was kept before now, or before `since` where a process joins another's run.
+    `fresh` leaves alone what was kept before now, or before `since`: when a run began which this process `joins`.
     """
     start = time.perf_counter()
     store.begin(fresh=fresh, since=since)
@@ -96,31 +103,16 @@ def begun(
         settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
         network, data = setting.network["sha256"], setting.bench.description()
         makes = [identity(setting.detector(name)) for name in config.detector]
-        content = [
-            {**settings, "device": device.type},
-            check,
-            thorough,
-            network,
-            data,
-            makes,
-            code_version("roodbench"),
-        ]
+        wanted, code = {**settings, "device": device.type}, code_version("roodbench")
+        content = [wanted, check, thorough, network, data, makes, code]
         folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
-        if since is None:
-            facts = {
-                "config": asdict(config),
-                "check": check,
-                "thorough": thorough,
-                "fresh": fresh,
-                "since": store.since,
-                "network_sha256": network,
-                "data": data,
-            }
-            manifest.announce(folder, "run", facts, environment(device))
-        store.journal = Journal(folder)
+        said = {"config": asdict(config), "check": check, "thorough": thorough, "fresh": fresh, "since": store.since}
+        said |= {"network_sha256": network, "data": data}
+        manifest.announce(folder, "run", said, environment(device), joins=joins)
         settings |= {"network_sha256": network, "checkpoint_sha256": dict(setting.plain.files)}
         loaded = time.perf_counter() - start
-        yield Job(config, setting, store, folder, settings, work, check, thorough, loaded)
+        with Journal(folder) as store.journal:
+            yield Job(config, setting, store, folder, settings, work, check, thorough, loaded)
 
 
 def expected_work(setting: Setting) -> dict[str, float]:

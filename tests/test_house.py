@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["metrics", "store", "data", "models", "machine", "engine", "setup evaluation", "record", "job", "api certify", "cli"]
+ROOMS = [
+    "metrics",
+    "store",
+    "data",
+    "models",
+    "machine",
+    "engine",
+    "setup evaluation",
+    "record",
+    "job",
+    "api certify",
+    "cli",
+]
 """Of roodbench: each may import what stands before it; rooms on one floor do not know each other."""
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms.split()}
 EVERYWHERE = {"", "lazy"}

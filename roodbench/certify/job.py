@@ -63,10 +63,12 @@ class Job:
 
 
 @contextmanager
-def begun(config: CertifyConfig, store: Store, *, fresh: bool = False, since: float | None = None) -> Iterator[Job]:
+def begun(
+    config: CertifyConfig, store: Store, *, fresh: bool = False, since: float | None = None, joins: bool = False
+) -> Iterator[Job]:
     """A configuration, loaded; what it finds will lie in the folder of its job, which says so from now on.
 
-    `fresh` leaves alone what was kept before now, or before `since` where a process joins another's certification.
+    `fresh` leaves alone what was kept before now, or before `since`: when one began which this process `joins`.
     """
     run = config.run_config()
     store.begin(fresh=fresh, since=since)
@@ -85,8 +87,7 @@ def begun(config: CertifyConfig, store: Store, *, fresh: bool = False, since: fl
         network, data = setting.network, bench.description()
         content = [wanted, network, data, code_version(*PACKAGES)]
         folder = run_folder(store.folder, ["certify", run.benchmark, *run.detector], content)
-        facts = {"config": asdict(config), "network": network, "data": data}
-        if since is None:
-            manifest.announce(folder, "certify", {**facts, "fresh": fresh, "since": store.since}, environment(device))
-        store.journal = Journal(folder)
-        yield Job(config, setting, store, folder, radii, work)
+        said = {"config": asdict(config), "network": network, "data": data, "fresh": fresh, "since": store.since}
+        manifest.announce(folder, "certify", said, environment(device), joins=joins)
+        with Journal(folder) as store.journal:
+            yield Job(config, setting, store, folder, radii, work)

@@ -73,7 +73,7 @@ def share(
 ) -> Path:
     """Compute for a certification what no other process does, until all of it is kept; returns its folder, without a
     record. `since` is when one began that leaves alone what was kept before."""
-    with begun(config, Store(out), fresh=since is not None, since=since) as job:
+    with begun(config, Store(out), fresh=since is not None, since=since, joins=True) as job:
         for _ in job.certified(progress_of(progress), turn=turn, workers=1):
             pass
         return job.folder

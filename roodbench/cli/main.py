@@ -20,6 +20,7 @@ from .inspect import inspect
 from .list import list_names
 from .options import Grouped
 from .run import run
+from .runs import runs
 from .streams import interruptible, tolerant
 from .validate import validate
 from .work import work
@@ -45,6 +46,7 @@ VERBS = {
     "certify": certify,
     "inspect": inspect,
     "list": list_names,
+    "runs": runs,
     "validate": validate,
     "work": work,
 }

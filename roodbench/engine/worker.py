@@ -106,11 +106,12 @@ class Worker:
         if self._hasty and len(found) < len(keys) and not free():
             raise BusyError
         progress = self.progress if label else silent
+        named = label or f"{images.name} {(what or {}).get('condition', '')}"
         with progress(f"{self.detector.label}, {label}", len(images)) as advance:
             advance(sum(map(size, found)))
             while True:
                 for n, x in images.shards(free()):
-                    cell = self._kept(images, keys[n], lambda n=n, x=x: compute(n, x.to(self.device)), n, label)  # type: ignore[misc]
+                    cell = self._kept(images, keys[n], lambda n=n, x=x: compute(n, x.to(self.device)), n, named, len(x))  # type: ignore[misc]
                     if cell is not None:
                         found[n] = cell
                         advance(len(x))
@@ -125,7 +126,7 @@ class Worker:
         """What `compute` gives of a whole set, or of its first images, kept under `what`."""
         key = self._key(images, images.digest, what)
         while True:
-            found = self._load(key) or self._kept(images, key, compute, 0, str(what.get("condition", "")))
+            found = self._load(key) or self._kept(images, key, compute, 0, str(what.get("condition", "")), len(images))
             if found is not None:
                 return found
             self._wait()
@@ -135,7 +136,13 @@ class Worker:
         return self.store is None or key is None or self.store.claims.is_free(self.store.file(key))
 
     def _kept(
-        self, images: ImageSet, key: dict[str, Any] | None, compute: Callable[[], Cell], shard: int, label: str
+        self,
+        images: ImageSet,
+        key: dict[str, Any] | None,
+        compute: Callable[[], Cell],
+        shard: int,
+        label: str,
+        count: int,
     ) -> Cell | None:
         """What `compute` gives, kept; None where another process computes it."""
         if self.store is None or key is None:
@@ -150,7 +157,7 @@ class Worker:
                 self.call()
             start = time.perf_counter()
             found = self.guard(images, shard, compute)
-            facts = {"detector": self.detector.label, "label": label, "shard": shard}
+            facts = {"detector": self.detector.label, "label": label, "images": count}
             self.store.save(key, found, **facts, seconds=round(time.perf_counter() - start, 3))
             return found
 

@@ -130,3 +130,5 @@ class Timing:
     parts: dict[str, float] | None = None
     reused: dict[str, Any] | None = None
     """`cells` that were kept by earlier runs, `of` so many, the date of the `oldest`; None where nothing is kept."""
+    throughput: dict[str, dict[str, float]] | None = None
+    """By detector and part of the work: `images` computed for this run in so many `seconds` of one process."""

@@ -125,7 +125,8 @@ def me() -> dict[str, Any]:
 
 def is_alive(process: dict[str, Any]) -> bool:
     """Whether a process of this machine, as `me` describes it, still runs."""
-    return birth(int(process["pid"])) == process["born"] is not None
+    pid = process.get("pid")
+    return isinstance(pid, int) and process.get("born") is not None and birth(pid) == process["born"]
 
 
 def birth(pid: int) -> str | None:

@@ -23,7 +23,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "workers" / f"{machine().partition(' ')[0]}-{me()['pid']}-{time.time_ns():x}.jsonl"
-        self._write({"process": me(), "began": time.time()})
+        self._write({"began": me(), "at": time.time()})
 
     def made(self, cell: Path, **facts: Any) -> None:
         """Note a cell that was computed, and what is known of it: detector, label, images, seconds."""
@@ -32,6 +32,12 @@ class Journal:
     def used(self, cell: Path) -> None:
         """Note a cell that was there."""
         self._write({"used": cell.stem})
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._write({"ended": me(), "at": time.time()})
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with suppress(OSError):  # a disk that is full: the cells say so

@@ -14,14 +14,20 @@ from typing import Any
 
 from .files import read_text, save_text
 
-NAME, SCHEMA = "manifest.json", 1
+NAME, SCHEMA, KINDS = "manifest.json", 1, ("run", "certify")
+FIELDS = {"began": str, "command": list, "cwd": str, "config": dict, "fresh": bool, "since": float}
+"""Which every manifest has, and of which type."""
 
 
-def announce(folder: Path, kind: str, facts: Mapping[str, Any], environment: Any) -> None:
+def announce(folder: Path, kind: str, facts: Mapping[str, Any], environment: Any, *, joins: bool) -> None:
     """Say in a folder what is computed for it: its kind (run, certify), settings, hashes, and this process's command.
+
+    One that `joins` another process leaves alone what that one said.
 
     A folder that takes no file takes no record either, and that is said then.
     """
+    if joins and (folder / NAME).exists():
+        return
     began = datetime.now().astimezone().isoformat(timespec="seconds")
     said = {"schema": SCHEMA, "kind": kind, "began": began, "command": sys.argv, "cwd": os.getcwd()}
     text = json.dumps({**said, **facts, "environment": asdict(environment)}, indent=1, default=str)
@@ -38,6 +44,7 @@ def read(folder: Path | str) -> dict[str, Any]:
         found = json.loads(read_text(file))
     except json.JSONDecodeError as error:
         raise ValueError(f"'{file}' is not JSON: {error}") from None
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA or found.get("kind") not in ("run", "certify"):
+    right = isinstance(found, dict) and found.get("schema") == SCHEMA and found.get("kind") in KINDS
+    if not (right and all(isinstance(found.get(name), kind) for name, kind in FIELDS.items())):
         raise ValueError(f"'{file}' is no manifest of schema {SCHEMA}")
     return found

@@ -1,0 +1,120 @@
+"""The runs that a folder holds: which there are, how far they came, and what only they need."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from detectors import unknown
+
+from . import manifest
+from .claims import STALE, is_alive, machine
+from .journal import lines_of
+
+RECORD = "result.json"
+KEYS = "began", "ended"
+"""Lines of a journal that name a process."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        return manifest.read(self.folder)
+
+    @cached_property
+    def journal(self) -> list[dict[str, Any]]:
+        return list(lines_of(self.folder))
+
+    @property
+    def cells(self) -> set[str]:
+        """The names of all kept parts that it made or used."""
+        return {line[key] for line in self.journal for key in ("made", "used") if isinstance(line.get(key), str)}
+
+    @property
+    def made(self) -> list[dict[str, Any]]:
+        """What its processes computed, and how long each part took; the last time, where that was done anew."""
+        return list({line["made"]: line for line in self.journal if isinstance(line.get("made"), str)}.values())
+
+    @property
+    def throughput(self) -> dict[str, dict[str, float]]:
+        """By detector and part of the work: how many images were computed, in how many seconds of one process."""
+        found: dict[str, dict[str, float]] = {}
+        for line in self.made:
+            part = found.setdefault(f"{line.get('detector')}, {line.get('label')}", {"images": 0, "seconds": 0.0})
+            for name in part:
+                value = line.get(name)
+                part[name] = round(part[name] + (value if isinstance(value, int | float) else 0), 3)
+        return found
+
+    @property
+    def workers(self) -> list[dict[str, Any]]:
+        """Its processes that live: of this machine those that run, of others those that wrote within a minute."""
+        with suppress(OSError):
+            young = any(time.time() - f.stat().st_mtime < STALE for f in (self.folder / "workers").glob("*.jsonl"))
+            began, ended = ([line[key] for line in self.journal if isinstance(line.get(key), dict)] for key in KEYS)
+            left = [p for n, p in enumerate(began) if began.count(p) > ended.count(p) and p not in began[:n]]
+            return [p for p in left if (is_alive(p) if p.get("machine") == machine() else young)]
+        return []
+
+    @property
+    def state(self) -> str:
+        """finished, running or stopped."""
+        if self.workers:
+            return "running"
+        return "finished" if (self.folder / RECORD).is_file() else "stopped"
+
+
+def runs_in(folder: Path) -> Iterator[Run]:
+    """The runs in a folder, the oldest first; what is no run is passed over."""
+    found = [Run(file.parent) for file in folder.glob(f"*/{manifest.NAME}")]
+    for run in sorted(found, key=lambda run: (run.folder / manifest.NAME).stat().st_mtime):
+        with suppress(ValueError):
+            if run.manifest:
+                yield run
+
+
+def run_in(folder: Path, name: str) -> Run:
+    """A run by its name, or the beginning of it that no other has; ValueError where there is none."""
+    runs = {run.name: run for run in runs_in(folder)}
+    found = [run for full, run in runs.items() if full == name] or [r for n, r in runs.items() if n.startswith(name)]
+    if len(found) > 1:
+        raise ValueError(f"run {name!r} is the beginning of {', '.join(run.name for run in found)}: give more of it")
+    if not found:
+        raise ValueError(f"no runs in '{folder}'" if not runs else unknown("run", name, list(runs)))
+    return found[0]
+
+
+def remove(run: Run) -> tuple[int, int]:
+    """Remove a run's folder and the kept parts that no other run in its folder names; returns how many, and bytes.
+
+    ValueError for one that is being computed.
+    """
+    if run.workers:
+        numbers = ", ".join(str(process["pid"]) for process in run.workers)
+        raise ValueError(f"run {run.name!r} is being computed (process {numbers}): stop it first")
+    runs = run.folder.parent
+    others = {cell for other in runs_in(runs) if other.folder != run.folder for cell in other.cells}
+    parts = [runs / "cells" / f"{cell}.safetensors" for cell in sorted(run.cells - others) if cell.isalnum()]
+    count, size = 0, sum(file.stat().st_size for file in run.folder.rglob("*") if file.is_file())
+    for part in parts:
+        with suppress(FileNotFoundError):
+            size += part.stat().st_size
+            part.unlink()
+            count += 1
+    shutil.rmtree(run.folder)
+    return count, size
