@@ -133,17 +133,19 @@ def run(
     thorough: bool = False,
     fresh: bool = False,
     workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> tuple[Result, Path]:
     """Do what `config` says, reusing shards finished under `out`, or not if `fresh`. Returns the record and its folder.
 
     `check` runs the attack of the adaptive gap, and those of the indicators on as many images as cost no more than the
     attack itself; `thorough` on as many as say most. `workers` processes share the work: by default as many as cores,
-    or GPUs, where it is worth their start.
+    or GPUs, where it is worth their start, with `engine="ray"` one per core or GPU of the cluster at `address`.
     """
     start, progress = time.perf_counter(), progress_of(progress)
     check, thorough = checked(config, check=check, thorough=thorough)
     with begun(config, Store(out), check=check, thorough=thorough, fresh=fresh) as job:
-        found = job.evaluated(progress, workers=workers)
+        found = job.evaluated(progress, workers=workers, engine=engine, address=address)
         seconds = {"load": job.loaded, **job.seconds}
         timing = {"seconds": time.perf_counter() - start, "parts": seconds, "reused": job.store.notice()}
         timing["throughput"] = Run(job.folder).throughput

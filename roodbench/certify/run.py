@@ -28,9 +28,11 @@ def certify(
     progress: Progress | bool = False,
     fresh: bool = False,
     workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> tuple[CertifiedResult, Path]:
     """Do what `config` says, reusing noisy scores and attacks kept under `out`, or not if `fresh`; `workers` processes
-    share the work (by default as many as cores or GPUs, where it is worth their start).
+    share the work, as in `roodbench.run`.
 
     Returns the record and its folder. Raises EvaluationError, after everything is saved, where an attack beats a bound.
     """
@@ -38,7 +40,7 @@ def certify(
     with begun(config, Store(out), fresh=fresh) as job:
         rows, violations, details = [], [], []
         seconds = {"load": time.perf_counter() - start}
-        for certifier, found, took in job.certified(progress, workers=workers):
+        for certifier, found, took in job.certified(progress, workers=workers, engine=engine, address=address):
             own_rows = rows_of(certifier, found)
             rows += own_rows
             violations += violations_of(certifier, found, own_rows)

@@ -12,7 +12,7 @@ from ..certify.config import CertifyConfig
 from .console import computing, log, start_logging
 from .given import check_spelt, one_format, run_config, spelt_out
 from .options import CERTIFICATE, NETWORKS, Context, changed, option, taking
-from .run import showing
+from .run import hands, showing
 
 if TYPE_CHECKING:
     from ..certify.verifier import Verdict
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
 VERIFYING = ("verify", "samples", "seed", "device", "data_root", "checkpoint", "model_dir", "format", "quiet")
 """What --verify honours: the certificate has every other setting."""
-PLANNING = ("attack", "strength", "budget", "steps", "restarts", "seed", "out", "fresh", "workers", "quiet")
+HANDS = ("workers", "engine", "address")
+PLANNING = ("attack", "strength", "budget", "steps", "restarts", "seed", "out", "fresh", *HANDS, "quiet")
 """What --plan does not honour: it attacks, draws and keeps nothing."""
 OWN = (
     changed("detector", default="median", help="Certify median, ross or ross-q, or several: NAME[,NAME]."),
@@ -42,7 +43,7 @@ OWN = (
     changed("attack", help="Attack both beside the bounds, or none."),
     *("strength", "budget", "steps", "restarts", "benchmark", "data_root", "ood", "train_limit", "limit"),
     *NETWORKS,
-    *("batch_size", "device", "workers", "compile"),
+    *("batch_size", "device", *HANDS, "compile"),
     option("seed", int | None, None, "Seed all noise; default 0, of --verify a random one.", "Machine"),
     *("out", "fresh", "format", "quiet"),
 )
@@ -73,7 +74,7 @@ def certify(context: Context, **given: Any) -> None:
         return
     computing()
     with showing(given["format"]) as show:
-        settings = {"fresh": given["fresh"], "workers": given["workers"]}
+        settings = {"fresh": given["fresh"], **hands(given)}
         result, folder = certify_it(config, out=given["out"], progress=not given["quiet"], **settings)
         show(result)
     log.info("kept in %s, with certificate.json (%.0f s)", folder, result.timing["seconds"])

@@ -179,6 +179,8 @@ OPTIONS = {
             "Share the work among so many processes; default as many as cores or GPUs, where that is faster.",
             MACHINE,
         ),
+        option("engine", str, "local", "Find them on this machine (local), or on a cluster (ray).", MACHINE),
+        option("address", str | None, None, "Join the Ray cluster at this address.", MACHINE),
         option(
             "shard",
             str | None,

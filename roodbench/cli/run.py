@@ -52,7 +52,7 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough:
     from .. import api
 
     computing()
-    settings = {"check": check, "thorough": thorough, "fresh": given["fresh"], "workers": given["workers"]}
+    settings = {"check": check, "thorough": thorough, "fresh": given["fresh"], **hands(given)}
     result, folder = api.run(config, out=given["out"], progress=not given["quiet"], **settings)
     log.info("kept in %s (%.0f s)", folder, result.timing.seconds)
     return result
@@ -61,7 +61,7 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough:
 def shared(context: Context, given: dict[str, Any]) -> None:
     """Compute what the options name together with other processes, and leave the record to one without --shard."""
     number, of = share_of(given["shard"])
-    for name in ("fresh", "strict", "workers"):
+    for name in ("fresh", "strict", "workers", "engine", "address"):
         if spelt_out(context).get(name):
             raise ValueError(f"--shard takes no {name}: leave out --{name}, or give it without --shard")
     config = asked(context, given)
@@ -71,6 +71,11 @@ def shared(context: Context, given: dict[str, Any]) -> None:
     settings = {"progress": not given["quiet"], "check": not given["no_check"]}
     folder = api.share(config, turn=(number - 1) / of, out=given["out"], **settings)
     log.info("all of it is kept: the same command without --shard writes the record into %s", folder)
+
+
+def hands(given: dict[str, Any]) -> dict[str, Any]:
+    """What the options say of the processes that share the work."""
+    return {name: given[name] for name in ("workers", "engine", "address")}
 
 
 def asked(context: Context, given: dict[str, Any]) -> RunConfig:

@@ -12,11 +12,14 @@ from typing import Protocol
 
 import torch
 
+from detectors import unknown
+
 from ..machine.device import cores
 from ..machine.memory import free_memory
 
 log = logging.getLogger("roodbench")
 
+ENGINES = ("local", "ray")
 STARTING = 6.0
 """Seconds of work, on one core, that a further process must find to be worth its start."""
 SPEED = 4e9
@@ -47,14 +50,12 @@ class Local:
         threads = max(1, cores() // self.workers)
         if self.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(min(threads, torch.get_num_threads()))
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        env = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": paths}
+        env = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": path_of()}
         for n in range(1, self.workers):
-            place = ["--shard", f"{n + 1}/{self.workers}", "--leader", str(os.getpid()), "--device", self._device(n)]
             said = self.folder / "workers" / f"{os.getpid()}-{n}.log"
             said.parent.mkdir(parents=True, exist_ok=True)
             with said.open("wb") as file:
-                command = [sys.executable, "-m", "roodbench", "work", str(self.folder), *place]
+                command = command_of(self.folder, n, self.workers, self._device(n))
                 process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=env)
             self._started.append((process, said))
 
@@ -94,6 +95,36 @@ def workers_for(work: float, device: torch.device, wanted: int | None) -> int:
     return max(1, min(cores(), worth, free_memory(device) // ROOM))
 
 
-def crew_of(folder: Path, work: float, device: torch.device, *, workers: int | None = None) -> Crew:
-    """The helpers with a run in a folder, of so many floating point operations; `workers` counts this process too."""
+def command_of(folder: Path, n: int, of: int, device: str, *, python: str = sys.executable) -> list[str]:
+    """What starts helper n of so many processes, the leader being 0; it ends with the process that started it."""
+    place = ["--shard", f"{n + 1}/{of}", "--leader", str(os.getpid()), "--device", device]
+    return [python, "-m", "roodbench", "work", str(folder), *place]
+
+
+def path_of() -> str:
+    """Where this process finds modules, for a helper's PYTHONPATH."""
+    return os.pathsep.join(path or os.getcwd() for path in sys.path)
+
+
+def crew_of(
+    folder: Path,
+    work: float,
+    device: torch.device,
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+) -> Crew:
+    """The helpers with a run in a folder, of so many floating point operations; `workers` counts this process too.
+
+    ValueError for an engine that there is not.
+    """
+    if engine not in ENGINES:
+        raise ValueError(unknown("engine", engine, ENGINES))
+    if engine == "ray":
+        from .ray import Cluster
+
+        return Cluster(folder, None if workers is None else workers_for(work, device, workers), device, address)
+    if address is not None:
+        raise ValueError(f"engine local takes no address: leave out --address {address}, or give --engine ray")
     return Local(folder, workers_for(work, device, workers), device)

@@ -1,0 +1,78 @@
+"""A run on the nodes of a Ray cluster, and one of them lost on the way; all on this machine."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from roodbench import api
+from roodbench.engine.crew import crew_of
+from roodbench.setup.config import RunConfig
+from roodbench.store.journal import lines_of
+
+SMALL = {"ood": ("photos",), "device": "cpu"}
+
+
+def test_an_engine_that_there_is_not(tmp_path):
+    with pytest.raises(ValueError, match=r"unknown engine 'rai': did you mean 'ray'\? expected one of local, ray"):
+        api.run(RunConfig(detector=("ebo",), attack="none", limit=8, **SMALL), out=tmp_path, engine="rai")
+    with pytest.raises(ValueError, match="engine local takes no address: leave out --address x"):
+        crew_of(tmp_path, 0.0, None, address="x")
+
+
+def test_ray_is_installed_by_one_command(tmp_path):
+    try:
+        import ray
+    except ImportError:
+        with pytest.raises(ValueError, match=r"pip install 'roodbench\[ray\]'"):
+            crew_of(tmp_path, 0.0, None, engine="ray")
+    else:
+        assert ray.__version__
+
+
+@pytest.fixture
+def cluster():
+    pytest.importorskip("ray", reason="pip install 'roodbench[ray]'")
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    nodes = [made.add_node(num_cpus=1) for _ in range(2)]
+    made.wait_for_nodes()
+    yield made, nodes
+    import ray
+
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_record_is_that_of_one_process(cluster, tmp_path, lost):
+    """A lost node costs its own shards, and no other is computed twice."""
+    made, nodes = cluster
+    config = RunConfig(detector=("ross", "pro"), eps=(0.02, 0.05), limit=130, steps=4, restarts=2, **SMALL)
+    alone, _ = api.run(config, out=tmp_path / "alone", workers=1)
+    folder = []
+
+    def lose():
+        while (
+            not (folder := list((tmp_path / "runs").glob("digits-*")))
+            or sum("made" in line for line in lines_of(folder[0])) < 14
+        ):
+            time.sleep(0.2)
+        made.remove_node(nodes[0], allow_graceful=False)
+
+    if lost:
+        threading.Thread(target=lose, daemon=True).start()
+    result, folder = api.run(config, out=tmp_path / "runs", engine="ray", address=made.address)
+    parts = [result.to_dict(), alone.to_dict()]
+    for part in parts:
+        del part["timing"]
+    assert parts[0] == parts[1]
+    names = [line["made"] for line in lines_of(folder) if "made" in line]
+    assert len(names) == len(set(names))
+    workers = {line["began"]["pid"] for line in lines_of(folder) if "began" in line}
+    assert os.getpid() in workers
+    assert len(workers) >= 3
