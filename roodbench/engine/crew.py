@@ -76,7 +76,11 @@ class Local:
                 elif code in (None, 0):
                     said.unlink()
         for process, _ in self._started:
-            process.wait()
+            try:
+                process.wait(2)
+            except subprocess.TimeoutExpired:  # deep in one long computation, which nobody needs
+                process.kill()
+                process.wait()
 
 
 def workers_for(work: float, device: torch.device, wanted: int | None) -> int:

@@ -82,6 +82,8 @@ class Claims:
                 with suppress(OSError):
                     os.link(aside, claim)
             aside.unlink()
+            for left in claim.parent.glob(f"{claim.stem}.safetensors.*.tmp") if same else ():  # what it was writing
+                left.unlink(missing_ok=True)
             return same
         return False
 

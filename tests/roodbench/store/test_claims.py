@@ -52,6 +52,7 @@ def test_a_process_that_was_killed_loses_its_claims(file, other):
     assert not Claims().is_free(file)
     other.kill()
     other.wait()
+    file.with_suffix(".safetensors.0a1b.tmp").write_text("half")
     assert Claims().is_free(file)
     assert taken(file)
     assert list(file.parent.iterdir()) == []
