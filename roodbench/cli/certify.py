@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..certify.config import CertifyConfig
-from .console import computing, log, start_logging
+from .console import computing, log, progress_for, start_logging
 from .given import check_spelt, one_format, run_config, spelt_out
 from .options import CERTIFICATE, NETWORKS, Context, changed, option, taking
 from .run import hands, showing
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ..certify.verifier import Verdict
 
 RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
-VERIFYING = ("verify", "samples", "seed", "device", "data_root", "checkpoint", "model_dir", "format", "quiet")
+SHOWING = ("format", "log_format", "quiet")
+VERIFYING = ("verify", "samples", "seed", "device", "data_root", "checkpoint", "model_dir", *SHOWING)
 """What --verify honours: the certificate has every other setting."""
 HANDS = ("workers", "engine", "address")
 PLANNING = ("attack", "strength", "budget", "steps", "restarts", "seed", "out", "fresh", *HANDS, "quiet")
@@ -45,7 +46,7 @@ OWN = (
     *NETWORKS,
     *("batch_size", "device", *HANDS, "compile"),
     option("seed", int | None, None, "Seed all noise; default 0, of --verify a random one.", "Machine"),
-    *("out", "fresh", "format", "quiet"),
+    *("out", "fresh", *SHOWING),
 )
 
 
@@ -53,7 +54,7 @@ OWN = (
 def certify(context: Context, **given: Any) -> None:
     """Certified AUROC of smoothed detectors: what no l2 adversary can do, beside what the best attack does."""
     one_format(given["format"], ("table", "json", "csv"))
-    start_logging(given["quiet"])
+    start_logging(given["quiet"], given["log_format"])
     if given["verify"] is not None:
         refuse_options(context, "--verify", [n for n in context.params if n not in VERIFYING])
         check_certificate(given)
@@ -75,7 +76,7 @@ def certify(context: Context, **given: Any) -> None:
     computing()
     with showing(given["format"]) as show:
         settings = {"fresh": given["fresh"], **hands(given)}
-        result, folder = certify_it(config, out=given["out"], progress=not given["quiet"], **settings)
+        result, folder = certify_it(config, out=given["out"], progress=progress_for(given), **settings)
         show(result)
     log.info("kept in %s, with certificate.json (%.0f s)", folder, result.timing["seconds"])
 
@@ -109,7 +110,7 @@ def check_certificate(given: dict[str, Any]) -> None:
         samples=given["samples"],
         seed=given["seed"],
         device=given["device"],
-        progress=not given["quiet"],
+        progress=progress_for(given),
         data_root=given["data_root"],
         checkpoint=given["checkpoint"],
         model_dir=given["model_dir"],

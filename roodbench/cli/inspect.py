@@ -18,6 +18,7 @@ OPTIONS = (
     *("benchmark", "data_root", *NETWORKS),
     changed("device", help="Compute on auto, cpu, cuda or cuda:N."),
     changed("format", help="Print text or json.", default="text"),
+    "log_format",
     "quiet",
 )
 
@@ -28,7 +29,7 @@ def inspect(context: Context, **given: Any) -> None:
     one_format(given["format"], ("text", "json"))
     config = run_config({**given, "limit": IMAGES})
     check_spelt(context, config, attacking=False)
-    start_logging(given["quiet"])
+    start_logging(given["quiet"], given["log_format"])
     from ..machine.device import opened
     from ..setup.network import inspected
     from ..setup.setting import Setting

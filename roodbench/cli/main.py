@@ -15,7 +15,7 @@ from .. import __version__
 from ..engine.errors import EvaluationError
 from .certify import certify
 from .check import check
-from .console import own_logging
+from .console import error_line, own_logging
 from .inspect import inspect
 from .list import list_names
 from .options import Grouped
@@ -28,6 +28,8 @@ from .work import work
 ClickException: Any = typer.BadParameter.__mro__[2]  # typer carries click under a private name, or needs it beside
 INTERRUPTED = "interrupted; finished shards are kept, the same command goes on from there"
 INTERRUPT = 130
+ARGUMENTS: list[str] = []
+"""Of the command line that is being run: an error, too, takes the format that they ask for."""
 OURS = ("attacks", "detectors", "roodbench")
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=False)
 
@@ -57,6 +59,7 @@ for name, verb in VERBS.items():
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 failed, 2 usage, 130 interrupted (143 by SIGTERM)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    ARGUMENTS[:] = arguments
     collecting = gc.isenabled()
     gc.disable()  # imports make many objects and no garbage; a verb that computes enables it
     with tolerant(), interruptible() as signals:
@@ -116,5 +119,5 @@ def interrupted(signals: Sequence[int]) -> int:
 
 
 def fail(message: str, code: int) -> int:
-    print(f"roodbench: error: {' '.join(message.split())}", file=sys.stderr, flush=True)  # noqa: T201
+    print(error_line(message, ARGUMENTS), file=sys.stderr, flush=True)  # noqa: T201
     return code

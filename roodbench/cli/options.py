@@ -202,6 +202,13 @@ OPTIONS = {
             "--no-check",
         ),
         option("strict", bool, False, "Exit 1 if a check fails, or the attack is not judged.", OUTPUT, "--strict"),
+        option(
+            "log_format",
+            str,
+            "text",
+            "Write notices and errors as text, or as json lines.",
+            OUTPUT,
+        ),
         option("quiet", bool, False, "Show no progress, only warnings.", OUTPUT, "--quiet"),
     )
 }

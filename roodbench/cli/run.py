@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..engine.errors import UnsavedError
-from .console import computing, log, start_logging
+from .console import computing, log, progress_for, start_logging
 from .given import check_protocol, check_spelt, one_format, run_config, spelt_out
 from .numbers import share_of
 from .options import OPTIONS, Context, taking
@@ -53,7 +53,7 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough:
 
     computing()
     settings = {"check": check, "thorough": thorough, "fresh": given["fresh"], **hands(given)}
-    result, folder = api.run(config, out=given["out"], progress=not given["quiet"], **settings)
+    result, folder = api.run(config, out=given["out"], progress=progress_for(given), **settings)
     log.info("kept in %s (%.0f s)", folder, result.timing.seconds)
     return result
 
@@ -68,8 +68,8 @@ def shared(context: Context, given: dict[str, Any]) -> None:
     from .. import api
 
     computing()
-    settings = {"progress": not given["quiet"], "check": not given["no_check"]}
-    folder = api.share(config, turn=(number - 1) / of, out=given["out"], **settings)
+    turn, check = (number - 1) / of, not given["no_check"]
+    folder = api.share(config, turn=turn, out=given["out"], progress=progress_for(given), check=check)
     log.info("all of it is kept: the same command without --shard writes the record into %s", folder)
 
 
@@ -84,7 +84,7 @@ def asked(context: Context, given: dict[str, Any]) -> RunConfig:
     check_protocol(context)
     config = run_config(given)
     check_spelt(context, config)
-    start_logging(given["quiet"])
+    start_logging(given["quiet"], given["log_format"])
     return config
 
 

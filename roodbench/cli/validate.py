@@ -25,6 +25,7 @@ SPEC = argument("spec", "Look at this benchmark, as --benchmark names it; defaul
     changed("limit", default=0, help="Look at so many images of each test set, 0 for all."),
     changed("format", help="Print a table or json."),
     option("strict", bool, False, "Exit 1 for a notice too.", OUTPUT, "--strict"),
+    "log_format",
     "quiet",
 )
 def validate(context: Context, *, spec: str | None, **given: Any) -> None:
@@ -39,7 +40,7 @@ def validate(context: Context, *, spec: str | None, **given: Any) -> None:
         limit=given["limit"],
     )
     check_spelt(context, config, attacking=False)
-    start_logging(given["quiet"])
+    start_logging(given["quiet"], given["log_format"])
     from ..data import load_benchmark
     from ..data.validation import validate as validated
     from ..store.users import here

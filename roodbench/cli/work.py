@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .console import computing, log, start_logging
+from .console import computing, log, progress_for, start_logging
 from .numbers import share_of
 from .options import Context, argument, option, taking
 
@@ -19,13 +19,14 @@ from .options import Context, argument, option, taking
     "shard",
     option("leader", int | None, None, "End with the process of this number.", "Machine", hidden=True),
     "device",
+    "log_format",
     "quiet",
 )
 def work(context: Context, **given: Any) -> None:
     """Help with a run: compute what no other process does, from any machine that sees its folder."""
     if given["folder"] is None:
         raise ValueError("work: expected the folder of a run, as its log and `roodbench runs` name it")
-    start_logging(given["quiet"])
+    start_logging(given["quiet"], given["log_format"])
     number, of = share_of(given["shard"]) if given["shard"] else (1 + os.getpid() % 97, 97)
     if given["leader"] is not None:
         threading.Thread(target=follow, args=(given["leader"],), daemon=True).start()
@@ -40,7 +41,7 @@ def work(context: Context, **given: Any) -> None:
     settings = {
         "turn": (number - 1) / of,
         "out": folder.parent,
-        "progress": not given["quiet"] and given["leader"] is None,
+        "progress": given["leader"] is None and progress_for(given),
         "since": said["since"] if said["fresh"] else None,
     }
     (share_certification if said["kind"] == "certify" else share_run)(said, given["device"], settings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +15,7 @@ from detectors import unknown
 
 from ..machine.device import cores
 from ..machine.memory import free_memory
+from .helper import command_of, path_of
 
 log = logging.getLogger("roodbench")
 
@@ -97,17 +97,6 @@ def workers_for(work: float, device: torch.device, wanted: int | None) -> int:
         return torch.cuda.device_count() if device.index is None else 1
     worth = 1 + int(work / SPEED / STARTING)
     return max(1, min(cores(), worth, free_memory(device) // ROOM))
-
-
-def command_of(folder: Path, n: int, of: int, device: str, *, python: str = sys.executable) -> list[str]:
-    """What starts helper n of so many processes, the leader being 0; it ends with the process that started it."""
-    place = ["--shard", f"{n + 1}/{of}", "--leader", str(os.getpid()), "--device", device]
-    return [python, "-m", "roodbench", "work", str(folder), *place]
-
-
-def path_of() -> str:
-    """Where this process finds modules, for a helper's PYTHONPATH."""
-    return os.pathsep.join(path or os.getcwd() for path in sys.path)
 
 
 def crew_of(

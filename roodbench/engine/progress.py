@@ -11,6 +11,9 @@ from typing import Protocol
 
 log = logging.getLogger("roodbench")
 
+MINUTE = 60.0
+"""Seconds between lines."""
+
 
 class Progress(Protocol):
     """Where progress goes: a context that gives a function to call with the number of images just finished."""
@@ -42,9 +45,18 @@ def bars(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def lines(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """One line per finished population, for logs."""
-    start = time.perf_counter()
-    yield lambda n: None
+    """For logs: one line per finished population, and one a minute on the way."""
+    start = shown = time.perf_counter()
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done, shown
+        done, now = done + n, time.perf_counter()
+        if now - shown >= MINUTE and done < total:
+            shown = now
+            log.info("%s: %d of %d images in %.0f s", label, done, total, now - start)
+
+    yield advance
     log.info("%s: %d images in %.0f s", label, total, time.perf_counter() - start)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .crew import command_of, path_of
+from .helper import command_of, path_of
 
 INSTALL = "engine ray needs ray: pip install 'roodbench[ray]'"
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attacks import STRENGTHS, AttackPlan, ThreatModel, attack_class, check_method, is_external
 from detectors import WRAPPERS, Detector, Smoothed
 
 from ..data import SHARD, Benchmark, load_benchmark
+from ..engine.errors import EvaluationError
 from ..engine.users import users_code
-from ..machine.memory import LARGEST
+from ..machine.memory import LARGEST, within_memory
 from ..machine.prepare import Prepared, compile_network, prepare
 from ..models import Classifier
 from .config import RunConfig, check_eps, one_of
@@ -26,6 +27,7 @@ from .protocols import PROTOCOLS
 from .search import search
 
 log = logging.getLogger("roodbench")
+T = TypeVar("T")
 
 SIDE, FEWEST = 64, 4
 """The side of images of which a whole shard is checked and measured with, and how many of any size."""
@@ -122,17 +124,19 @@ class Setting:
         if self.config.search and is_plugin(name):
             log.warning("--search: %s has no published grid, its parameters stay as they are", name)
         elif self.config.search:
-            fixed = self._fixed(name)
-            chosen, facts = search(
-                name, self.net, self.bench, base=self.config.base, fixed=fixed, seed=self.config.seed
-            )
+            chosen, facts = fitting(lambda: self._search(name), self.net, f"{name}, search")
             log.info(
                 "%s: best of %d candidates on %s: %s", name, facts["candidates"], facts["ood_val"], chosen or "no grid"
             )
             detector = self._make(name, chosen).to(self.device)
         with users_code(f"{detector.label}, fit"):
-            detector.fit(self.bench.id_train, self.bench.id_val)
+            fitting(lambda: detector.fit(self.bench.id_train, self.bench.id_val), detector, f"{detector.label}, fit")
         return detector, facts
+
+    def _search(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The best parameters, and what the record says of how they were chosen."""
+        config, fixed = self.config, self._fixed(name)  # with smaller passes, where they were halved
+        return search(name, self.net, self.bench, base=config.base, fixed=fixed, seed=config.seed)
 
     def _fixed(self, name: str) -> dict[str, Any]:
         """The run's parameters that a detector takes, and how many images it may give its network at once."""
@@ -151,6 +155,14 @@ class Setting:
         """Images in one pass of the network, for detectors that make their own batches."""
         backbone = self.net.backbone
         return self.config.batch_size or (backbone.batch if isinstance(backbone, Prepared) else LARGEST["cpu"])
+
+
+def fitting(compute: Callable[[], T], module: nn.Module, label: str) -> T:
+    """compute(), in smaller passes of a module where memory runs out; EvaluationError where none is small enough."""
+    try:
+        return within_memory(compute, module, label)
+    except MemoryError as error:
+        raise EvaluationError(str(error)) from None
 
 
 def is_smoothed(name: str) -> bool:

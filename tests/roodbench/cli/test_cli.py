@@ -42,6 +42,8 @@ def test_main_job_prints_one_table(command, tmp_path):
         "table.txt",
         "table.md",
         "scores.safetensors",
+        "manifest.json",
+        "workers",
     }
     assert (folder / "table.txt").read_text() == out
     again = roodbench.Result.from_json((folder / "result.json").read_text())

@@ -10,8 +10,10 @@ from torch import nn
 import detectors
 import roodbench
 from detectors import Detector, Outputs
+from roodbench.engine.errors import EvaluationError
 from roodbench.machine import memory
 from roodbench.machine.memory import fitting_batch, halve, saved_bytes, within_memory
+from roodbench.machine.prepare import Prepared
 from roodbench.models import Classifier
 
 
@@ -119,3 +121,34 @@ def test_outputs_in_parts(digits_net):
     with torch.no_grad():
         assert isinstance(fast.outputs(x), Outputs)
         torch.testing.assert_close(fast(x), digits_net(x))
+
+
+@pytest.mark.parametrize("search", [False, True], ids=["fit", "search"])
+def test_fitting_goes_on_with_smaller_passes_too(search, tmp_path, monkeypatch, caplog):
+    """In a run, whose network has more than it once it is loaded."""
+    run, asked = Prepared._run, []
+
+    def small(self, x):
+        asked.append(len(x))
+        if len(x) > 20 and len(asked) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(self, x)
+
+    config = roodbench.RunConfig(detector="knn", search=search, attack="none", limit=12, ood="noise", device="cpu")
+    plain = roodbench.run(config, out=tmp_path / "large")[0].scores
+    monkeypatch.setattr(Prepared, "_run", small)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name, scores in roodbench.run(config, out=tmp_path / "small")[0].scores.items():
+        assert torch.allclose(scores, plain[name], rtol=1e-5)
+    assert f"knn, {'search' if search else 'fit'}: out of memory, going on with" in caplog.text
+
+
+def test_fitting_that_no_pass_is_small_enough_for(tmp_path, monkeypatch):
+    config = roodbench.RunConfig(detector="knn", attack="none", limit=12, ood=("noise",), device="cpu")
+
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(detectors.KNN, "fit", full)
+    with pytest.raises(EvaluationError, match=r"^knn, fit: out of memory with one image per pass"):
+        roodbench.run(config, out=tmp_path)
