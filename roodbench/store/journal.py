@@ -27,7 +27,7 @@ class Journal:
 
     def made(self, cell: Path, **facts: Any) -> None:
         """Note a cell that was computed, and what is known of it: detector, label, images, seconds."""
-        self._write({"made": cell.stem, **facts})
+        self._write({"made": cell.stem, **facts, "at": time.time()})
 
     def used(self, cell: Path) -> None:
         """Note a cell that was there."""
