@@ -16,6 +16,7 @@ from .engine.progress import Progress
 from .engine.worker import Worker, in_turn, log
 from .evaluation.budget import within
 from .evaluation.evaluator import Evaluator
+from .evaluation.forecast import Part, forecast
 from .evaluation.populations import Evaluated
 from .evaluation.precision import precision_of, work_of
 from .evaluation.sweep import sweep
@@ -28,7 +29,7 @@ from .setup.setting import Setting
 from .store import manifest
 from .store.cells import Store
 from .store.folder import run_folder
-from .store.identity import code_version, identity
+from .store.identity import code_version, identity, make_of
 from .store.journal import Journal
 from .store.users import here
 
@@ -63,7 +64,16 @@ class Job:
         return [evaluated for name in self.config.detector for evaluated in found[name]]
 
     def _evaluated(self, name: str, **settings: Any) -> list[Evaluated]:
-        config, setting, begin = self.config, self.setting, time.perf_counter()
+        begin, how = time.perf_counter(), {"check": self.check, "thorough": self.thorough}
+        with self._evaluator(name, **settings) as (evaluator, facts):
+            found = sweep(evaluator, self.config.attack, self.setting.plans, budget=self.config.budget, **how)
+        self.seconds[evaluator.detector.label] = time.perf_counter() - begin
+        return [replace(f, search=facts) for f in found]
+
+    @contextmanager
+    def _evaluator(self, name: str, **settings: Any) -> Iterator[tuple[Evaluator, dict[str, Any]]]:
+        """A fitted detector on the benchmark, and what the record says of how its parameters were chosen."""
+        config, setting = self.config, self.setting
         detector, facts = setting.fitted(name)
         with usual_state(setting.device.type), borrowed(detector):
             precision = precision_of(
@@ -71,12 +81,16 @@ class Job:
             )
             key = identity(detector)
             worker = Worker(detector, seed=config.seed, device=setting.device, store=self.store, key=key, **settings)
-            evaluator = Evaluator(worker, setting.bench, precision=precision)
-            found = sweep(
-                evaluator, config.attack, setting.plans, budget=config.budget, check=self.check, thorough=self.thorough
-            )
-        self.seconds[detector.label] = time.perf_counter() - begin
-        return [replace(f, search=facts) for f in found]
+            yield Evaluator(worker, setting.bench, precision=precision), facts
+
+    def forecast(self) -> list[Part]:
+        """The parts of the work and how long each takes one process, from short rehearsals; nothing is kept of them."""
+        parts: list[Part] = []
+        for name in self.config.detector:
+            with self._evaluator(name) as (evaluator, _):
+                plans = [evaluator.within(plan, self.config.budget) for plan in self.setting.plans]
+                parts += forecast(evaluator, self.config.attack, plans, check=self.check, thorough=self.thorough)
+        return parts
 
 
 @contextmanager
@@ -102,7 +116,7 @@ def begun(
         setting.compile(sum(work.values()))
         settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
         network, data = setting.network["sha256"], setting.bench.description()
-        makes = [identity(setting.detector(name)) for name in config.detector]
+        makes = [make_of(setting.detector(name)) for name in config.detector]
         wanted, code = {**settings, "device": device.type}, code_version("roodbench")
         content = [wanted, check, thorough, network, data, makes, code]
         folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)

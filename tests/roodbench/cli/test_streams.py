@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from roodbench import api, cli
+from roodbench import cli, job
 from roodbench.cli.main import INTERRUPTED, is_mistake
 from roodbench.store import files
 
@@ -138,9 +138,9 @@ def called_exit(*rest, **settings):
 @pytest.mark.parametrize(
     ("name", "fault", "said"),
     [
-        ("roodbench.api.Setting", fell_out, "internal error: ValueError: cannot reshape array"),
-        ("roodbench.api.Setting", sums_up, "internal error: ValueError: invalid literal for int()"),
-        ("roodbench.api.Setting", called_exit, "a module that was imported called sys.exit(0)"),
+        ("roodbench.job.Setting", fell_out, "internal error: ValueError: cannot reshape array"),
+        ("roodbench.job.Setting", sums_up, "internal error: ValueError: invalid literal for int()"),
+        ("roodbench.job.Setting", called_exit, "a module that was imported called sys.exit(0)"),
     ],
 )
 def test_faults_of_the_program_are_no_usage_errors(name, fault, said, tmp_path, monkeypatch, capsys):
@@ -192,7 +192,7 @@ def test_a_folder_that_takes_nothing_is_found_at_once(kind, verb, tmp_path, monk
     place = {"empty": "", "file": tmp_path / "file", "below a file": tmp_path / "file" / "runs"}.get(kind, tmp_path)
     if kind == "read-only":
         monkeypatch.setattr("tempfile.TemporaryFile", full)  # who is root may write everywhere
-    for name in ("roodbench.api.Setting", "roodbench.certify.run.Setting"):
+    for name in ("roodbench.job.Setting", "roodbench.certify.job.Setting"):
         monkeypatch.setattr(name, None)
     assert cli.main([*verb, "--limit", "4", "--out", str(place)]) == 2
     err = capsys.readouterr().err
@@ -212,7 +212,7 @@ def test_signals_end_a_run_with_one_line(name, monkeypatch, capsys, tmp_path):
         os.kill(os.getpid(), number)
         time.sleep(5)
 
-    monkeypatch.setattr("roodbench.api.Setting", stopped)
+    monkeypatch.setattr("roodbench.job.Setting", stopped)
     try:
         assert cli.main([*TABLE, "--out", str(tmp_path)]) == 128 + number
         assert capsys.readouterr().err == f"roodbench: error: {INTERRUPTED}\n"
@@ -224,9 +224,9 @@ def test_signals_end_a_run_with_one_line(name, monkeypatch, capsys, tmp_path):
 def test_a_signal_that_is_ignored_stays_ignored(monkeypatch, tmp_path):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        find = api.Setting
+        find = job.Setting
         monkeypatch.setattr(
-            "roodbench.api.Setting",
+            "roodbench.job.Setting",
             lambda *rest, **settings: os.kill(os.getpid(), signal.SIGHUP) or find(*rest, **settings),
         )
         assert cli.main([*TABLE, "--out", str(tmp_path)]) == 0
