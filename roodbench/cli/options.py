@@ -78,7 +78,8 @@ OPTIONS = {
             "threat",
             str,
             RunConfig.threat,
-            "Let the adversary know fresh noise only, known-seed, or resubmit:q (the best of q tries).",
+            "Let the adversary know fresh noise only, known-seed, or resubmit:q (the best of q tries); corruptions: no "
+            "adversary, corrupted ID (docs/data.md).",
             ADVERSARY,
         ),
         option("quantize", bool, False, "Score attacked images rounded to 8 bits.", ADVERSARY, "--quantize"),

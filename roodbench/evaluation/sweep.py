@@ -33,7 +33,8 @@ def evaluated(
     bench, directions = evaluator.bench, DIRECTIONS[attack]
     everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
     done = {(images.name, "clean"): evaluator.clean(images) for images in everything}
-    unrepeatable = max(evaluator.repeated, check_scores(evaluator, everything))
+    watched = [images for images in everything if images.name not in bench.corruptions]
+    unrepeatable = max(evaluator.repeated, check_scores(evaluator, watched))
     references = evaluator.references()
     if directions:
         plan = evaluator.within(plan, budget)
@@ -46,7 +47,7 @@ def evaluated(
             done[images.name, direction] = found
     agreement = {images.name: evaluator.agreement(images) for images in (bench.id_test, *bench.shifted.values())}
     probed = probe(evaluator, plan, directions, thorough=thorough) if directions and check else {}
-    unrepeatable = max(unrepeatable, forgotten(evaluator, everything))
+    unrepeatable = max(unrepeatable, forgotten(evaluator, watched))
     return Evaluated(
         evaluator.detector,
         bench,
