@@ -130,6 +130,9 @@ OPTIONS = {
         ),
         option("checkpoint", str | None, None, "Read its weights from a .safetensors, .th or .pt file.", NETWORK),
         option(
+            "trust_checkpoint", bool, False, "Run code that a file of weights holds.", NETWORK, "--trust-checkpoint"
+        ),
+        option(
             "model_arg",
             list[str] | None,
             None,
@@ -191,7 +194,10 @@ OPTIONS = {
 }
 
 
-NETWORKS = ("model", "checkpoint", "model_arg", "mean", "std", "size", "head", "model_dir", "threat_model", "download")
+NETWORKS = (
+    *("model", "checkpoint", "trust_checkpoint", "model_arg", "mean", "std", "size", "head"),
+    *("model_dir", "threat_model", "download"),
+)
 """Options of the network."""
 SEVERAL = ("detector", "ood", "eps", "radius")
 """Options that take several values, separated by commas: of a second one, the first would be forgotten."""

@@ -71,7 +71,7 @@ def load(name: str, wanted: Wanted) -> Loaded:
     for file, each in wants.items():
         provide(file, name, lambda place, each=each: utils.download_gdrive_new(each, place), wanted)
     return Loaded(
-        made(utils, name, wanted.folder, dataset, threat),
+        made(utils, name, wanted.folder, dataset, threat, trust=wanted.trust),
         size=(224, 224) if dataset == "imagenet" else (32, 32),
         files={file.name: file_hash(file) for file in wants},
     )
@@ -102,13 +102,13 @@ def provide(file: Path, name: str, download: Any, wanted: Wanted) -> None:
     read_start(file)
 
 
-def made(utils: Any, name: str, folder: Path, dataset: str, threat: str) -> nn.Module:
-    """The network as RobustBench makes it, without unpickling code; ValueError where its file does not fit."""
+def made(utils: Any, name: str, folder: Path, dataset: str, threat: str, *, trust: bool) -> nn.Module:
+    """The network as RobustBench makes it; ValueError where its file does not fit, or would run untrusted code."""
     try:
-        with silent(), only_weights(), contextlib.redirect_stdout(sys.stderr):
+        with silent(), only_weights(trust=trust), contextlib.redirect_stdout(sys.stderr):
             return utils.load_model(name, model_dir=folder, dataset=dataset, threat_model=threat)
     except pickle.UnpicklingError:
-        said = "holds more than tensors and is not unpickled: save its state dict alone"
+        said = "holds more than tensors and is not unpickled: save its state dict alone, or give --trust-checkpoint"
     except (RuntimeError, KeyError, AttributeError, TypeError, EOFError) as error:
         said = f"does not fit ({' '.join(described(error).split())[:200]})"
     raise ValueError(f"model robustbench:{name}: the checkpoint in '{folder / dataset / threat}' {said}") from None

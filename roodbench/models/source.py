@@ -37,6 +37,8 @@ class Wanted:
     model_dir: Path | None = None
     threat_model: str | None = None
     download: bool = False
+    trust: bool = False
+    """Whether files of weights may run code."""
 
     @property
     def folder(self) -> Path:
@@ -97,9 +99,9 @@ def classes_in(state: Mapping[str, Tensor], net: nn.Module) -> int | None:
     return classes.pop() if same and len(classes) == 1 and len({own[key].shape[0] for key in odd}) == 1 else None
 
 
-def with_classes(make: Any, file: Path, name: str) -> nn.Module:
+def with_classes(make: Any, file: Path, name: str, *, trust: bool = False) -> nn.Module:
     """`make(classes)` with the weights in a file, which say how many classes there are; `make(None)` has the usual."""
-    net, state = made(make, None, name), read_state(file)
+    net, state = made(make, None, name), read_state(file, trust=trust)
     classes = classes_in(stripped(state, net.state_dict()), net)
     net = net if classes is None else made(make, classes, name)
     put_weights(net, state, file, name)
@@ -151,8 +153,11 @@ def silent() -> Iterator[None]:
 
 
 @contextmanager
-def only_weights() -> Iterator[None]:
-    """`torch.load`, by whomever it is called, unpickles no code."""
+def only_weights(*, trust: bool = False) -> Iterator[None]:
+    """`torch.load`, by whomever it is called, unpickles no code, unless that is trusted."""
+    if trust:
+        yield
+        return
     before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:

@@ -18,7 +18,7 @@ ATTACKING = (
 """Settings of the adversary, which nothing honours where there is none."""
 SPENDING = frozenset({"steps", "restarts", "strength", "budget", "precision"})
 """Those of them that not every method honours."""
-NETWORK = ("model_args", "mean", "std", "size", "head", "model_dir", "threat_model", "download")
+NETWORK = ("model_args", "mean", "std", "size", "head", "model_dir", "threat_model", "download", "trust_checkpoint")
 """What may be said of a network besides its name and its checkpoint."""
 
 
@@ -54,6 +54,7 @@ class RunConfig:
     ood: tuple[str, ...] | None = None
     model: str | None = None
     checkpoint: str | None = None
+    trust_checkpoint: bool = False
     model_args: Mapping[str, Any] = field(default_factory=dict)
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
