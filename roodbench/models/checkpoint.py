@@ -17,6 +17,8 @@ from torch import Tensor
 
 from detectors import shown
 
+from ..store.archives import bomb_in
+
 log = logging.getLogger("roodbench")
 EXPECTED = "expected a state dict, as torch.save(net.state_dict(), FILE) or safetensors write it"
 MOST = 10_000
@@ -103,9 +105,13 @@ def read_torch(file: Path, *, trust: bool = False) -> object:
         raise ValueError(f"is not a state dict that torch can read, or is cut off: {EXPECTED}") from None
 
 
+def say_unpickled(file: Path) -> None:
+    log.warning("checkpoint '%s' is unpickled, which runs code in it: --trust-checkpoint", file)
+
+
 def unpickled(file: Path) -> object:
     """What a trusted file holds, whatever that takes; a notice names it."""
-    log.warning("checkpoint '%s' is unpickled, which runs code in it: --trust-checkpoint", file)
+    say_unpickled(file)
     try:
         with warnings.catch_warnings(), file.open("rb") as opened:
             warnings.simplefilter("ignore")
@@ -142,7 +148,8 @@ def no_archive(file: Path) -> str:
     if any(name.endswith("/constants.pkl") for name in names):
         return "is a TorchScript module: torch.save(torch.jit.load(FILE).state_dict(), NEW) gives its weights"
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):
-        return ""
+        bomb = bomb_in(file, stored=True)
+        return f"{bomb}: it is not a checkpoint of torch" if bomb else ""
     if names and all(name.endswith(".npy") for name in names):
         return f"is a numpy archive: {EXPECTED}"
     return f"is a zip archive ({', '.join(names[:3])}): unpack it"

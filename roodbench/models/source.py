@@ -154,15 +154,12 @@ def silent() -> Iterator[None]:
 
 @contextmanager
 def only_weights(*, trust: bool = False) -> Iterator[None]:
-    """`torch.load`, by whomever it is called, unpickles no code, unless that is trusted."""
-    if trust:
-        yield
-        return
-    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
-    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    """`torch.load`, by whomever it is called, unpickles no code; trusted, it does where its caller leaves that open."""
+    names = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    before = {name: os.environ.pop(name, None) for name in names}
+    os.environ[names[trust]] = "1"
     try:
         yield
     finally:
-        del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
-        if before is not None:
-            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
+        os.environ.pop(names[trust], None)
+        os.environ.update({name: value for name, value in before.items() if value is not None})
