@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..store.files import replacing
+from ..store.trust import check_cache
 from ..store.users import described
 from .checkpoint import read_state, stripped
 from .weights import put_weights
@@ -42,10 +43,12 @@ class Wanted:
 
     @property
     def folder(self) -> Path:
-        """Where downloaded weights lie: `model_dir`, or a folder in the user's cache."""
+        """Where downloaded weights lie: `model_dir`, or a folder in the user's cache, if that is theirs alone."""
         from platformdirs import user_cache_path
 
-        return user_cache_path("roodbench") / "models" if self.model_dir is None else self.model_dir
+        folder = user_cache_path("roodbench") / "models" if self.model_dir is None else self.model_dir
+        check_cache(folder)
+        return folder
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 from .files import save_tensors
 from .folder import runs_folder
 from .identity import code_version, content_hash, tensor_hash
+from .trust import is_believed
 
 log = logging.getLogger("roodbench")
 
@@ -76,6 +77,9 @@ class Store:
         own = file in self._own
         self.reuse.asked += not own
         if not file.exists() or (self.fresh and not own):
+            return None
+        if not is_believed(file):
+            self._warn(f"the kept {file} is another user's: computing it anew, and whatever else is")
             return None
         try:
             cell, made = read_cell(file, text), file.stat().st_mtime
