@@ -1,4 +1,4 @@
-"""Malformed lists, TOMLs, arrays, checkpoints, images: one line each, nothing else raised, nothing unpickled, no hang."""
+"""Malformed lists, TOMLs, arrays, checkpoints, images: one line each, nothing else raised or unpickled, no hang."""
 
 import io
 import pickle
