@@ -1,6 +1,7 @@
 """What docs/security.md says: where is written, what is never fetched, what is never run."""
 
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import pytest
 from roodbench import cli
 from tests.roodbench.data.pictures import own_folder
 
+ROOT = Path(__file__).parents[2]
 TOML = """size = 8
 channels = 1
 [id]
@@ -164,3 +166,11 @@ def test_the_hook_is_sharp(audited, tmp_path):
     finally:
         SPRUNG["writes"] = None
     assert writes == [str(tmp_path / name) for name in "xyz"]
+
+
+def test_every_test_that_the_page_names_exists():
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/\S+\.py)::(\w+)`", page)
+    assert len(named) > 10
+    for file, name in named:
+        assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
