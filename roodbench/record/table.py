@@ -79,7 +79,7 @@ def heading(result: Record) -> str:
 def networks(rows: Sequence[Row]) -> str:
     """The network and its accuracy; where detectors call different ones or none that is known, whose each is."""
     found: dict[str, dict[str, None]] = {}
-    for row in rows:
+    for row in (row for row in rows if row.condition not in CORRUPTED):
         accuracy = "" if row.id_accuracy is None else f" (ID accuracy {row.id_accuracy:.1%})"
         found.setdefault(f"{row.model or 'network unknown'}{accuracy}", {})[label_of(row)] = None
     if len(found) == 1:

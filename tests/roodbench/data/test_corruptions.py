@@ -74,7 +74,8 @@ def written(tmp_path_factory):
         names = [f"imagenet_c/{corruption}/{severity}/{i:05}.png" for i in range(10)]
         contrast = 1 - (0.15 if corruption == "fog" else 0.05) * severity
         images = [picture(rng, ours(rng, i), contrast) for i in range(10)]
-        listed("test_imagenet_c", names, images, [i % 2 for i in range(10)])
+        labels = [(i + (severity == 3 and i < 2)) % 2 for i in range(10)]  # two that no network gets right
+        listed("test_imagenet_c", names, images, labels)
     (root / "shades.py").write_text(NETWORK)
     return root
 
@@ -148,7 +149,11 @@ def test_a_record_has_every_set_and_no_attack(result):
 
 def test_the_table_shows_mean_and_worst_and_names_it(result):
     head, _, columns, *_ = str(result).splitlines()
-    assert "; threat: 2 corruptions, 4 with their severities" in head
+    assert head.endswith(
+        "shades.py:net (ID accuracy 100.0%), 12 ID images; threat: 2 corruptions, 4 with their severities"
+    )
+    accuracies = {row.condition: row.id_accuracy for row in result.rows}
+    assert accuracies == {"clean": 1.0, "corrupted": pytest.approx(0.9), "worst": 0.8}
     assert columns.split()[-8:] == ["clean", "corrupted", "worst", "FPR95", "FPR95", "corrupted", "FPR95", "worst"]
     assert "\nmsp: AUROC % by severity, mean over corruptions and OOD sets: 1: " in str(result)
     assert "; worst imagenet_c/fog/3: " in str(result)
