@@ -29,6 +29,7 @@ from .setup.config import SPENDING, RunConfig, check_budget, check_seed, one_of,
 from .setup.network import check_network
 from .setup.seam import check_seam
 from .setup.setting import plan_of
+from .setup.threats import CORRUPTIONS, attack_under
 from .setup.values import typed, wrong
 from .store.cells import Store
 from .store.identity import identity
@@ -61,7 +62,8 @@ def evaluate(
 
     `attack` is none, min (lower ID scores), max (raise OOD scores) or both; `eps`, a number or text such as "8/255", is
     in units of the benchmark's input space, pixels by default; `budget`, network passes per image, forward + backward,
-    scales the steps and restarts of `strength` to what they pay for; `threat` fresh, known-seed or resubmit:q. `check`
+    scales the steps and restarts of `strength` to what they pay for; `threat` fresh, known-seed, resubmit:q, or
+    corruptions: no attack, shifted ID named CORRUPTION/SEVERITY in the place of ID (`Benchmark.corrupted`). `check`
     runs the attack of the adaptive gap and those of the indicators too, these on as many images as cost no more than
     the attack itself (none where those are too few), `thorough` on up to 32 of ID and OOD each. Give a `Store` to keep
     finished shards and to reuse them where the detector still does the same, `fresh` to replace what it has;
@@ -92,6 +94,9 @@ def evaluate(
     }
     adversary = typed({**evaluate.__annotations__, "eps": "float | None"}, given)
     attack, check, thorough, seed = (adversary.pop(name) for name in ("attack", "check", "thorough", "seed"))
+    attack = attack_under(adversary["threat"], attack)
+    if adversary["threat"] == CORRUPTIONS:
+        adversary["threat"], bench = "fresh", bench.corrupted()
     method, objective = adversary["method"], adversary["objective"]
     check_seed(seed)
     check_checks(attack, check=check, thorough=thorough)

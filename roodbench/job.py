@@ -26,6 +26,7 @@ from .record.environment import environment
 from .setup.config import RunConfig
 from .setup.network import check_network
 from .setup.setting import Setting
+from .setup.threats import CORRUPTIONS
 from .store import manifest
 from .store.cells import Store
 from .store.folder import run_folder
@@ -138,7 +139,7 @@ def expected_work(setting: Setting) -> dict[str, float]:
             detector.check_objective(config.objective)
         if detector.network is not setting.net:
             check_network(detector.network, setting.bench, setting.device)
-        if config.threat != "fresh" and not detector.randomized:
+        if config.threat not in ("fresh", CORRUPTIONS) and not detector.randomized:
             log.warning("--threat %s changes nothing for %s, which draws no noise", config.threat, detector.label)
         if detector.label in labels:
             raise ValueError(f"two detectors named {detector.label}: scores could not be told apart")

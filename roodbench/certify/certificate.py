@@ -14,6 +14,7 @@ from detectors import Smoothed, unknown
 
 from ..data import Benchmark, ImageSet
 from ..metrics.bounds import Bounds
+from ..models.load import SOURCES
 from ..setup.config import RunConfig
 from ..store.files import file_in, read_text
 from .config import CERTIFIABLE, CertifyConfig
@@ -81,7 +82,7 @@ def sides(bounds: Bounds) -> dict[str, list[float | None]]:
 def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
     """The settings in a certificate, or in a record of certify.
 
-    Nothing but certifiable detectors is named: no code of others is imported.
+    Nothing but certifiable detectors is named; a network, a benchmark or a base may be code of others (`code_in`).
     """
     try:
         kept = dict(certificate["config"])
@@ -92,6 +93,15 @@ def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
         return CertifyConfig(**{**kept, "run": RunConfig(**run)})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the certificate's config is malformed: {type(error).__name__} {error}") from None
+
+
+def code_in(certificate: Mapping[str, Any]) -> dict[str, str]:
+    """By setting, the code that loading what a certificate names would run: MODULE:ATTRIBUTE, of anybody's choice."""
+    config = certificate.get("config")
+    run = config.get("run") if isinstance(config, Mapping) else None
+    named = {name: run.get(name) for name in ("model", "benchmark", "base")} if isinstance(run, Mapping) else {}
+    sources = {"model": SOURCES, "benchmark": ("torchvision",), "base": ()}
+    return {k: v for k, v in named.items() if isinstance(v, str) and ":" in v and v.partition(":")[0] not in sources[k]}
 
 
 def read(place: Path | str) -> dict[str, Any]:

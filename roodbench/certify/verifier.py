@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from ..engine.progress import Progress
 from ..engine.worker import Worker
 from ..machine.device import opened
 from ..setup.setting import Setting
-from .certificate import config_of
+from .certificate import code_in, config_of
 from .compare import TOLERANCE, side
 from .population import bounds_of
 from .sampling import noisy_scores, sampler_of
@@ -61,15 +62,18 @@ def verify(
     value cannot be known. For 8 random images of every population each bound is held against the other side of the
     evidence of `samples` fresh draws: it fails where they show that it claims more than the theorem gives (wrongly with
     probability 0.001 for the whole certificate).
-    `overrides` are settings of the run that are the assessor's own: `data_root`, `checkpoint`, `model_dir`. `seed`
-    defaults to a random one. Raises ValueError for a certificate without settings, and where images or network cannot
-    be loaded.
+    `overrides` are settings of the run that are the assessor's own: `data_root`, `checkpoint`, `model_dir`, `download`,
+    `trust_checkpoint`, the last two False whatever the certificate says. Code that it names (`model`, `benchmark` or
+    `base` as MODULE:ATTRIBUTE) is run where the assessor names the same. `seed` defaults to a random one. Raises
+    ValueError for a certificate without settings, and where images or network cannot be loaded.
     """
     if samples < FEWEST:
         raise ValueError(f"samples {samples}: expected at least {FEWEST} to verify, fewer disprove hardly anything")
     seed = secrets.randbits(32) if seed is None else seed
+    own = {"download": False, "trust_checkpoint": False, **{k: v for k, v in overrides.items() if v is not None}}
+    refuse_code(certificate, own)
     config = config_of(certificate)
-    run = replace(config.run_config(), device=device, **{k: v for k, v in overrides.items() if v is not None})
+    run = replace(config.run_config(), device=device, **own)
     with opened(device) as place:
         setting = Setting(run, place)
         setting.compile(0.0)
@@ -88,6 +92,18 @@ def verify(
                 found = disproved(detector, y, entry["populations"][name], index, images.names, ERROR / bounds)
                 failures += [f"{detector.label}: {line}" for line in found]
     return Verdict(counts, bounds, samples, seed, [*failures, *stated.contradictions(certificate)])
+
+
+def refuse_code(certificate: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """ValueError for code that a certificate names and the assessor does not, or names otherwise."""
+    for name, code in code_in(certificate).items():
+        if own.get(name) != code:
+            args = certificate["config"]["run"].get("model_args") if name == "model" else None
+            told = f" with {reprlib.repr(args)}" if args else ""
+            raise ValueError(
+                f"the certificate's {name} is code, {code[:200]!r}{told}: to load it runs it; "
+                f"give --{name} {code[:200]} too if you trust it"
+            )
 
 
 def some(images: ImageSet, seed: int) -> tuple[ImageSet, np.ndarray]:

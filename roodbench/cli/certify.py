@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
 RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
 SHOWING = ("format", "log_format", "quiet")
-VERIFYING = ("verify", "samples", "seed", "device", "data_root", "checkpoint", "model_dir", *SHOWING)
-"""What --verify honours: the certificate has every other setting."""
+VERIFYING = (
+    *("verify", "samples", "seed", "device", "data_root"),
+    *("checkpoint", "trust_checkpoint", "model_dir", "download"),
+    *("model", "benchmark", "base"),
+    *SHOWING,
+)
+"""What --verify honours: the certificate has every other setting; model, benchmark, base are for code in it."""
 HANDS = ("workers", "engine", "address")
 PLANNING = ("attack", "strength", "budget", "steps", "restarts", "seed", "out", "fresh", *HANDS, "quiet")
 """What --plan does not honour: it attacks, draws and keeps nothing."""
@@ -57,7 +62,7 @@ def certify(context: Context, **given: Any) -> None:
     start_logging(given["quiet"], given["log_format"])
     if given["verify"] is not None:
         refuse_options(context, "--verify", [n for n in context.params if n not in VERIFYING])
-        check_certificate(given)
+        check_certificate(given, spelt_out(context))
         return
     from ..certify import certify as certify_it
 
@@ -98,7 +103,7 @@ def show_plan(config: CertifyConfig, format: str) -> None:
     typer.echo(plan_table(plans, config) if format == "table" else json.dumps(as_record(plans), indent=1))
 
 
-def check_certificate(given: dict[str, Any]) -> None:
+def check_certificate(given: dict[str, Any], spelt: dict[str, Any]) -> None:
     """One line where a certificate holds (or a verdict, as JSON); EvaluationError where it does not."""
     from ..certify.certificate import read
     from ..certify.verifier import demand, verify
@@ -114,6 +119,9 @@ def check_certificate(given: dict[str, Any]) -> None:
         data_root=given["data_root"],
         checkpoint=given["checkpoint"],
         model_dir=given["model_dir"],
+        download=given["download"],
+        trust_checkpoint=given["trust_checkpoint"],
+        **{name: spelt[name] for name in ("model", "benchmark", "base") if name in spelt},
     )
     if given["format"] == "json":
         typer.echo(json.dumps(asdict(verdict), indent=1))

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from ..setup.threats import THREATS
 from .options import OPTIONS, Context, changed, taking
 from .run import evaluated, warn
 
@@ -17,6 +18,8 @@ LIMIT = 32
 @taking(*(changed(name, default=LIMIT) if name == "limit" else name for name in OPTIONS if name != "no_check"))
 def check(context: Context, **given: Any) -> None:
     """Run the indicators of attack failure on a few images: can the attack be trusted?"""
+    if given["threat"] in THREATS:
+        raise ValueError(f"threat {given['threat']}: there is no attack to check, expected one of an adversary")
     indicators = (result := evaluated(context, given, check=True, thorough=True)).indicators
     from ..record.table import checks_table
     from ..record.text import checks_csv

@@ -78,7 +78,8 @@ OPTIONS = {
             "threat",
             str,
             RunConfig.threat,
-            "Let the adversary know fresh noise only, known-seed, or resubmit:q (the best of q tries).",
+            "Let the adversary know fresh noise only, known-seed, or resubmit:q (the best of q tries); corruptions: no "
+            "adversary, corrupted ID (docs/data.md).",
             ADVERSARY,
         ),
         option("quantize", bool, False, "Score attacked images rounded to 8 bits.", ADVERSARY, "--quantize"),
@@ -128,6 +129,9 @@ OPTIONS = {
             NETWORK,
         ),
         option("checkpoint", str | None, None, "Read its weights from a .safetensors, .th or .pt file.", NETWORK),
+        option(
+            "trust_checkpoint", bool, False, "Run code that a file of weights holds.", NETWORK, "--trust-checkpoint"
+        ),
         option(
             "model_arg",
             list[str] | None,
@@ -214,7 +218,10 @@ OPTIONS = {
 }
 
 
-NETWORKS = ("model", "checkpoint", "model_arg", "mean", "std", "size", "head", "model_dir", "threat_model", "download")
+NETWORKS = (
+    *("model", "checkpoint", "trust_checkpoint", "model_arg", "mean", "std", "size", "head"),
+    *("model_dir", "threat_model", "download"),
+)
 """Options of the network."""
 SEVERAL = ("detector", "ood", "eps", "radius")
 """Options that take several values, separated by commas: of a second one, the first would be forgotten."""

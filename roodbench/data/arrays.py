@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..store.archives import bomb_in
 from .picture import Frame
 from .room import fill, room_for
 from .source import OOD, Source
@@ -95,12 +96,22 @@ def parts_of(where: str, file: Path) -> tuple[Any, Any]:
         images, labels = content
     else:
         images, labels = content, None
+    for part in (images, labels):
+        if isinstance(part, torch.Tensor) and is_spread(part):
+            raise ValueError(f"{where} says that a tensor is {tuple(part.shape)}, of fewer numbers: save a plain one")
     images, labels = (part.numpy(force=True) if isinstance(part, torch.Tensor) else part for part in (images, labels))
     if not isinstance(images, np.ndarray) or not images.ndim or not isinstance(labels, np.ndarray | None):
         raise ValueError(f"{where} holds no array of images (n, ...), alone or with labels (n,)")
     if file.suffix in (".pt", ".pth") and is_channels_first(images):
         images = images.transpose(0, 2, 3, 1)
     return images, labels
+
+
+def is_spread(part: torch.Tensor) -> bool:
+    """Whether a tensor repeats its numbers (expand), or is of none: a few bytes that would become many."""
+    if part.layout != torch.strided or part.is_meta:
+        return True
+    return part.numel() * part.element_size() > part.untyped_storage().nbytes()
 
 
 def is_channels_first(images: np.ndarray) -> bool:
@@ -113,11 +124,15 @@ def read_numpy(file: Path) -> Any:
     """An array, of which what is asked for is read, or a dict of them."""
     if file.suffix == ".npy":
         return np.load(file, mmap_mode="r", allow_pickle=False)
+    if bomb := bomb_in(file, stored=False):
+        raise ValueError(f"{bomb}: save its images as .npy, which is read as it is needed")
     with file.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
         return {key: found[key] for key in found.files if key in (*IMAGES, *LABELS)} or dict.fromkeys(found.files)
 
 
 def read_torch(file: Path) -> Any:
+    if bomb := bomb_in(file, stored=True):
+        raise ValueError(f"{bomb}: it is not a file of torch")
     with file.open("rb") as opened:
         return torch.load(opened, map_location="cpu", weights_only=True)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from detectors import unknown
 
+from .corruptions import of_name
 from .images import ImageSet, SplitGuard, joined_sets, subset
 
 log = logging.getLogger("roodbench")
@@ -30,6 +31,8 @@ class Benchmark:
     ood: Mapping[str, ImageSet]
     groups: Mapping[str, Literal["near", "far"]]
     shifted: Mapping[str, ImageSet] = field(default_factory=dict)
+    corruptions: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """Shifted sets that stand in the place of ID test, each on its own, with corruption and severity (`corrupted`)."""
     eps: float = 2 / 255
     """Default linf radius, in pixels."""
     sigma: float = 0.0125
@@ -61,14 +64,16 @@ class Benchmark:
         return (0.0, 1.0) if self.space == "pixel" else (-float("inf"), float("inf"))
 
     def only(self, names: list[str]) -> Benchmark:
-        """The benchmark with these OOD (or shifted ID) sets alone."""
+        """The benchmark with these OOD (or shifted ID) sets alone; corrupted ones all stay."""
+        whole = {key.rpartition("/")[0].rpartition("/")[0] for key in self.corruptions}
         for name in names:
-            if name not in self.ood and name not in self.shifted:
+            if name not in self.ood and name not in self.shifted and name not in whole:
                 raise ValueError(unknown("OOD set", name, [*self.ood, *self.shifted]))
         if not any(name in self.ood for name in names):
             raise ValueError(f"no OOD set among {', '.join(names)}: expected one of {', '.join(self.ood)}")
         ood = {name: images for name, images in self.ood.items() if name in names}
-        return replace(self, ood=ood, shifted={k: v for k, v in self.shifted.items() if k in names})
+        kept = {k: v for k, v in self.shifted.items() if k in names or k in self.corruptions}
+        return replace(self, ood=ood, shifted=kept)
 
     def full_spectrum(self) -> Benchmark:
         """The benchmark with covariate-shifted ID counted as ID: one ID test set of the clean and all shifted images.
@@ -83,7 +88,20 @@ class Benchmark:
             )
         name = f"{self.id_test.name}-full-spectrum"
         whole = joined_sets(name, [self.id_test, *self.shifted.values()])
-        return replace(self, name=f"{self.name}-full-spectrum", id_test=whole, shifted={})
+        return replace(self, name=f"{self.name}-full-spectrum", id_test=whole, shifted={}, corruptions={})
+
+    def corrupted(self) -> Benchmark:
+        """The benchmark under common corruptions: shifted sets named CORRUPTION/SEVERITY stand in for ID test in turn.
+
+        ValueError where there is none; `load_benchmark(..., corruptions=True)` makes them of lists.
+        """
+        found = {name: kind for name in self.shifted if (kind := of_name(name)) is not None}
+        if not found:
+            raise ValueError(
+                f"benchmark {self.name} has no corrupted ID test set: expected a shifted set of a name such as fog/3, "
+                "corruption and severity, or of images whose paths have that (docs/data.md)"
+            )
+        return replace(self, corruptions=found)
 
     def limited(self, limit: int | None) -> Benchmark:
         """The benchmark with test sets of at most so many images: a fixed random subset, nested over limits."""

@@ -13,6 +13,7 @@ import numpy as np
 from detectors.care import usual_state
 
 from .benchmark import Benchmark, check_limits
+from .corruptions import by_corruption
 from .images import ImageSet, Split, SplitGuard, subset
 from .picture import Frame
 from .source import Source, joined
@@ -46,6 +47,7 @@ def benchmark_from(
     train_limit: int | None = None,
     root: str | Path | None = None,
     download: bool = False,
+    corruptions: bool = False,
 ) -> Benchmark:
     """A benchmark of your images: ID sets with labels, and OOD sets by name, `near` or `far`.
 
@@ -54,9 +56,9 @@ def benchmark_from(
     `torchvision:NAME/SPLIT` (below `root`, fetched with `download`) or `module:attribute`. Images are uint8
     (n, H, W, C) or float32 (n, C, H, W) in [0, 1], C 1 or 3. With `size` pictures become that many pixels wide and
     high: the short side to `resize` (default `size`), then the central square; `channels` 1 makes them grey. A
-    validation set that is not given is a fifth of ID train, or of every OOD set, held out. `limit` and `train_limit`
-    are `load_benchmark`'s; `eps` and `sigma` default radius and noise, in pixels. Raises ValueError, in one line, for
-    anything else; images are read, and checked, at the first use.
+    validation set that is not given is a fifth of ID train, or of every OOD set, held out. `limit`, `train_limit` and
+    `corruptions` are `load_benchmark`'s; `eps` and `sigma` default radius and noise, in pixels. Raises ValueError, in
+    one line, for anything else; images are read, and checked, at the first use.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -84,6 +86,9 @@ def benchmark_from(
 
     test, more = labelled(id_test, "ID test"), named("shifted", shifted)
     extra = {key: labelled(what, f"shifted {key}") for key, what in more.items()}
+    if corruptions:
+        parts = {key: by_corruption(key, source) or {key: source} for key, source in extra.items()}
+        extra = {key: source for its in parts.values() for key, source in its.items()}
     if id_val is None:
         train, val = held_out(name, "ID", train)
     else:
@@ -91,9 +96,9 @@ def benchmark_from(
     if ood_val is not None:
         other = source_of(ood_val, how, ood=True, where=f"{name}, OOD val")
     elif ood:
-        parts = {key: held_out(name, f"OOD ({key})", source) for key, source in ood.items()}
-        ood = {key: rest for key, (rest, _) in parts.items()}
-        other = joined(f"{name}, OOD val", {key: part for key, (_, part) in parts.items()})
+        split = {key: held_out(name, f"OOD ({key})", source) for key, source in ood.items()}
+        ood = {key: rest for key, (rest, _) in split.items()}
+        other = joined(f"{name}, OOD val", {key: part for key, (_, part) in split.items()})
     else:
         raise ValueError(f"benchmark {name} has no OOD set: give near or far, as far={{'textures': images}}")
     guard = SplitGuard()
@@ -102,7 +107,7 @@ def benchmark_from(
         return source.limited(limit).image_set(key, split, guard)
 
     kept = train.limited(train_limit) if train_limit and train_limit < len(train) else train
-    return Benchmark(
+    bench = Benchmark(
         name,
         id_train=kept.image_set(f"{name}-train", "ID train", guard),
         id_val=val.image_set(f"{name}-val", "ID val", guard),
@@ -114,6 +119,7 @@ def benchmark_from(
         eps=radius("eps", eps),
         sigma=radius("sigma", sigma),
     )
+    return bench.corrupted() if corruptions else bench
 
 
 def named(what: str, sets: Any) -> Mapping[str, Any]:

@@ -14,6 +14,8 @@ from .source import Source
 BLANK = " \t\r\ufeff"
 """Around a line: blanks, and a mark of byte order where lists were joined."""
 LINE = re.compile(r"(.*[^ \t])[ \t]+(-?[0-9]{1,9})", re.DOTALL)
+LARGEST = 2**30
+"""Bytes of a list."""
 COMMENT = ("# ", "#\t")
 
 
@@ -35,6 +37,10 @@ def entries_of(file: Path) -> list[tuple[str, int, int]]:
     Blank lines say nothing, nor do comments: lines that begin with `# `, or with `#` and have no label.
     """
     entries = []
+    if file.exists() and not file.is_file():
+        raise ValueError(f"list '{file}' is no regular file")  # a pipe would be waited for
+    if file.exists() and file.stat().st_size > LARGEST:
+        raise ValueError(f"list '{file}' has more than {LARGEST} bytes: expected 'path label' lines")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

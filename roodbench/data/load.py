@@ -33,6 +33,7 @@ def load_benchmark(
     limit: int | None = None,
     train_limit: int | None = None,
     download: bool = False,
+    corruptions: bool = False,
 ) -> Benchmark:
     """The benchmark `name`, its test sets cut to `limit` images each (a fixed random subset, nested over limits).
 
@@ -40,8 +41,9 @@ def load_benchmark(
     `module:attribute` (a Benchmark, or a function that gives one). `root` is the folder with OpenOOD's `images_classic`
     (or `images_largescale`) and `benchmark_imglist`, or of torchvision's data sets, which `download` fetches; `ood`
     names the OOD sets wanted, default all, of `torchvision:NAME` by sources such as `torchvision:SVHN`; `train_limit`
-    how many training images, 0 for all, default the benchmark's own. Raises ValueError for an unknown name, a missing
-    folder, list or image, and a setting of another type.
+    how many training images, 0 for all, default the benchmark's own. With `corruptions` the images of every corruption
+    and severity that covariate-shifted ID has are a test set (`Benchmark.corrupted`), also where `ood` names others.
+    Raises ValueError for an unknown name, a missing folder, list or image, and a setting of another type.
     """
     check_benchmark(name)
     if not isinstance(root, str | PathLike | None):
@@ -59,14 +61,16 @@ def load_benchmark(
             raise ValueError("benchmark digits takes no train-limit: its 600 training images are few")
         bench = digits(limit)
     elif name not in BENCHMARKS:
-        return of_spec(name, None if root is None else Path(root), wanted, limit, train_limit, download)
+        place = None if root is None else Path(root)
+        bench = of_spec(name, place, wanted, limit, train_limit, download, corruptions=corruptions)
     else:
         from .openood import openood
 
         if root is None:
             raise ValueError(f"benchmark {name} needs its images: give --data-root DIR or set ROODBENCH_DATA")
-        bench = openood(name, Path(root), limit, train_limit, wanted)
-    return bench if wanted is None else bench.only(wanted)
+        bench = openood(name, Path(root), limit, train_limit, wanted, corruptions=corruptions)
+    bench = bench.corrupted() if corruptions else bench
+    return bench if wanted is None or name.startswith("torchvision:") else bench.only(wanted)
 
 
 def check_benchmark(name: object) -> None:
@@ -102,24 +106,25 @@ def of_spec(
     limit: int | None,
     train_limit: int | None,
     download: bool,
+    *,
+    corruptions: bool,
 ) -> Benchmark:
     """A benchmark that is none of ours."""
     if name.endswith(".toml") or Path(name).is_dir():
         from .toml import toml_benchmark
 
-        bench = toml_benchmark(Path(name), root=root, limit=limit, train_limit=train_limit, download=download)
-    elif name.startswith("torchvision:"):
+        limits = {"limit": limit, "train_limit": train_limit}
+        return toml_benchmark(Path(name), root=root, **limits, download=download, corruptions=corruptions)
+    if name.startswith("torchvision:"):
         from .given import torchvision_benchmark
 
         return torchvision_benchmark(name, root, ood, limit, train_limit, download)
-    else:
-        from .spec import made
+    from .spec import made
 
-        found = made(import_attribute(name, "benchmark"), f"benchmark {name!r}")
-        if not isinstance(found, Benchmark):
-            raise ValueError(
-                f"benchmark {name!r} is {shown(found)}: expected a Benchmark, as benchmark_from gives; "
-                "of a Dataset, name it in a TOML's [id], [near] or [far]"
-            )
-        bench = found.limited(limit)
-    return bench if ood is None else bench.only(list(ood))
+    found = made(import_attribute(name, "benchmark"), f"benchmark {name!r}")
+    if not isinstance(found, Benchmark):
+        raise ValueError(
+            f"benchmark {name!r} is {shown(found)}: expected a Benchmark, as benchmark_from gives; "
+            "of a Dataset, name it in a TOML's [id], [near] or [far]"
+        )
+    return found.limited(limit)

@@ -11,6 +11,7 @@ from typing import Literal
 from detectors import unknown
 
 from .benchmark import Benchmark
+from .corruptions import array_folder, by_corruption, is_arrays
 from .files import inside
 from .images import ImageSet, Split, SplitGuard
 from .lists import list_source
@@ -44,6 +45,8 @@ class Layout:
     """Sets whose images lie in another folder."""
     frames: Mapping[str, Frame] = field(default_factory=dict)
     """Sets with another preprocessing."""
+    arrays: str | None = None
+    """The folder, beside the images, of its corrupted copies as they are published."""
 
 
 FAR = ("mnist", "svhn", "texture", "places365")
@@ -58,8 +61,8 @@ IMAGENET = {
 }
 SHIFTS = ("v2", "c", "r")
 LAYOUTS = {
-    "cifar10": Layout("cifar10", ("cifar100", "tin"), FAR, ("cifar10c",)),
-    "cifar100": Layout("cifar100", ("cifar10", "tin"), FAR),
+    "cifar10": Layout("cifar10", ("cifar100", "tin"), FAR, ("cifar10c",), arrays="CIFAR-10-C"),
+    "cifar100": Layout("cifar100", ("cifar10", "tin"), FAR, arrays="CIFAR-100-C"),
     **{
         name: Layout(
             lists,
@@ -79,31 +82,40 @@ def openood(
     limit: int | None = None,
     train_limit: int | None = None,
     ood: Sequence[str] | None = None,
+    *,
+    corruptions: bool = False,
 ) -> Benchmark:
     """A benchmark of `LAYOUTS` with every OOD set that `root` has a list for, or those named in `ood`.
 
     A `test_*.txt` whose labels are all -1 is an OOD set; one with class labels is ID, and a second such list (a JPEG
     copy, say) is covariate-shifted ID. Sets that are none of OpenOOD's are far. An official set without a list is a
     notice, one whose images are not all there an error that names what can run without it (`ood`). Images: as OpenOOD
-    prepares them; docs/data.md says what becomes of other modes, transparency and orientation.
+    prepares them; docs/data.md says what becomes of other modes, transparency and orientation. With `corruptions` every
+    corruption and severity that paths of a shifted list name is a set of its own, whatever `ood` says.
     """
     layout, guard = LAYOUTS[name], SplitGuard()
     lists = lists_of(root, layout)
     missing: dict[str, str] = {}
 
+    def images_of(key: str) -> Path:
+        return root / layout.elsewhere.get(key, layout.images)
+
     def source_of(file: Path, split: Split) -> Source:
         key = file.stem.partition("_")[2]
-        frame, images = layout.frames.get(key, layout.frame), root / layout.elsewhere.get(key, layout.images)
-        source = list_source(file, images, frame)
+        source = list_source(file, images_of(key), layout.frames.get(key, layout.frame))
         check_labels(source, split)
-        if split.endswith("test"):
-            source = source.limited(limit)
-            if absent := absent_of(source, images):
-                missing[key] = absent
+        return source
+
+    def tested(key: str, source: Source) -> Source:
+        source = source.limited(limit)
+        if absent := absent_of(source, images_of(key)):
+            missing[key] = absent
         return source
 
     def read(file: Path, split: Split) -> ImageSet:
         source = source_of(file, split)
+        if split.endswith("test"):
+            source = tested(file.stem.partition("_")[2], source)
         wanted = layout.train if train_limit is None else train_limit
         if split == "ID train" and wanted and wanted < len(source):
             log.warning("%s: %d of the %d training images, --train-limit 0 for all", name, wanted, len(source))
@@ -122,11 +134,20 @@ def openood(
         log.warning("%s: '%s' lacks the lists of %s: means are not OpenOOD's", name, lists, ", ".join(lacking))
     found: dict[bool, dict[str, ImageSet]] = {True: {}, False: {}}  # by whether they are OOD
     for key, file in tests.items():
-        if ood is None or key in ood:
+        if ood is None or key in ood or corruptions:
             labels = set(list_source(file, root, layout.frame).labels.tolist())
             if OOD in labels and labels != {OOD}:
                 raise ValueError(f"list '{file}' mixes label -1 (OOD) with class labels (ID)")
-            found[labels == {OOD}][key] = read(file, "OOD test" if labels == {OOD} else "ID test")
+            parts = by_corruption(key, source_of(file, "ID test")) if corruptions and labels != {OOD} else {}
+            for part, source in parts.items():
+                found[False][part] = tested(key, source).image_set(part, "ID test", guard)
+            if not parts and (ood is None or key in ood):
+                found[labels == {OOD}][key] = read(file, "OOD test" if labels == {OOD} else "ID test")
+    if corruptions and layout.arrays and is_arrays(folder := root / layout.images / layout.arrays):
+        for part, source in by_corruption(layout.arrays, array_folder(folder, layout.frame)).items():
+            found[False][part] = source.limited(limit).image_set(part, "ID test", guard)
+    if corruptions and not any("/" in key for key in found[False]):
+        raise ValueError(f"{name} has no corrupted ID: {expected_of(root, lists, layout)}")
     if not found[True] and ood is None:
         raise ValueError(f"'{lists}' has no OOD list: expected a test_*.txt whose labels are all -1")
     id_test = read(required["test"], "ID test")
@@ -152,6 +173,15 @@ def lists_of(root: Path, layout: Layout) -> Path:
     if not lists.is_dir():
         raise ValueError(f"'{root}' has no benchmark_imglist/{layout.lists}/ folder: expected OpenOOD's layout")
     return lists
+
+
+def expected_of(root: Path, lists: Path, layout: Layout) -> str:
+    """Where corrupted ID was looked for, and what is there instead."""
+    there = next(
+        (f"; {name} there names none" for name in layout.shifted if (lists / f"test_{name}.txt").is_file()), ""
+    )
+    arrays = f", or '{root / layout.images / layout.arrays}' with fog.npy, ... and labels.npy" if layout.arrays else ""
+    return f"expected a list in '{lists}' with class labels and paths such as SET/fog/3/NAME.png{there}{arrays}"
 
 
 def val_list(lists: Path, layout: Layout) -> Path:
@@ -213,8 +243,9 @@ def refuse_missing(
     """ValueError for sets whose images are not all there, with the sets that are."""
     if not missing:
         return
-    rest = [key for sets in (found[True], found[False]) for key in sets if key not in missing]
-    without = layout.lists not in missing and any(key in found[True] for key in rest)
+    rest = [key for sets in (found[True], found[False]) for key in sets if key not in missing and "/" not in key]
+    spoilt = layout.lists in missing or any(key.partition("/")[0] in missing for key in found[False] if "/" in key)
+    without = not spoilt and any(key in found[True] for key in rest)
     cure = f", or run with the rest: --ood {','.join(rest)}" if without else ""
     said = "; ".join(f"{key} ({absent})" for key, absent in missing.items())
     raise ValueError(f"{name} lacks images of {said}; finish the download{cure}")

@@ -15,6 +15,7 @@ from detectors import shown, unknown
 
 from ..store.users import import_attribute
 from . import arrays
+from .corruptions import array_folder, is_arrays
 from .datasets import dataset_source, is_dataset
 from .folder import folder_source
 from .lists import list_source
@@ -75,13 +76,15 @@ def bare(part: Any) -> Any:
 
 
 def of_file(file: Path, how: Reading, *, ood: bool, classes: Sequence[str] | None) -> Source:
-    """A folder, a list or a file of arrays."""
+    """A folder, of images or of CIFAR-10-C's arrays, a list or a file of arrays."""
     if file.suffix == ".txt":
         return list_source(file, how.images or how.folder, how.frame)
     if file.suffix in arrays.ENDINGS:
         return arrays.file_source(file, how.frame)
     if file.is_file():
         raise ValueError(f"'{file}': expected a folder, a list (.txt) or arrays ({', '.join(arrays.ENDINGS)})")
+    if not ood and is_arrays(file):
+        return array_folder(file, how.frame)
     return folder_source(file, how.frame, ood=ood, classes=classes)
 
 

@@ -54,6 +54,7 @@ def toml_benchmark(
     limit: int | None = None,
     train_limit: int | None = None,
     download: bool = False,
+    corruptions: bool = False,
 ) -> Benchmark:
     """The benchmark of a TOML file, or of a folder with `benchmark.toml` or `id/train`, `near/NAME` and so on.
 
@@ -110,6 +111,7 @@ def toml_benchmark(
             sigma=settings.get("sigma", Benchmark.sigma),
             limit=limit,
             train_limit=train_limit,
+            corruptions=corruptions,
         )
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None

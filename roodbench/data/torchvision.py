@@ -10,6 +10,7 @@ from typing import Any
 
 from detectors import unknown
 
+from ..store.trust import check_cache
 from ..store.vision import import_torchvision
 from .datasets import dataset_source
 from .picture import Frame
@@ -69,4 +70,6 @@ def default_root() -> Path:
     """Where downloads lie unless a folder is named: in the user's cache."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("roodbench") / "torchvision"
+    folder = user_cache_path("roodbench") / "torchvision"
+    check_cache(folder)
+    return folder

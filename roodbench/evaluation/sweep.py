@@ -36,9 +36,10 @@ def evaluated(
     """
     bench, directions, each = evaluator.bench, DIRECTIONS[attack], evaluator.worker.each
     everything = [bench.id_test, *bench.ood.values(), *bench.shifted.values()]
+    watched = [images for images in everything if images.name not in bench.corruptions]
     clean = each([partial(evaluator.clean, images) for images in everything])
     done = {(images.name, "clean"): population for images, population in zip(everything, clean, strict=True)}
-    unrepeatable = max(evaluator.repeated, check_scores(evaluator, everything))
+    unrepeatable = max(evaluator.repeated, check_scores(evaluator, watched))
     references = evaluator.references()
     if directions:
         plan = evaluator.within(plan, budget)
@@ -60,7 +61,7 @@ def evaluated(
     done |= {(images.name, d): population for (images, d), population in zip(targets, found, strict=False)}
     probed = found[-1] if directions and check else {}
     agreement = {images.name: evaluator.agreement(images) for images in (bench.id_test, *bench.shifted.values())}
-    unrepeatable = max(unrepeatable, forgotten(evaluator, everything))
+    unrepeatable = max(unrepeatable, forgotten(evaluator, watched))
     return Evaluated(
         evaluator.detector,
         bench,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -250,6 +251,29 @@ def average(parts: Sequence[Components]) -> Components:
     sizes = [size for place, part in enumerate(parts) for size in part.sizes[min(place, 1) :]]
     floor = float(np.mean([p.floor for p in parts]))
     return Components(value, v_id, [v for part in parts for v in part.v_ood], sizes=sizes, floor=floor)
+
+
+def average_over_id(parts: Sequence[Components], keys: Sequence[Sequence[Any]]) -> Components:
+    """The mean AUROC over ID populations that share the OOD population and the draws.
+
+    `keys` has of each population what its images (n,) are copies of: those of one key vary together (`by_cluster`).
+
+    >>> ood, mild, strong = np.array([2.0, 0.0]), np.array([3.0, 1.0]), np.array([1.0, -1.0])
+    >>> found = average_over_id([components(mild, ood), components(strong, ood)], [["cat", "dog"], ["cat", "dog"]])
+    >>> found.value, found.v_id.shape
+    (0.5, (1, 2))
+    """
+    total, v_ood = sum(part.v_id.shape[1] for part in parts), np.mean([part.v_ood[0] for part in parts], axis=0)
+    mean = v_ood.mean(axis=1, keepdims=True)
+    weighted = [
+        mean + total / (len(parts) * v.shape[1]) * (v - v.mean(axis=1, keepdims=True)) for v in (p.v_id for p in parts)
+    ]
+    places: dict[Any, int] = {}
+    first = np.array([places.setdefault(key, i) for i, key in enumerate(key for its in keys for key in its)])
+    v_id = by_cluster(np.concatenate(weighted, axis=1), first)
+    sizes = [relative_sizes(first, v_id.shape[1]), parts[0].sizes[1]]
+    floor = float(np.mean([part.floor for part in parts]))
+    return Components(float(np.mean([part.value for part in parts])), v_id, [v_ood], sizes=sizes, floor=floor)
 
 
 def paired_gap(first: Components, second: Components) -> tuple[float, float, float]:

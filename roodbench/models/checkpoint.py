@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import re
 import struct
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -15,7 +17,12 @@ from torch import Tensor
 
 from detectors import shown
 
+from ..store.archives import bomb_in
+
+log = logging.getLogger("roodbench")
 EXPECTED = "expected a state dict, as torch.save(net.state_dict(), FILE) or safetensors write it"
+MOST = 10_000
+"""Dicts in a file that are looked into: each of a few may lie in the others many times."""
 PREFIXES = ("module.", "model.", "net.", "network.", "backbone.", "_orig_mod.")
 """What wrappers put before every name: DataParallel, Lightning, torch.compile, one's own."""
 FORMATS = {
@@ -29,15 +36,19 @@ FORMATS = {
 """How files begin that are no checkpoints, and what to say of them."""
 
 
-def read_state(file: Path) -> dict[str, Tensor]:
+def read_state(file: Path, *, trust: bool = False) -> dict[str, Tensor]:
     """The state dict in a file of torch (`weights_only=True`) or safetensors; ValueError that says what the file is.
 
     It may lie alone inside other dicts, such as {"state_dict": ...} or {"net": {"weights": ...}, "optimizer": ...}.
+    With `trust` a file that holds more than tensors is unpickled, which runs what is in it, and a whole network gives
+    its own.
     """
     start = read_start(file)
     try:
-        content = read_safetensors(file) if is_safetensors(start) else read_torch(file)
+        content = read_safetensors(file) if is_safetensors(start) else read_torch(file, trust=trust)
         return only_state(content)
+    except RecursionError:
+        raise ValueError(f"checkpoint '{file}' is nested too deeply: {EXPECTED}") from None
     except ValueError as error:
         raise ValueError(f"checkpoint '{file}' {error}") from None
 
@@ -70,8 +81,8 @@ def read_safetensors(file: Path) -> object:
         raise ValueError(f"is no valid safetensors file, or is cut off: {error}") from None
 
 
-def read_torch(file: Path) -> object:
-    """What a file of torch holds, read without running anything that is in it."""
+def read_torch(file: Path, *, trust: bool = False) -> object:
+    """What a file of torch holds, read without running anything that is in it, unless it is trusted."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that torch then refuses
@@ -80,15 +91,34 @@ def read_torch(file: Path) -> object:
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error):
             raise ValueError(f"is no state dict that torch can read, or is cut off: {EXPECTED}") from None
+        if trust:
+            return unpickled(file)
         found = re.search(r"GLOBAL (\S+)", str(error))
         what = f", such as {found[1]}," if found else ""
         raise ValueError(
-            f"holds more than tensors{what} and is not unpickled: where it was made, save net.state_dict() alone"
+            f"holds more than tensors{what} and is not unpickled, which would run code in it: where it was made, save "
+            "net.state_dict() alone, or give --trust-checkpoint (trust_checkpoint=True) if you trust whoever made it"
         ) from None
     except EOFError:
         raise ValueError(f"is cut off: {EXPECTED}") from None
     except Exception:  # a damaged file leads torch anywhere
         raise ValueError(f"is not a state dict that torch can read, or is cut off: {EXPECTED}") from None
+
+
+def say_unpickled(file: Path) -> None:
+    log.warning("checkpoint '%s' is unpickled, which runs code in it: --trust-checkpoint", file)
+
+
+def unpickled(file: Path) -> object:
+    """What a trusted file holds, whatever that takes; a notice names it."""
+    say_unpickled(file)
+    try:
+        with warnings.catch_warnings(), file.open("rb") as opened:
+            warnings.simplefilter("ignore")
+            return torch.load(opened, map_location="cpu", weights_only=False)
+    except (Exception, SystemExit) as error:  # whatever the code in it raises
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ValueError(f"cannot be unpickled ({said}): is the code that made it installed?") from None
 
 
 def no_checkpoint(file: Path, start: bytes) -> str:
@@ -118,7 +148,8 @@ def no_archive(file: Path) -> str:
     if any(name.endswith("/constants.pkl") for name in names):
         return "is a TorchScript module: torch.save(torch.jit.load(FILE).state_dict(), NEW) gives its weights"
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):
-        return ""
+        bomb = bomb_in(file, stored=True)
+        return f"{bomb}: it is not a checkpoint of torch" if bomb else ""
     if names and all(name.endswith(".npy") for name in names):
         return f"is a numpy archive: {EXPECTED}"
     return f"is a zip archive ({', '.join(names[:3])}): unpack it"
@@ -126,7 +157,9 @@ def no_archive(file: Path) -> str:
 
 def only_state(content: object) -> dict[str, Tensor]:
     """The one state dict inside what a file holds; ValueError where there is none, or more than one."""
-    found = dict(states_in(content, ())) if isinstance(content, Mapping) else {}
+    if isinstance(content, torch.nn.Module):
+        return content.state_dict()
+    found = dict(states_in(content, (), count())) if isinstance(content, Mapping) else {}
     if len(found) > 1:
         places = ", ".join(".".join(place) for place in found)
         raise ValueError(f"holds {len(found)} state dicts, {places}: save the one that you mean alone")
@@ -136,9 +169,11 @@ def only_state(content: object) -> dict[str, Tensor]:
 
 
 def states_in(
-    content: Mapping[object, object], place: tuple[str, ...]
+    content: Mapping[object, object], place: tuple[str, ...], visits: Iterator[int]
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
     """(keys that lead there, state dict) of all state dicts in nested dicts; those of optimizers are none."""
+    if next(visits) > MOST:
+        raise ValueError(f"holds more than {MOST} dicts: {EXPECTED}")
     if "param_groups" in content:
         return
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
@@ -146,8 +181,10 @@ def states_in(
         yield place, tensors  # not a dict of single numbers, such as losses
         return
     for key, value in content.items():
+        if isinstance(value, torch.nn.Module):  # of a trusted file
+            yield (*place, str(key)), value.state_dict()
         if isinstance(value, Mapping):
-            yield from states_in(value, (*place, str(key)))
+            yield from states_in(value, (*place, str(key)), visits)
 
 
 def odd(content: object) -> str:

@@ -31,6 +31,7 @@ MODELS = {
 }
 SHAPE = frozenset({"mean", "std", "size", "head"})
 """What may be said of every network but the embedded ones."""
+WEIGHTS = frozenset({"checkpoint", "trust_checkpoint"})
 
 
 class Source(NamedTuple):
@@ -42,24 +43,22 @@ class Source(NamedTuple):
 
 
 SOURCES = {
-    "openood": Source(
-        f"OpenOOD's checkpoints: {', '.join(openood.ARCHITECTURES)}", openood.load, SHAPE | {"checkpoint"}
-    ),
+    "openood": Source(f"OpenOOD's checkpoints: {', '.join(openood.ARCHITECTURES)}", openood.load, SHAPE | WEIGHTS),
     "torchvision": Source(
-        "a classifier of torchvision", torchvision.load, SHAPE | {"checkpoint", "model_args", "model_dir", "download"}
+        "a classifier of torchvision", torchvision.load, SHAPE | WEIGHTS | {"model_args", "model_dir", "download"}
     ),
     "timm": Source(
         "a classifier of timm, NAME or NAME.TAG",
         timm.load,
-        SHAPE | {"checkpoint", "model_args", "model_dir", "download"},
+        SHAPE | WEIGHTS | {"model_args", "model_dir", "download"},
     ),
     "robustbench": Source(
         "a network of RobustBench's zoo",
         robustbench.load,
-        SHAPE | {"model_args", "model_dir", "threat_model", "download"},
+        SHAPE | {"model_args", "model_dir", "threat_model", "download", "trust_checkpoint"},
     ),
 }
-OWN = Source("a network of yours, or FILE.py:ATTRIBUTE", own.load, SHAPE | {"checkpoint", "model_args"})
+OWN = Source("a network of yours, or FILE.py:ATTRIBUTE", own.load, SHAPE | WEIGHTS | {"model_args"})
 CATALOGUE = {**MODELS, **{f"{key}:NAME": s.about for key, s in SOURCES.items()}, "MODULE:ATTRIBUTE": OWN.about}
 """Every kind of network that can be named, with a sentence."""
 
@@ -95,7 +94,7 @@ def taken_by(name: str) -> frozenset[str]:
     source = source_of(name)
     if source is not None:
         return source.takes
-    return frozenset() if name in DIGITS_CNNS else SHAPE | {"checkpoint"}
+    return frozenset() if name in DIGITS_CNNS else SHAPE | WEIGHTS
 
 
 @usual_state()
@@ -112,6 +111,7 @@ def load_model(
     model_dir: str | Path | None = None,
     threat_model: str | None = None,
     download: bool = False,
+    trust_checkpoint: bool = False,
     sample: Tensor | None = None,
 ) -> Classifier:
     """The network `name` with the weights in `checkpoint` (safetensors, or a .th / .pt state dict), frozen.
@@ -120,7 +120,8 @@ def load_model(
     `torchvision:NAME`, `timm:NAME` and `robustbench:NAME` come from there, `module:attribute` from a user's code, which
     `model_args` are given to. `mean`, `std` and `size` replace a source's own; `head` names the last linear layer where
     it is not found; `sample` (B, C, H, W) are images to find it with, noise by default. Weights that are not given are
-    looked for in `model_dir` (a folder in the user's cache) and, with `download` alone, fetched. Raises ValueError for
+    looked for in `model_dir` (a folder in the user's cache) and, with `download` alone, fetched. Files that hold more
+    than tensors are unpickled with `trust_checkpoint` alone: that runs code in them. Raises ValueError for
     an unknown name, a missing checkpoint, one that does not fit (naming the keys and shapes that differ), a missing
     package (naming the install command) and for what the network does not take.
     """
@@ -129,6 +130,7 @@ def load_model(
         raise ValueError(f"checkpoint {checkpoint!r}: expected a file (.safetensors, .th or .pt)")
     said = {"checkpoint": checkpoint, "model_args": model_args, "mean": mean, "std": std, "size": size, "head": head}
     said |= {"model_dir": model_dir, "threat_model": threat_model, "download": download}
+    said["trust_checkpoint"] = trust_checkpoint
     check_said(name, [key for key, value in said.items() if value])
     if name in DIGITS_CNNS:
         return digits_cnn(name).requires_grad_(False).to(device)
@@ -138,6 +140,7 @@ def load_model(
         None if model_dir is None else Path(model_dir),
         threat_model,
         download,
+        trust_checkpoint,
     )
     source = source_of(name)
     if source is None:
@@ -172,5 +175,5 @@ def own_of(name: str, wanted: Wanted) -> Loaded:
         backbone, normalisation = ResNet(RESNETS[name]), IMAGENET
     else:
         backbone, normalisation = (ATResNet(AT_RESNETS[name]), CIFAR10) if name in AT_RESNETS else (ResNet18(), OPENOOD)
-    load_weights(backbone, file, name)
+    load_weights(backbone, file, name, trust=wanted.trust)
     return Loaded(backbone, normalisation, files={file.name: file_hash(file)}, shows_features=True)

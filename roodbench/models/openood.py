@@ -164,7 +164,7 @@ def load(name: str, wanted: Wanted) -> Loaded:
     check_name(name)
     spec, kind = f"openood:{name}", ARCHITECTURES[name]
     file = needed_weights(spec, wanted.checkpoint)
-    net = with_classes(lambda classes: kind.make(classes or kind.classes), file, spec)
+    net = with_classes(lambda classes: kind.make(classes or kind.classes), file, spec, trust=wanted.trust)
     small = CIFAR100 if net.get_parameter("fc.bias").numel() == 100 else OPENOOD
     normalisation = IMAGENET if kind.side > 32 else small
     return Loaded(net, normalisation, files={file.name: file_hash(file)}, shows_features=True)

@@ -28,7 +28,7 @@ def load(name: str, wanted: Wanted) -> Loaded:
     net = made(found_at(name), name, wanted.args)
     files = {}
     if wanted.checkpoint is not None:
-        load_weights(net, wanted.checkpoint, name)
+        load_weights(net, wanted.checkpoint, name, trust=wanted.trust)
         files = {wanted.checkpoint.name: file_hash(wanted.checkpoint)}
     return Loaded(net, files=files)
 

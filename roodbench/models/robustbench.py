@@ -21,7 +21,7 @@ from detectors import unknown
 from ..store.files import replacing
 from ..store.users import described
 from ..store.vision import import_torchvision
-from .checkpoint import read_start
+from .checkpoint import read_start, say_unpickled
 from .source import Loaded, Wanted, file_hash, missing, only_weights, silent
 
 THREATS = ("Linf", "L2", "corruptions")
@@ -71,7 +71,7 @@ def load(name: str, wanted: Wanted) -> Loaded:
     for file, each in wants.items():
         provide(file, name, lambda place, each=each: utils.download_gdrive_new(each, place), wanted)
     return Loaded(
-        made(utils, name, wanted.folder, dataset, threat),
+        made(utils, name, wanted.folder, dataset, threat, trust=wanted.trust),
         size=(224, 224) if dataset == "imagenet" else (32, 32),
         files={file.name: file_hash(file) for file in wants},
     )
@@ -102,13 +102,17 @@ def provide(file: Path, name: str, download: Any, wanted: Wanted) -> None:
     read_start(file)
 
 
-def made(utils: Any, name: str, folder: Path, dataset: str, threat: str) -> nn.Module:
-    """The network as RobustBench makes it, without unpickling code; ValueError where its file does not fit."""
+def made(utils: Any, name: str, folder: Path, dataset: str, threat: str, *, trust: bool) -> nn.Module:
+    """The network as RobustBench makes it; ValueError where its file does not fit, or would run untrusted code."""
     try:
         with silent(), only_weights(), contextlib.redirect_stdout(sys.stderr):
             return utils.load_model(name, model_dir=folder, dataset=dataset, threat_model=threat)
     except pickle.UnpicklingError:
-        said = "holds more than tensors and is not unpickled: save its state dict alone"
+        if trust:
+            say_unpickled(folder / dataset / threat / f"{name}.pt")
+            with silent(), only_weights(trust=True), contextlib.redirect_stdout(sys.stderr):
+                return utils.load_model(name, model_dir=folder, dataset=dataset, threat_model=threat)
+        said = "holds more than tensors and is not unpickled: save its state dict alone, or give --trust-checkpoint"
     except (RuntimeError, KeyError, AttributeError, TypeError, EOFError) as error:
         said = f"does not fit ({' '.join(described(error).split())[:200]})"
     raise ValueError(f"model robustbench:{name}: the checkpoint in '{folder / dataset / threat}' {said}") from None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..store.files import replacing
+from ..store.trust import check_cache
 from ..store.users import described
 from .checkpoint import read_state, stripped
 from .weights import put_weights
@@ -37,13 +38,17 @@ class Wanted:
     model_dir: Path | None = None
     threat_model: str | None = None
     download: bool = False
+    trust: bool = False
+    """Whether files of weights may run code."""
 
     @property
     def folder(self) -> Path:
-        """Where downloaded weights lie: `model_dir`, or a folder in the user's cache."""
+        """Where downloaded weights lie: `model_dir`, or a folder in the user's cache, if that is theirs alone."""
         from platformdirs import user_cache_path
 
-        return user_cache_path("roodbench") / "models" if self.model_dir is None else self.model_dir
+        folder = user_cache_path("roodbench") / "models" if self.model_dir is None else self.model_dir
+        check_cache(folder)
+        return folder
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,9 @@ def classes_in(state: Mapping[str, Tensor], net: nn.Module) -> int | None:
     return classes.pop() if same and len(classes) == 1 and len({own[key].shape[0] for key in odd}) == 1 else None
 
 
-def with_classes(make: Any, file: Path, name: str) -> nn.Module:
+def with_classes(make: Any, file: Path, name: str, *, trust: bool = False) -> nn.Module:
     """`make(classes)` with the weights in a file, which say how many classes there are; `make(None)` has the usual."""
-    net, state = made(make, None, name), read_state(file)
+    net, state = made(make, None, name), read_state(file, trust=trust)
     classes = classes_in(stripped(state, net.state_dict()), net)
     net = net if classes is None else made(make, classes, name)
     put_weights(net, state, file, name)
@@ -151,13 +156,13 @@ def silent() -> Iterator[None]:
 
 
 @contextmanager
-def only_weights() -> Iterator[None]:
-    """`torch.load`, by whomever it is called, unpickles no code."""
-    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
-    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+def only_weights(*, trust: bool = False) -> Iterator[None]:
+    """`torch.load`, by whomever it is called, unpickles no code; trusted, it does where its caller leaves that open."""
+    names = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    before = {name: os.environ.pop(name, None) for name in names}
+    os.environ[names[trust]] = "1"
     try:
         yield
     finally:
-        del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
-        if before is not None:
-            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
+        os.environ.pop(names[trust], None)
+        os.environ.update({name: value for name, value in before.items() if value is not None})

@@ -48,7 +48,7 @@ def load(name: str, wanted: Wanted) -> Loaded:
             raise ValueError(f"model {spec} has no weights of its own: give --checkpoint FILE")
         address, ending = address_of(own)
         file = fetched(spec, address, wanted, wanted.folder / "timm" / f"{name}{ending}")
-    net = with_classes(make, file, spec)
+    net = with_classes(make, file, spec, trust=wanted.trust)
     shape = timm.data.resolve_model_data_config(net)
     size = tuple(shape["input_size"][1:])
     return Loaded(

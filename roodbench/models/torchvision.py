@@ -34,7 +34,7 @@ def load(name: str, wanted: Wanted) -> Loaded:
     file = wanted.checkpoint or fetched(
         spec, own.url, wanted, wanted.folder / "torchvision" / own.url.rpartition("/")[2]
     )
-    net, shape = with_classes(make, file, spec), own.transforms()
+    net, shape = with_classes(make, file, spec, trust=wanted.trust), own.transforms()
     side = getattr(net, "image_size", shape.crop_size[0])
     return Loaded(
         net,

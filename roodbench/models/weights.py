@@ -16,13 +16,14 @@ CAST = (torch.float16, torch.bfloat16, torch.float64)
 """Types of weights that are converted to float32, with a notice."""
 
 
-def load_weights(net: nn.Module, file: Path, name: str) -> None:
+def load_weights(net: nn.Module, file: Path, name: str, *, trust: bool = False) -> None:
     """Put the state dict in `file` into `net`; ValueError, naming keys and shapes, where it does not fit.
 
     Prefixes such as `module.`, where all its names have them, are taken off. Weights of another floating point type
-    become the network's; integers (quantised), complex, sparse and non-finite ones are refused.
+    become the network's; integers (quantised), complex, sparse and non-finite ones are refused. `trust` is that of
+    `read_state`.
     """
-    put_weights(net, read_state(file), file, name)
+    put_weights(net, read_state(file, trust=trust), file, name)
 
 
 def put_weights(net: nn.Module, found: Mapping[str, Tensor], file: Path, name: str) -> None:

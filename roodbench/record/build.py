@@ -15,7 +15,8 @@ from .environment import environment
 from .record import score_key
 from .result import Result
 from .row import Row, ShiftedSet, Timing
-from .rows import attacks_of, detector_of, rows_of, shifted_of
+from .rows import attacks_of, detector_of, rows_of
+from .shifted import cells_of, corrupted_rows, shifted_of
 
 
 def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.device, timing: dict[str, Any]) -> Result:
@@ -29,10 +30,13 @@ def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.devi
         verdicts = indicators_of(f)
         # what is said of data and network, and of a detector at a further radius, is there already
         indicators += [entry for entry in verdicts if entry not in indicators]
-        shifted += [entry for entry in shifted_of(f, verdicts) if entry not in shifted]
-        for kept, new in zip((rows, averages), rows_of(f, verdicts), strict=True):
+        cells = cells_of(f)
+        shifted += [entry for entry in shifted_of(f, verdicts, cells) if entry not in shifted]
+        own = rows_of(f, verdicts)
+        more = corrupted_rows(f, verdicts, cells, own) if cells else ([], [])
+        for kept, new in zip((rows, averages, rows, averages), (*own, *more), strict=True):
             # at a further radius of the same detector its clean rows are there already
-            kept += [row for row in new if id(f.detector) not in seen or row.condition != "clean"]
+            kept += [row for row in new if id(f.detector) not in seen or row.eps is not None]
         seen.add(id(f.detector))
     scores = scores_in(found)
     return Result(

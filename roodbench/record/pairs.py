@@ -59,7 +59,7 @@ def other_aurocs(record: Record, own: str) -> Iterator[str]:
     config, labels = record.config, {entry.detector for entry in record.detectors}
     threat = config.get("threat") or config.get("plan", {}).get("threat", {}).get("noise")
     drawn = 1 if threat == "known-seed" else None  # its rows speak of the draw that the adversary knows
-    for row in record.rows:
+    for row in (row for row in record.rows if row.condition in CONDITIONS):
         label = f"{row.detector}({row.base})" if row.base else row.detector
         if label in labels:
             keys = [

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+CORRUPTED = ("corrupted", "worst")
+"""Conditions of ID under common corruptions: the mean over them and their severities, and the one of least AUROC."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -30,8 +33,9 @@ class Row:
     auroc: float
     auroc_ci: list[float]
     auroc_drop: float | None
-    """Clean AUROC minus this row's, on the same images; None in a clean row."""
+    """Clean AUROC minus this row's, on the same images (corrupted: on copies of them); None in a clean row."""
     auroc_drop_ci: list[float] | None
+    """None in a corrupted row too."""
     fpr95_id: float
     """OOD that reaches the threshold 95% of clean ID reach."""
     fpr95_id_ci: list[float] | None
@@ -116,10 +120,18 @@ class ShiftedSet:
     detector: str
     name: str
     n: int
-    id_accuracy: float
+    id_accuracy: float | None
+    """None of a detector that shows no network."""
     flagged: float
     reliable: bool | None = None
     """Whether its checks passed; older records do not say."""
+    corruption: str | None = None
+    """Of a corrupted set, like what follows."""
+    severity: int | None = None
+    auroc: dict[str, float] | None = None
+    """With its images in the place of ID test, by OOD set."""
+    fpr95_id_refit: dict[str, float] | None = None
+    """The same, OOD that reaches the threshold which 95% of its images reach."""
 
 
 @dataclass(frozen=True)

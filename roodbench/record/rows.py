@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -14,9 +14,9 @@ from .. import metrics
 from ..evaluation.indicators import Indicator, attacked
 from ..evaluation.populations import Evaluated, Population
 from ..machine.prepare import Prepared
-from ..metrics import Components, Resampled
+from ..metrics import Components, Groups, Resampled
 from ..models import Classifier
-from .row import AttackedPopulation, FittedDetector, Row, ShiftedSet
+from .row import AttackedPopulation, FittedDetector, Row
 
 CONDITIONS = {"clean": ("clean", "clean"), "min": ("min", "clean"), "max": ("clean", "max"), "both": ("min", "max")}
 """What a condition did to the ID and to the OOD population."""
@@ -84,19 +84,27 @@ def measure(found: Evaluated, condition: str, ood: str) -> Measured:
     id_test, (id_state, ood_state) = found.bench.id_test.name, CONDITIONS[condition]
     pair, groups = (found.scores(id_test, id_state), found.scores(ood, ood_state)), found.groups(ood)
     stream = crc32(ood.encode())
-    refit = kept = metrics.resample(metrics.fpr95_id, *pair, groups, stream=stream)
+    measured = separated(pair, groups, stream)
     if id_state != "clean":
         clean = found.scores(id_test, "clean")
         kept = metrics.resample(metrics.fpr95_id, clean, pair[1], groups, stream=stream)
+        measured = replace(measured, rates={**measured.rates, "fpr95_id": kept})
+    return replace(
+        measured,
+        transfer=published(found, condition, ood, lambda p: p.transfer),
+        equal=published(found, condition, ood, lambda p: None if p.equal is None else p.equal.scores),
+    )
+
+
+def separated(pair: tuple[np.ndarray, np.ndarray], groups: Groups, stream: int) -> Measured:
+    """How well scores of ID (R, n) and OOD (R, m) are told apart; `stream` is that of OOD's resamples."""
+    kept = metrics.resample(metrics.fpr95_id, *pair, groups, stream=stream)
+    other = metrics.resample(metrics.fpr95_ood, *pair, groups, stream=stream)
     return Measured(
         metrics.components(*pair, groups),
-        published(found, condition, ood, lambda p: p.transfer),
-        published(found, condition, ood, lambda p: None if p.equal is None else p.equal.scores),
-        {
-            "fpr95_id": kept,
-            "fpr95_id_refit": refit,
-            "fpr95_ood": metrics.resample(metrics.fpr95_ood, *pair, groups, stream=stream),
-        },
+        None,
+        None,
+        {"fpr95_id": kept, "fpr95_id_refit": kept, "fpr95_ood": other},
         {
             "aupr_in": metrics.components(*pair, groups, values=metrics.aupr_in_values),
             "aupr_out": metrics.components(*pair, groups, values=metrics.aupr_out_values),
@@ -277,17 +285,3 @@ def detector_of(found: Evaluated) -> FittedDetector:
         share_without_instability=collapsed or None,
         search=found.search or None,
     )
-
-
-def shifted_of(found: Evaluated, verdicts: Sequence[Indicator]) -> list[ShiftedSet]:
-    """Covariate-shifted ID sets: accuracy, and how many of their images the clean 95% threshold flags."""
-    clean = found.scores(found.bench.id_test.name, "clean")
-    entries = []
-    for name in found.bench.shifted if found.network is not None else ():
-        accuracy, shifted = found.agreement[name][0], found.scores(name, "clean")
-        flagged = [float(np.mean(s < metrics.threshold95(i))) for i, s in zip(clean, shifted, strict=True)]
-        reliable = not any(i.marks("clean", [name]) for i in verdicts)
-        entries.append(
-            ShiftedSet(found.detector.label, name, shifted.shape[1], accuracy, float(np.mean(flagged)), reliable)
-        )
-    return entries

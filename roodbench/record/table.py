@@ -10,10 +10,10 @@ from ..evaluation.indicators import Indicator
 from ..setup.protocols import faults_of
 from .notes import failures_of, notes_of, undecided_of
 from .record import Record
-from .row import Row
+from .row import CORRUPTED, Row, ShiftedSet
 from .text import as_fraction, framed
 
-ORDER = ("clean", "min", "max", "both")
+ORDER = ("clean", "min", "max", "both", *CORRUPTED)
 LABELS = 3
 """How many columns, from the left, are text."""
 
@@ -60,13 +60,17 @@ def markdown(result: Record) -> str:
 def heading(result: Record) -> str:
     rows, row = result.rows, result.rows[0]
     text = f"{row.benchmark}, {networks(rows)}, {row.n_id} ID images"
-    attacked = next((r for r in rows if r.condition != "clean"), None)
+    attacked = next((r for r in rows if r.condition not in ("clean", *CORRUPTED)), None)
+    if any(row.condition in CORRUPTED for row in rows):
+        kinds = {(entry.corruption, entry.severity) for entry in result.shifted_id if entry.corruption is not None}
+        text += f"; threat: {len({kind for kind, _ in kinds})} corruptions, {len(kinds)} with their severities"
     if attacked is not None:
         text += f"; attack: {attacked.attack}, {attacked.norm}, {attacked.space} space{adversary_of(result.config)}"
         if attacked.space != "pixel" and attacked.eps:
             eps, in_pixels = (as_fraction(e, attacked.norm) for e in (attacked.eps, attacked.eps_pixel))
             text += f" (eps {eps} is {in_pixels} in pixels)"
     text += "\nAUROC % [95% interval], higher is better; FPR95 % of OOD above the threshold of clean ID"
+    text += ", corrupted and worst of that ID" if any(row.condition in CORRUPTED for row in rows) else ""
     if any(row.adaptive_gap is not None for row in rows):
         text += "; adaptive gap: AUROC that an attack on the base score alone leaves above the suite's, at equal passes"
     return text
@@ -75,7 +79,7 @@ def heading(result: Record) -> str:
 def networks(rows: Sequence[Row]) -> str:
     """The network and its accuracy; where detectors call different ones or none that is known, whose each is."""
     found: dict[str, dict[str, None]] = {}
-    for row in rows:
+    for row in (row for row in rows if row.condition not in CORRUPTED):
         accuracy = "" if row.id_accuracy is None else f" (ID accuracy {row.id_accuracy:.1%})"
         found.setdefault(f"{row.model or 'network unknown'}{accuracy}", {})[label_of(row)] = None
     if len(found) == 1:
@@ -105,15 +109,8 @@ def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
     """The table's column names and lines; an average only where it is over several OOD sets, and each once."""
     conditions = [c for c in ORDER if any(row.condition == c for row in result.rows)]
     worst = conditions[-1]
-    columns = [
-        "detector",
-        "eps",
-        "OOD set",
-        "n",
-        *conditions,
-        "FPR95",
-        *([f"FPR95 {worst}"] if worst != "clean" else []),
-    ]
+    rated = ["clean", *([c for c in conditions if c in CORRUPTED] or ([worst] if worst != "clean" else []))]
+    columns = ["detector", "eps", "OOD set", "n", *conditions, *(f"FPR95 {c}".removesuffix(" clean") for c in rated)]
     gaps = any(row.adaptive_gap is not None for row in result.rows)
     columns += ["adaptive gap"] if gaps else []
     sets = list(dict.fromkeys((row.ood, row.group) for row in result.rows))
@@ -130,7 +127,7 @@ def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
             str(row.n_ood),
         ]
         cells += [cell(line[c]) for c in conditions]
-        cells += [f"{100 * r.fpr95_id:.1f}" for r in ([row, last] if worst != "clean" else [row])]
+        cells += [f"{100 * (line[c].fpr95_id_refit if c in CORRUPTED else line[c].fpr95_id):.1f}" for c in rated]
         if gaps:
             cells.append("-" if last.adaptive_gap is None else f"{100 * last.adaptive_gap:.1f}")
         lines.append(cells)
@@ -140,16 +137,46 @@ def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
 def footnotes(result: Record) -> list[str]:
     lines = [
         f"{'* ' if entry.reliable is False else ''}shifted ID {entry.name}, {entry.detector}: "
-        f"ID accuracy {entry.id_accuracy:.1%}, "
-        f"{entry.flagged:.1%} of {entry.n} images flagged as OOD where 5% of clean ID are"
+        f"ID accuracy {entry.id_accuracy:.1%}, {flagged(entry)}"
         for entry in result.shifted_id
+        if entry.corruption is None
     ]
+    lines += corrupted_lines(result.shifted_id)
     row = next((row for row in result.rows if row.eps is not None), None)
     if row is not None:
         rounded = any(row.params.get("published") for row in result.rows)
         lines += faults_of(result.config.get("protocol", ""), row.eps, row.eps_pixel, rounded=rounded)
     failed = [f"* unreliable: {line}" for line in failures_of(result.indicators)]
     return [*lines, *failed, *undecided_of(result.indicators), *notes_of(result.rows, result.indicators)]
+
+
+def corrupted_lines(entries: Iterable[ShiftedSet]) -> list[str]:
+    """One line a detector: AUROC by severity, and the corruption and severity with the least of it."""
+    found: dict[str, list[ShiftedSet]] = {}
+
+    def mean(areas: Iterable[float]) -> float:
+        values = list(areas)
+        return sum(values) / len(values)
+
+    for entry in entries:
+        if entry.auroc is not None:
+            found.setdefault(entry.detector, []).append(entry)
+    lines = []
+    for detector, its in found.items():
+        area = {entry.name: mean((entry.auroc or {}).values()) for entry in its}
+        worst = min(its, key=lambda entry: area[entry.name])
+        severities = sorted({entry.severity or 0 for entry in its})
+        by_severity = [f"{s}: {100 * mean(area[e.name] for e in its if e.severity == s):.1f}" for s in severities]
+        accuracy = "" if worst.id_accuracy is None else f", ID accuracy {worst.id_accuracy:.1%}"
+        lines.append(
+            f"{detector}: AUROC % by severity, mean over corruptions and OOD sets: {', '.join(by_severity)}; worst "
+            f"{worst.name}: {100 * area[worst.name]:.1f}{accuracy}, {flagged(worst)}"
+        )
+    return lines
+
+
+def flagged(entry: ShiftedSet) -> str:
+    return f"{entry.flagged:.1%} of {entry.n} images flagged as OOD where 5% of clean ID are"
 
 
 def cell(row: Row) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .protocols import EPS, PARAMS, PROTOCOLS
-from .values import typed, written
+from .threats import CORRUPTIONS, attack_under
+from .values import idle_setting, typed, written
 
 ATTACKING = (
     *("method", "objective", "strength", "budget", "eps", "norm", "steps", "restarts", "threat", "quantize"),
@@ -17,7 +18,7 @@ ATTACKING = (
 """Settings of the adversary, which nothing honours where there is none."""
 SPENDING = frozenset({"steps", "restarts", "strength", "budget", "precision"})
 """Those of them that not every method honours."""
-NETWORK = ("model_args", "mean", "std", "size", "head", "model_dir", "threat_model", "download")
+NETWORK = ("model_args", "mean", "std", "size", "head", "model_dir", "threat_model", "download", "trust_checkpoint")
 """What may be said of a network besides its name and its checkpoint."""
 
 
@@ -53,6 +54,7 @@ class RunConfig:
     ood: tuple[str, ...] | None = None
     model: str | None = None
     checkpoint: str | None = None
+    trust_checkpoint: bool = False
     model_args: Mapping[str, Any] = field(default_factory=dict)
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
@@ -69,7 +71,7 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        from attacks import DIRECTIONS, STRENGTHS, ThreatModel, check_method
+        from attacks import DIRECTIONS, STRENGTHS, check_method
         from detectors import DETECTORS
 
         from ..data.load import check_benchmark, downloads
@@ -86,6 +88,7 @@ class RunConfig:
             check_name(name)
         check_base(self.base)
         self._follow_protocol()
+        object.__setattr__(self, "attack", attack_under(self.threat, self.attack))
         one_of("attack", self.attack, DIRECTIONS)
         check_method(self.method, self.objective)
         if self.quantize and self.space != "pixel":
@@ -99,7 +102,6 @@ class RunConfig:
         fetching = downloads(self.benchmark)
         if self.download and self.model is None and not fetching:
             raise ValueError(f"benchmark {self.benchmark} is not downloaded: leave out --download")
-        ThreatModel(0.0, noise=self.threat)
         said = [name for name in NETWORK if getattr(self, name) and not (name == "download" and fetching)]
         if self.model is not None:
             check_model(self.model)
@@ -142,10 +144,14 @@ class RunConfig:
         if "search" in given and not any(cls.grid_over(self.base) for cls in [*classes, *inner]):
             raise ValueError(f"search: {who} has no published grid, leave out --search")
         idle = dict.fromkeys(sorted(SPENDING - honoured(self.method)), "method")
-        if attacking and self.attack == "none":
+        if self.threat == CORRUPTIONS:
+            idle |= dict.fromkeys(("attack", "full_spectrum", *ATTACKING), "threat")
+            given -= {"threat"} | ({"attack"} - set(spelt))
+        elif attacking and self.attack == "none":
             idle |= dict.fromkeys(ATTACKING, "attack")
         for name in (name for name in idle if name in given):
-            raise idle_setting(name, getattr(self, name), f"{idle[name]} {getattr(self, idle[name])}")
+            value = True if name == "attack" else getattr(self, name)  # which is none here, whatever was given
+            raise idle_setting(name, value, f"{idle[name]} {getattr(self, idle[name])}")
 
     def _check_params(self) -> None:
         from detectors import unknown
@@ -213,14 +219,6 @@ def refuse(given: Mapping[str, Any], who: str) -> None:
     for name, value in given.items():
         if value != defaults[name]:
             raise idle_setting(name, value, who)
-
-
-def idle_setting(name: str, value: Any, who: str) -> ValueError:
-    """What to raise for a setting that `who` does not honour."""
-    parts = value if isinstance(value, tuple) else (value,)
-    shown = ",".join(written(part) if isinstance(part, float) else str(part) for part in parts)
-    option = name.replace("_", "-")
-    return ValueError(f"{who} takes no {option}: leave out --{option}{'' if value is True else f' {shown}'}")
 
 
 def one_of(kind: str, value: str, choices: Any) -> None:

@@ -65,6 +65,7 @@ def network_of(config: RunConfig, bench: Benchmark, device: torch.device) -> Cla
         model_dir=config.model_dir,
         threat_model=config.threat_model,
         download=config.download and "download" in taken_by(model),
+        trust_checkpoint=config.trust_checkpoint,
         sample=sample,
     )
     size, own = getattr(net.backbone, "size", None), bench.id_test.shape[1:]

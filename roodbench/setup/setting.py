@@ -25,6 +25,7 @@ from .network import network_of
 from .plugins import is_plugin, make_detector, parameters_of
 from .protocols import PROTOCOLS
 from .search import search
+from .threats import CORRUPTIONS
 
 log = logging.getLogger("roodbench")
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class Setting:
             limit=config.limit or None,
             train_limit=config.train_limit,
             download=config.download,
+            corruptions=config.threat == CORRUPTIONS,
         )
         bench = bench.full_spectrum() if config.full_spectrum else bench
         net = network_of(config, bench, device)
@@ -92,7 +94,7 @@ class Setting:
                 strength=config.strength,
                 steps=config.steps,
                 restarts=config.restarts,
-                threat=config.threat,
+                threat="fresh" if config.threat == CORRUPTIONS else config.threat,
                 quantize=config.quantize,
                 protocol=config.protocol,
             )

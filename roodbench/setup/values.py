@@ -136,6 +136,14 @@ def written(radius: float) -> str:
     return digits if float(digits) == radius or float(steps) / 255 != radius else f"{steps}/255"
 
 
+def idle_setting(name: str, value: Any, who: str) -> ValueError:
+    """What to raise for a setting that `who` does not honour."""
+    parts = value if isinstance(value, tuple) else (value,)
+    shown = ",".join(written(part) if isinstance(part, float) else str(part) for part in parts)
+    option = name.replace("_", "-")
+    return ValueError(f"{who} takes no {option}: leave out --{option}{'' if value is True else f' {shown}'}")
+
+
 def mapping(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise wrong(name, value, "names with values, as {'sigma': 0.05}")

@@ -18,6 +18,7 @@ from .files import save_tensors
 from .folder import now_in, runs_folder
 from .identity import code_version, content_hash, tensor_hash
 from .journal import Journal
+from .trust import is_believed
 
 log = logging.getLogger("roodbench")
 
@@ -93,6 +94,9 @@ class Store:
         try:
             made = file.stat().st_mtime
             if self.fresh and made < self.since:
+                return None
+            if not is_believed(file):
+                self._warn(f"the kept {file} is another user's: computing it anew, and whatever else is")
                 return None
             cell = read_cell(file, text)
         except (FileNotFoundError, NotADirectoryError):

@@ -12,6 +12,7 @@ import torch
 from detectors import Fitting
 
 from .cells import DamagedError, place_of, read_cell, write_cell
+from .trust import check_cache, is_believed
 
 log = logging.getLogger("roodbench")
 
@@ -25,8 +26,11 @@ def kept_outputs(key: Any, compute: Callable[[], Fitting], device: torch.device,
 
     made_by = {"features": key, "torch": torch.__version__, "device": device.type}
     file, text = place_of(user_cache_path("roodbench") / "features", made_by)
+    check_cache(file.parent)
     found = None
-    if file.exists() and not fresh:
+    if file.exists() and not fresh and not is_believed(file):
+        log.warning("the kept %s is another user's: computing it anew", file)
+    elif file.exists() and not fresh:
         try:
             found = read_cell(file, text)[0]
         except DamagedError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .identity import content_hash
+from .trust import check_cache
 
 
 def runs_folder(out: Path | str | None) -> Path:
@@ -24,9 +25,11 @@ def runs_folder(out: Path | str | None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return folder
+            pass
     except OSError as error:
         raise ValueError(f"cannot write to '{folder}': {error.strerror}") from None
+    check_cache(folder)
+    return folder
 
 
 def run_folder(runs: Path, names: Sequence[str], content: Any) -> Path:

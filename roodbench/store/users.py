@@ -27,14 +27,19 @@ INSTALLED = {"site-packages", "dist-packages"}
 
 @contextmanager
 def here() -> Iterator[None]:
-    """Modules of the current folder can be imported; what is added to `sys.path` inside is taken out again."""
-    before = sys.path[:]
+    """Modules of the current folder can be imported; what is added to `sys.path` inside is taken out again.
+
+    Python leaves no bytecode beside them: nothing of a user's folders is written to.
+    """
+    before, silent = sys.path[:], sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     if "" not in sys.path:
         search_here()
     try:
         yield
     finally:
         sys.path[:] = before
+        sys.dont_write_bytecode = silent
 
 
 def is_file(module: str) -> bool:

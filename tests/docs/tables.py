@@ -23,6 +23,7 @@ from roodbench.data.toml import SETTINGS
 from roodbench.data.toml import TABLES as TABLES_OF
 from roodbench.evaluation.checks import CHECKS, About
 from roodbench.evaluation.refusals import REFUSALS
+from roodbench.setup.threats import THREATS
 
 FOLDER = Path(__file__).parents[2] / "docs"
 MARKED = re.compile(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", re.DOTALL)
@@ -39,7 +40,7 @@ def methods() -> str:
 
 
 def threats() -> str:
-    return markdown(["`--threat`", "the adversary"], [(f"`{name}`", about) for name, about in NOISE.items()])
+    return markdown(["`--threat`", "the adversary"], [(f"`{k}`", v) for k, v in {**NOISE, **THREATS}.items()])
 
 
 def strengths() -> str:

@@ -14,6 +14,7 @@ from roodbench.evaluation.checks import CHECKS
 from roodbench.evaluation.refusals import REFUSALS
 from roodbench.models.load import MODELS
 from roodbench.setup.protocols import PROTOCOLS
+from roodbench.setup.threats import THREATS
 from tests.docs.pages import ROOT
 from tests.docs.tables import MARKED, TABLES, rewritten
 
@@ -75,7 +76,7 @@ def test_the_readme_names_everything_that_there_is():
     assert scores == {*BASES, *SPECIAL}
     assert detectors == set(WRAPPERS)
     assert shown["attacks (`--method`)"] == set(METHODS)
-    assert shown["adversaries (`--threat`)"] == set(NOISE)
+    assert shown["adversaries (`--threat`)"] == {*NOISE, *THREATS}
     assert shown["protocols (`--protocol`)"] == set(PROTOCOLS)
     assert shown["benchmarks"] == set(BENCHMARKS)
     assert shown["networks"] == set(MODELS)

@@ -185,3 +185,41 @@ def test_reads_no_other_file(tmp_path):
     file.write_text('{"schema": "roodbench-certificate/9"}')
     with pytest.raises(ValueError, match="has schema 'roodbench-certificate/9'"):
         read(file)
+
+
+CODE = {"model": "os:mkdir", "benchmark": "os:getcwd", "base": "trap.py:Score"}
+
+
+@pytest.mark.parametrize("setting", CODE)
+def test_code_that_a_certificate_names_is_not_run(certified, setting, tmp_path, monkeypatch, capsys):
+    """Nor are files unpickled or fetched because it says so: an assessor's settings are their own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trap.py").write_text("import os\nos.mkdir('sprung')\n")
+    certificate = read(certified[1] / "certificate.json")
+    certificate["config"]["run"] |= {setting: CODE[setting], "model_args": {"path": "sprung"}}
+    (tmp_path / "certificate.json").write_text(json.dumps(certificate))
+    assert cli.main(["certify", "--verify", "certificate.json", "--quiet"]) == 2
+    err = capsys.readouterr().err
+    assert f"the certificate's {setting} is code, '{CODE[setting]}'" in err
+    assert f"give --{setting} {CODE[setting]} too if you trust it" in err
+    assert ("with {'path': 'sprung'}" in err) == (setting == "model")
+    assert not (tmp_path / "sprung").exists()
+    assert cli.main(["certify", "--verify", "certificate.json", "--quiet", f"--{setting}", CODE[setting]]) == 2
+    assert (tmp_path / "sprung").exists() == (setting != "benchmark")
+
+
+def test_a_certificate_neither_trusts_nor_downloads_for_its_reader(certified, monkeypatch):
+    seen = {}
+
+    def load(name, **given):
+        seen.update(given)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("roodbench.setup.network.load_model", load)
+    certificate = read(certified[1] / "certificate.json")
+    certificate["config"]["run"] |= {"model": "torchvision:resnet18", "trust_checkpoint": True, "download": True}
+    for own in ({}, {"download": True}, {"trust_checkpoint": True}):
+        with pytest.raises(ValueError, match="enough"):
+            verify(certificate, samples=600, **own)
+        asked = {key for key in ("download", "trust_checkpoint") if seen[key]}
+        assert asked == set(own)

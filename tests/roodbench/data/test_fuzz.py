@@ -1,4 +1,4 @@
-"""Malformed lists, TOMLs, arrays and images: one line each, nothing else raised, nothing unpickled, no hang."""
+"""Malformed lists, TOMLs, arrays, checkpoints, images: one line each, nothing else raised or unpickled, no hang."""
 
 import io
 import pickle
@@ -9,12 +9,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import save
+from torch import nn
 
 import roodbench
 from roodbench.data import SplitGuard
 from roodbench.data.files import read_files
 from roodbench.data.picture import Frame
 from roodbench.data.spec import Reading, source_of
+from roodbench.models.weights import load_weights
 from tests.roodbench.data.pictures import WHOLE, own_folder
 
 SPRUNG = []
@@ -46,6 +49,18 @@ TRAPS = {
     ".npz": saved(lambda f, x: np.savez(f, images=x), np.array([Trap()] * 2, object)),
     ".pt": saved(lambda f, x: torch.save(x, f), {"images": Trap()}),
     ".pth": pickle.dumps([Trap(), Trap()]),
+}
+STATE = {key: value.detach().clone() for key, value in nn.Linear(2, 3).state_dict().items()}
+OLD = {"_use_new_zipfile_serialization": False}
+CHECKPOINTS = {
+    "new": saved(lambda f, x: torch.save(x, f), {"state_dict": {f"module.{k}": v for k, v in STATE.items()}}),
+    "old": saved(lambda f, x: torch.save(x, f, **OLD), STATE),
+    "safetensors": save(STATE),
+}
+EVIL = {
+    "new": saved(lambda f, x: torch.save(x, f), {"net": STATE, "args": Trap()}),
+    "old": saved(lambda f, x: torch.save(x, f, **OLD), {"net": STATE, "args": Trap()}),
+    "plain": pickle.dumps({"net": Trap()}),
 }
 KINDS_OF_FILES = {
     "PNG": "RGBA",
@@ -156,6 +171,14 @@ def arrays(root):
     return check, (st.one_of(spoilt(ARRAYS), spoilt(TRAPS)),)
 
 
+def checkpoints(root):
+    def check(file):
+        (root / "x.pt").write_bytes(file[1])
+        one_line(lambda: load_weights(nn.Linear(2, 3), root / "x.pt", "net"))
+
+    return check, (st.one_of(spoilt(CHECKPOINTS), spoilt(EVIL)),)
+
+
 def pictures(root):
     def check(file, size):
         (root / "x.png").write_bytes(file[1])
@@ -164,7 +187,7 @@ def pictures(root):
     return check, (spoilt(PICTURES), st.sampled_from([None, 4]))
 
 
-KINDS = [lists, tomls, arrays, pictures]
+KINDS = [lists, tomls, arrays, checkpoints, pictures]
 
 
 def fuzz(kind, root, examples):
@@ -182,6 +205,13 @@ def test_malformed_input_is_one_line(kind, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_thousand_of_them(kind, tmp_path):
     fuzz(kind, own_folder(tmp_path / "pets"), 1000)
+
+
+@pytest.mark.parametrize("ending", EVIL)
+def test_the_checkpoints_traps_are_sharp(ending):
+    torch.load(io.BytesIO(EVIL[ending]), weights_only=False) if ending != "plain" else pickle.loads(EVIL[ending])
+    assert SPRUNG
+    SPRUNG.clear()
 
 
 @pytest.mark.parametrize("ending", TRAPS)

@@ -232,3 +232,22 @@ def test_bad_scores_are_errors():
         metrics.auroc(np.array([1.0]), np.array([1.0, 2.0]))
     with pytest.raises(ValueError, match="2 draws of ID scores but 1"):
         metrics.auroc(np.zeros((2, 3)), np.zeros(3))
+
+
+def test_the_mean_over_id_sets_knows_which_images_are_copies():
+    """Of the same images as of one set; of others the variances of two means add up, by the square of their weight."""
+    rng = np.random.default_rng(0)
+    ood, one, other = rng.normal(0, 1, 40), rng.normal(1, 1, 30), rng.normal(2, 2, 50)
+    alone, also = metrics.components(one, ood), metrics.components(other, ood)
+    twice = metrics.average_over_id([alone, alone], [range(30), range(30)])
+    assert twice.value == alone.value
+    assert twice.standard_error() == pytest.approx(alone.standard_error())
+    both = metrics.average_over_id([alone, also], [range(30), range(30, 80)])
+    assert both.value == pytest.approx((auroc_by_hand(one, ood) + auroc_by_hand(other, ood)) / 2)
+    of_id = sum(part.v_id[0].var() / len(part.v_id[0]) for part in (alone, also)) / 4
+    of_ood = ((alone.v_ood[0] + also.v_ood[0])[0] / 2).var(ddof=1) / 40
+    assert both.standard_error() ** 2 == pytest.approx(of_id * 80 / 79 + of_ood)
+
+
+def auroc_by_hand(own, other):
+    return np.mean(own[:, None] > other)
