@@ -20,6 +20,7 @@ from .engine.progress import Progress, progress_of
 from .engine.worker import Worker
 from .evaluation.budget import within
 from .evaluation.evaluator import Evaluator
+from .evaluation.forecast import Forecast, peak_memory
 from .evaluation.sweep import evaluated
 from .job import begun
 from .machine.device import opened
@@ -158,6 +159,17 @@ def run(
         with saving(result, job.folder):
             result.save(job.folder)
         return result, job.folder
+
+
+def forecast(
+    config: RunConfig, *, out: Path | str | None = None, check: bool = True, thorough: bool = False
+) -> Forecast:
+    """What `run` would do and take, from a rehearsal of each detector's attack; nothing is kept of it."""
+    check, thorough = checked(config, check=check, thorough=thorough)
+    with begun(config, Store(out), check=check, thorough=thorough, joins=True, announces=False) as job:
+        parts = job.forecast()
+        kept = sum((job.store.folder / "cells" / f"{name}.safetensors").is_file() for name in Run(job.folder).cells)
+        return Forecast(parts, job.loaded, peak_memory(job.setting.device), kept, job.folder)
 
 
 def share(

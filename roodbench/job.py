@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -104,10 +104,12 @@ def begun(
     fresh: bool = False,
     since: float | None = None,
     joins: bool = False,
+    announces: bool = True,
 ) -> Iterator[Job]:
     """A configuration, loaded; what it finds will lie in the folder of its job, which says so from now on.
 
     `fresh` leaves alone what was kept before now, or before `since`: when a run began which this process `joins`.
+    One that `announces` nothing only looks.
     """
     start = time.perf_counter()
     store.begin(fresh=fresh, since=since)
@@ -123,11 +125,13 @@ def begun(
         folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
         said = {"config": asdict(config), "check": check, "thorough": thorough, "fresh": fresh, "since": store.since}
         said |= {"network_sha256": network, "data": data}
-        manifest.announce(folder, "run", said, environment(device), joins=joins)
+        if announces:
+            manifest.announce(folder, "run", said, environment(device), joins=joins)
         settings |= {"network_sha256": network, "checkpoint_sha256": dict(setting.plain.files)}
         loaded = time.perf_counter() - start
-        with Journal(folder) as store.journal:
-            yield Job(config, setting, store, folder, settings, work, check, thorough, loaded)
+        job = Job(config, setting, store, folder, settings, work, check, thorough, loaded)
+        with Journal(folder) if announces else nullcontext() as store.journal:
+            yield job
 
 
 def expected_work(setting: Setting) -> dict[str, float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -24,6 +26,9 @@ def run(context: Context, **given: Any) -> None:
     """Evaluate detectors, clean and under attack: results on stdout, the rest on stderr."""
     if given["shard"] is not None:
         shared(context, given)
+        return
+    if given["dry_run"]:
+        foretold(context, given)
         return
     with showing(given["format"]) as show:
         result = evaluated(context, given, check=not given["no_check"])
@@ -71,6 +76,26 @@ def shared(context: Context, given: dict[str, Any]) -> None:
     turn, check = (number - 1) / of, not given["no_check"]
     folder = api.share(config, turn=turn, out=given["out"], progress=progress_for(given), check=check)
     log.info("all of it is kept: the same command without --shard writes the record into %s", folder)
+
+
+def foretold(context: Context, given: dict[str, Any]) -> None:
+    """Print what the run would do and take."""
+    one_format(given["format"], ("table", "json"))
+    config = asked(context, given)
+    from .. import api
+
+    computing()
+    found = api.forecast(config, out=given["out"], check=not given["no_check"])
+    if given["format"] == "json":
+        typer.echo(json.dumps({**asdict(found), "seconds": found.seconds}, indent=1, default=str))
+        return
+    for part in found.parts:
+        passes = "{:.0f} + {:.0f} passes each".format(*part.passes)
+        typer.echo(f"{part.detector}, {part.what}: {part.images} images, {passes}, {part.seconds:.1f} s")
+    typer.echo(
+        f"in all {found.seconds:.0f} s of one process at most (decided images stop), {found.memory / 2**30:.1f} GiB"
+    )
+    typer.echo(f"{found.kept} parts of it are kept in {found.folder}")
 
 
 def hands(given: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -33,6 +34,25 @@ class Part:
     passes: tuple[float, float]
     """Network passes (forward, backward) per image, of an image that is never decided."""
     seconds: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would take."""
+
+    parts: list[Part]
+    load: float
+    """Seconds."""
+    memory: int
+    """Bytes of one process."""
+    kept: int
+    """Parts that an earlier start of the same run left."""
+    folder: Path
+
+    @property
+    def seconds(self) -> float:
+        """Of one process, as if nothing were kept."""
+        return self.load + sum(part.seconds for part in self.parts)
 
 
 def forecast(
