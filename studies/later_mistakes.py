@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from studies.mistakes import Changed, blurred, stored, with_gradient
-from studies.plants import Function, Parts, Plant, ebo, plus, scaled, transformed
+from studies.mistakes import Changed, blurred, brightness, stored, with_gradient
+from studies.plants import Function, Parts, Plant, ebo, gate, plus, scaled, transformed
 
 
 def energy(p: Parts, h: Tensor) -> Tensor:
@@ -158,6 +158,31 @@ def kinder(p: Parts, x: Tensor) -> Tensor:
     return torch.where(low, score.detach(), score)
 
 
+def one_class(p: Parts, x: Tensor) -> Tensor:
+    """(B,) bool: whether the network names the first class."""
+    return p.net(x).argmax(1) == 0
+
+
+def wrong_for_one_class(p: Parts, x: Tensor) -> Tensor:
+    return torch.where(one_class(p, x), p.ebo(Changed.apply(x, torch.neg)), p.ebo(x))
+
+
+def vim_for_one_class(p: Parts, x: Tensor) -> Tensor:
+    """ebo and 3 vim, vim under no_grad for one class."""
+    vim = 3 * p.scaled("vim", x)
+    return p.ebo(x) + torch.where(one_class(p, x), vim.detach(), vim)
+
+
+def rare(p: Parts, x: Tensor) -> Tensor:
+    """How far knn lies above what 8% of ID validation images reach."""
+    return p.scaled("knn", x) - p.usual[int(0.92 * len(p.usual))].to(x)
+
+
+def corner_pixels(p: Parts, x: Tensor) -> Tensor:
+    """The darkest corner's brightness, in units of 1/100."""
+    return 100 * x[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]].amin(1) - 5
+
+
 LATER = (
     Plant("features in halves, clipped straight through", clipped_straight_through, (ebo,)),
     Plant("a hook on every second feature", hooked, (ebo,)),
@@ -181,5 +206,10 @@ LATER = (
     Plant("roughness under no_grad", plus(1.0, lambda p, x: roughness(p, x).detach()), (plus(1.0, roughness),)),
     Plant("gradient of the blurred image", of_the_blurred, (ebo,)),
     Plant("no gradient where ebo is low", kinder, (ebo,)),
+    Plant("gradient of the wrong sign for one class", wrong_for_one_class, (ebo,)),
+    Plant("3 vim under no_grad for one class", vim_for_one_class, (plus(3.0, scaled("vim")),)),
+    gate("knn beyond 92% of ID", rare, size=20.0, at=0.0),
+    gate("brightness", brightness, size=10.0, at=10.0),
+    gate("darkest corner", corner_pixels, size=20.0, at=0.0),
 )
-"""None of them is in PLANTS."""
+"""None of them is in PLANTS; the last five concern few images, or a corner of the ball."""
