@@ -102,6 +102,12 @@ def noisy_back(p: Parts, x: Tensor) -> Tensor:
     return p.ebo(Changed.apply(x, noisy))
 
 
+def large_pixels(grad: Tensor) -> Tensor:
+    """The gradient where it is more than twice its mean."""
+    size = grad.abs()
+    return grad * (size > 2 * size.mean((1, 2, 3), keepdim=True))
+
+
 def saturated(p: Parts, x: Tensor) -> Tensor:
     return (50 * (p.ebo(x) - p.mean["ebo"]) / p.std["ebo"]).tanh()
 
@@ -195,7 +201,7 @@ LATER = (
     transformed("Pillow's JPEG, straight through", pillow, through=True),
     Plant("cut in place by .data", by_data, (cut, ebo)),
     Plant("gradient with noise", noisy_back, (ebo,)),
-    Plant("gradient of large pixels alone", with_gradient(lambda g: g * (g.abs() > 2 * g.abs().mean())), (ebo,)),
+    Plant("gradient of large pixels alone", with_gradient(large_pixels), (ebo,)),
     Plant("tanh of 50 ebo", saturated, (ebo,)),
     Plant("logits clipped to -4..10", clipped_logits, (ebo,)),
     Plant("random resize", resized, (ebo,), meant=ebo),
