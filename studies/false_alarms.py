@@ -2,8 +2,9 @@
 
 usage: python -m studies.false_alarms [--networks digits-cnn,digits-cnn-at] [--seeds 3] [--minutes 45]
 
-On the digits against unseen digits, at the default strength and with the default checks; 64 + 64 images where a look at
-the score is one pass of the network, else 32 + 32. Cheap detectors come first, and none begins after `--minutes`.
+On the digits against unseen digits, at the default strength and with the default checks; half of the images for
+detectors of which a look at the score takes several passes of the network. The others come first, and none begins after
+`--minutes`.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ def dearness(detector: Detector) -> int:
 def rows_of(options: argparse.Namespace) -> Iterator[list[str]]:
     """The cells of the table, one row per evaluation."""
     end = time.monotonic() + 60 * options.minutes
-    chosen = (
-        options.detectors.split(",") if options.detectors else [name for name in DETECTORS if name not in ELSEWHERE]
-    )
+    chosen = [name for name in options.detectors.split(",") if name not in ELSEWHERE]
     jobs = [(seed, network) for seed in range(options.seeds) for network in options.networks.split(",")]
     for dear in (False, True):
         for seed, network in jobs:
-            config = RunConfig(model=network, ood=("unseen-digits",), limit=32 if dear else 64, seed=seed)
+            config = RunConfig(
+                model=network, ood=("unseen-digits",), limit=options.images // (2 if dear else 1), seed=seed
+            )
             with setting_of(config) as setting:
                 looks = {name: dearness(setting.detector(name)) for name in chosen}
                 for name in sorted(chosen, key=looks.__getitem__):
@@ -52,7 +53,7 @@ def rows_of(options: argparse.Namespace) -> Iterator[list[str]]:
                     undecided = [f"{i.name} {i.number:.3g}" for i in found.indicators if i.passed is None]
                     both = next(row.auroc for row in found.rows if row.condition == "both")
                     numbers = [str(seed), str(len(setting.bench.id_test)), f"{100 * both:.1f}"]
-                    said = [", ".join(failed), ", ".join(undecided), f"{time.monotonic() - begun:.0f}"]
+                    said = [", ".join(failed) or "-", ", ".join(undecided) or "-", f"{time.monotonic() - begun:.0f}"]
                     yield [network, f"{eps}/255", detector.label, *numbers, *said]
 
 
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = plain_parser(__doc__)
     parser.add_argument("--networks", default=",".join(EPS))
     parser.add_argument("--detectors", default=",".join(DETECTORS))
+    parser.add_argument("--images", type=int, default=64, help="a population; default 64")
     parser.add_argument("--seeds", type=int, default=3, help="from 0 on; default 3")
     parser.add_argument("--minutes", type=float, default=45, help="after which none begins; default 45")
     print_table(COLUMNS, rows_of(parser.parse_args(argv)))

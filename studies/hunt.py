@@ -223,7 +223,7 @@ def found_on(setting: Setting, name: str, options: argparse.Namespace) -> Iterat
         both = area(ends)
         areas = [*(area({**clean, d: ends[d]}).value for d in directions), both.value]
         gap = None if before is None else before.minus(both)
-        paired = ["", ""] if gap is None else [f"{100 * gap.value:.2f}", f"{200 * gap.standard_error():.2f}"]
+        paired = ["-", "-"] if gap is None else [f"{100 * gap.value:.2f}", f"{200 * gap.standard_error():.2f}"]
         head = [setting.plain.name, options.norm, f"{options.eps:.4g}", detector.label, method, f"{passes:.0f}"]
         return [*head, *(f"{100 * value:.2f}" for value in areas), *paired]
 
