@@ -202,7 +202,7 @@ CHECKS = {
         "attack",
         0.002,
         "{label}: square takes another {number:.3f} of AUROC from what the attack left: does the gradient miss a part "
-        "of the score: a gate, a rounding, a detached one?",
+        "of the score: a gate, a rounding, a clipped or a detached one?",
         "Square, with 100 queries at quick, takes more than 0.2 points of AUROC from what the attack left",
         "Square with 100 queries, on the probe",
     ),
