@@ -1,6 +1,6 @@
 """What becomes of planted mistakes: the verdict on each, and the AUROC that it hides.
 
-usage: python -m studies.planted [--model digits-cnn-at --eps 32] [--only TEXT | --power]
+usage: python -m studies.planted [--model digits-cnn-at --eps 32] [--later] [--only TEXT | --power]
 
 Every plant is evaluated as a user's module would be, with all checks. Beside the lowest AUROC that the table shows
 (both populations attacked) stands the lowest that one finds who knows the score: PGD and Square on the
@@ -26,6 +26,7 @@ from roodbench.evaluation.checks import CHECKS
 from roodbench.evaluation.evaluator import Evaluator
 from roodbench.evaluation.sweep import evaluated, strongest
 from roodbench.evaluation.truth import Images, truth_of
+from studies.later_mistakes import LATER
 from studies.mistakes import PLANTS
 from studies.plants import Known, Parts, Plant, Planted, detached
 from studies.setting import parser_of, print_table, run_config, setting_of
@@ -42,7 +43,7 @@ PROBED = 32
 
 def verdict(parts: Parts, plant: Plant, bench: Benchmark, eps: float, seed: int = 0) -> tuple[float, str, str]:
     """The lowest AUROC shown (NaN where the run ends), the verdict, and the failed checks or the error."""
-    parts.kept.clear()
+    parts.forget()
     try:
         found = roodbench.evaluate(Planted(parts, plant), bench, eps=eps, thorough=True, seed=seed)
     except (ValueError, RuntimeError) as error:
@@ -63,8 +64,8 @@ def rows_of(options: argparse.Namespace) -> Iterator[list[str]]:
     with setting_of(run_config(options, compile="off")) as setting:
         bench, eps = setting.bench, options.eps / 255
         parts = Parts(setting.plain, bench.id_train, bench.id_val)
-        for plant in PLANTS:
-            if options.only not in plant.kind:
+        for plant in LATER if options.later else PLANTS:
+            if not any(part in plant.kind for part in options.only.split(";")):
                 continue
             shown, kind, said = verdict(parts, plant, bench, eps)
             true = min(truth(parts, plant, bench, eps), shown)
@@ -108,7 +109,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print a Markdown table, one line per plant, or of the power."""
     parser = parser_of(__doc__, images=64, seeds=5)
     parser.add_argument("--eps", type=float, default=16.0, help="in 255ths; default 16")
-    parser.add_argument("--only", default="", help="a part of the plants' names")
+    parser.add_argument("--only", default="", help="parts of the plants' names, between semicolons")
+    parser.add_argument("--later", action="store_true", help="the plants that were invented after the indicators")
     parser.add_argument("--power", action="store_true", help="how often detached shares are seen, over --seeds")
     options = parser.parse_args(argv)
     print_table(*((POWER, power_of(options)) if options.power else (COLUMNS, rows_of(options))))

@@ -21,6 +21,7 @@ class Parts(nn.Module):
         self.ebo, self.knn, self.vim = (detectors.create(n, net).fit(train, val) for n in ("ebo", "knn", "vim"))
         self.net = net
         self.kept: list[Tensor] = []
+        self.table: dict[bytes, float] = {}
         """What a plant remembers."""
         x = torch.cat([images for images, _ in val])
         with torch.no_grad():
@@ -31,6 +32,10 @@ class Parts(nn.Module):
             order = self.scaled("knn", x).sort().values
         self.usual: Tensor
         self.register_buffer("usual", order)
+
+    def forget(self) -> None:
+        self.kept.clear()
+        self.table.clear()
 
     def features(self, x: Tensor) -> Tensor:
         h = self.net.outputs(x).features

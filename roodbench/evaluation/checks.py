@@ -135,10 +135,11 @@ CHECKS = {
         "{label}: on {number:.1%} of images the score changes along a path by what its gradient does not say: is there "
         "a gate, a rounding or another jump in it, or a detached part? The attack is weaker than it should be",
         "along a straight path inside the ball the score changes by what the integral of its gradient (8 steps, 32 "
-        "for images that fail) does not say: net, more than a third of what happens on the path and 5% of the clean "
-        "scores' interquartile range, on more than 10% of images and more than one; from the clean image to where the "
-        "attack ended, or from there towards the best for the attack of 8 images of the other population",
-        "26 scores and 18 gradients of the probe; 84 of each for images that fail",
+        "for images that fail) does not say, nor that of a surrogate's: net, more than a third of what happens on the "
+        "path and 5% of the clean scores' interquartile range, on more than 10% of images and more than one; from the "
+        "clean image to where the attack ended, or from there towards the best for the attack of 8 images of the other "
+        "population",
+        "26 scores and 18 gradients of the probe; for images that fail 84 of each, and as many for every surrogate",
     ),
     "eot": Check(
         "attack",
@@ -202,7 +203,7 @@ CHECKS = {
         "attack",
         0.002,
         "{label}: square takes another {number:.3f} of AUROC from what the attack left: does the gradient miss a part "
-        "of the score: a gate, a rounding, a detached one?",
+        "of the score: a gate, a rounding, a clipped or a detached one?",
         "Square, with 100 queries at quick, takes more than 0.2 points of AUROC from what the attack left",
         "Square with 100 queries, on the probe",
     ),

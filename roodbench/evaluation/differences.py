@@ -111,11 +111,11 @@ def measure(
     return cosine.masked_fill(still, torch.nan).masked_fill(broken, -1.0).cpu(), (change > rounding).cpu()
 
 
-def looked(detector: Detector, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor, bool]:
-    """Score (B,) and gradient of `exact` on the same noise; whether they are one call's, whose value is then the score:
-    a randomised detector may give its gradient on other noise than its score.
+def looked(detector: Detector, x: Tensor, noise: Noise, objective: str = "exact") -> tuple[Tensor, Tensor, bool]:
+    """Score (B,) and an objective's gradient on the same noise; whether they are one call's, whose value is then the
+    score: a randomised detector may give its gradient on other noise than its score.
     """
-    value, grad = detector.value_and_grad(x, generator=given(detector, noise))
+    value, grad = detector.value_and_grad(x, objective=objective, generator=given(detector, noise))
     with torch.no_grad():
         score = detector(x, generator=given(detector, noise))
     own = detector.randomized and not torch.allclose(value, score, rtol=1e-4, atol=1e-6)

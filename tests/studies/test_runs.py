@@ -11,7 +11,9 @@ from studies import (
     adaptive_gap,
     certified,
     constant_step_transfer,
+    false_alarms,
     frontier,
+    hunt,
     peers_auroc,
     refine,
     ross_under_attack,
@@ -75,6 +77,25 @@ def test_step_schedule(printed, private_cache):
             clean = roodbench.metrics.auroc(id_scores, ood_scores)
             assert all(float(row[how]) <= clean for how in ("constant", "geometric", "geometric + momentum 0.75"))
     assert all(0 <= float(row["geometric"]) <= 1 and row["eps"] == "16/255" for row in rows)
+
+
+def test_hunts_spend_what_they_may_and_together_find_no_less_than_the_suite(printed):
+    hunt.main(["--images", "4", "--detectors", "ebo", "--budget", "80", "--norm", "l2", "--eps", "1/2"])
+    suite, *hunts, together = printed()
+    assert [row["attack"].replace(" ", "_") for row in hunts] == list(hunt.HUNTS)
+    assert all(float(row["passes"]) <= 80 for row in (suite, *hunts))
+    assert float(together["both"]) <= min(float(row["both"]) for row in (suite, *hunts))
+    assert float(together["lower by"]) == pytest.approx(float(suite["both"]) - float(together["both"]), abs=0.011)
+    assert suite["lower by"] == "-"
+
+
+def test_false_alarms_are_listed_with_their_numbers(printed):
+    false_alarms.main(
+        ["--networks", "digits-cnn", "--detectors", "ebo,approximate-mass", "--seeds", "1", "--images", "8"]
+    )
+    (row,) = printed()
+    assert (row["detector"], row["images"]) == ("ebo", "8")
+    assert row["failed"].startswith("few-images 8")
 
 
 def test_refine_never_loses_what_was_found_before(printed):

@@ -7,7 +7,7 @@ import torch
 
 import detectors
 import roodbench
-from detectors import DETECTORS
+from detectors import DETECTORS, Plain
 from roodbench.certify.certifier import Certifier
 from roodbench.certify.config import CertifyConfig
 from roodbench.engine.errors import EvaluationError
@@ -246,6 +246,20 @@ def test_a_gradient_that_looks_at_its_batch_is_refused(digits_net):
     with pytest.raises(EvaluationError, match=said):
         roodbench.evaluate(TurnsInCompany(digits_net), small(40), check=False)
     clean(TurnsInCompany(digits_net))  # no attack, no gradient
+
+
+def test_undeclared_noise_that_turns_gradients_is_no_batch(digits_net):
+    """One of two sizes, drawn from no generator: the same one may be drawn twice in a row."""
+
+    def resized(energy, x):
+        small = torch.nn.functional.interpolate(x, size=int(torch.randint(5, 7, ())), mode="bilinear")
+        return energy(torch.nn.functional.interpolate(small, size=8, mode="bilinear"))
+
+    bench = small(8)
+    for seed in range(8):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            check_gradients(evaluator(Plain(Planted(digits_net, resized)), bench), plan_of(bench))
 
 
 def test_a_refusal_holds_on_a_rerun(digits_net, tmp_path):
