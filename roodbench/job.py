@@ -66,7 +66,7 @@ class Job:
 
     def _evaluated(self, name: str, **settings: Any) -> list[Evaluated]:
         begin, how = time.perf_counter(), {"check": self.check, "thorough": self.thorough}
-        with self._evaluator(name, **settings) as (evaluator, facts):
+        with self._evaluator(name, store=self.store, **settings) as (evaluator, facts):
             found = sweep(evaluator, self.config.attack, self.setting.plans, budget=self.config.budget, **how)
         self.seconds[evaluator.detector.label] = time.perf_counter() - begin
         return [replace(f, search=facts) for f in found]
@@ -81,7 +81,7 @@ class Job:
                 detector, setting.net, setting.bench, setting.plans[0], self.work[name], config.precision, config.seed
             )
             key = identity(detector)
-            worker = Worker(detector, seed=config.seed, device=setting.device, store=self.store, key=key, **settings)
+            worker = Worker(detector, seed=config.seed, device=setting.device, key=key, **settings)
             yield Evaluator(worker, setting.bench, precision=precision), facts
 
     def forecast(self) -> list[Part]:
