@@ -57,6 +57,22 @@ class Pretend(torch.Tensor):
     def numpy(self, **_: Any) -> Any:
         raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor first.")
 
+    def cpu(self, **_: Any) -> Tensor:
+        return moved(self, CPU)
+
+    def tolist(self) -> Any:
+        noted("tolist")
+        return self.held.tolist()
+
+    def new_tensor(self, data: Any, *, device: Any = None, dtype: Any = None) -> Tensor:
+        return moved(self.held.new_tensor(data, dtype=dtype), device or CUDA)
+
+    def data_ptr(self) -> int:
+        return self.held.data_ptr()
+
+    def untyped_storage(self) -> Any:
+        return self.held.untyped_storage()
+
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = func._schema.name.partition("::")[2], dict(kwargs or {})
@@ -185,12 +201,6 @@ def to(func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return func(x, *kinds[:1], **rest) if kinds or rest else x  # type: ignore[no-any-return]
 
 
-def tolist(func: Any, x: Tensor) -> Any:
-    if isinstance(x, Pretend):
-        noted("tolist")
-    return func(held_of(x))
-
-
 def copied(func: Any, x: Tensor, memo: dict[int, Any]) -> Any:
     if not isinstance(x, Pretend):
         return func(x, memo)
@@ -200,14 +210,10 @@ def copied(func: Any, x: Tensor, memo: dict[int, Any]) -> Any:
     return memo.setdefault(id(x), made)
 
 
-def new_tensor(func: Any, x: Tensor, data: Any, *, device: Any = None, dtype: Any = None) -> Tensor:
-    return moved(func(held_of(x), data, dtype=dtype), device or x.device)
-
-
-def embedding_bag(func: Any, index: Tensor, bank: Tensor, *, mode: str) -> Tensor:
-    """Its C++ code looks at memory that a `Pretend` has not."""
-    assert mode == "mean"
-    return bank[index].mean(1)
+def embedding_bag(func: Any, index: Tensor, bank: Tensor, **kwargs: Any) -> Tensor:
+    """Without a gradient: its C++ code looks at memory that a `Pretend` has not."""
+    found = func(held_of(index), held_of(bank), **kwargs)
+    return pretended(found) if isinstance(bank, Pretend) else found
 
 
 def setting(func: Any, x: Tensor, value: Tensor) -> None:
@@ -219,12 +225,7 @@ def setting(func: Any, x: Tensor, value: Tensor) -> None:
 
 CALLS: dict[str, Callable[..., Any]] = {
     "to": to,
-    "cpu": lambda func, x, **_: moved(x, CPU),
     "cuda": lambda func, x, *_, **__: moved(x, CUDA),
-    "tolist": tolist,
-    "new_tensor": new_tensor,
-    "data_ptr": lambda func, x: func(held_of(x)),
-    "untyped_storage": lambda func, x: func(held_of(x)),
     "embedding_bag": embedding_bag,
     "__deepcopy__": copied,
     "__set__": setting,
