@@ -5,13 +5,16 @@ ordinary tensor. Every operation reaches `Pretend.__torch_dispatch__`, where ten
 `Machine`, a torch function mode, sees the calls that name a device or a generator. Both count `waits`: the calls for
 which a host stands still until a GPU has done all that it was told to do, such as `.item()`, with their places.
 
-What it does not show: other kernels and their rounding, CUDA graphs, compilation, memory.
+`python -m tests.pretend MODULE ARGUMENTS` runs a module on it. What it does not show: other kernels and their rounding,
+CUDA graphs, compilation, memory.
 """
 
 from __future__ import annotations
 
 import collections
+import runpy
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -231,6 +234,15 @@ CALLS: dict[str, Callable[..., Any]] = {
     "__set__": setting,
 }
 """Calls on tensors that need to know of both devices."""
+machine: Machine | None = None
+debug_mode = "default"
+
+
+def set_sync_debug_mode(mode: str) -> None:
+    global debug_mode
+    debug_mode = mode
+
+
 TOLD: dict[str, Any] = {
     "is_available": lambda: True,
     "device_count": lambda: 1,
@@ -242,15 +254,18 @@ TOLD: dict[str, Any] = {
     "empty_cache": lambda: None,
     "get_rng_state": lambda *_: torch.get_rng_state(),
     "set_rng_state": lambda *_: None,
+    "set_sync_debug_mode": set_sync_debug_mode,
+    "max_memory_allocated": lambda *_: 2**20,
 }
 """What torch.cuda says."""
-machine: Machine | None = None
 
 
 def noted(what: str) -> None:
     """Count a wait at the innermost line of this project's."""
     if machine is None:
         return
+    if debug_mode == "warn":
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=2)
     frame = sys._getframe()
     while frame.f_back is not None and not is_ours(frame.f_code.co_filename):
         frame = frame.f_back
@@ -279,3 +294,9 @@ def pretending() -> Iterator[Machine]:
             yield machine
         finally:
             machine = None
+
+
+if __name__ == "__main__":
+    sys.argv[:] = sys.argv[1:]
+    with pretending():
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
