@@ -57,12 +57,18 @@ def assert_equal(here, there):
 
 @pytest.mark.parametrize("name", slowly(DETECTORS, FAST))
 def test_every_detector_is_evaluated_where_its_network_is(name, digits_net, gpu):
-    def score(net, bench):
-        return roodbench.evaluate(made(name, net, bench), bench, **FEW)
-
-    here, there = on_both(digits_net, gpu, score, small(4))
+    """And neither its score nor its gradients wait for the device, but for rankfeat's decomposition."""
+    bench, net = small(4), copy.deepcopy(digits_net).to("cuda")
+    here, there = (roodbench.evaluate(made(name, one, bench), bench, **FEW) for one in (digits_net, net))
     assert_equal(here, there)
     assert there.environment.device == "a pretend GPU"
+    detector, x = made(name, net, bench), bench.id_val.shard(0, 3).to("cuda")
+    generator = torch.Generator("cuda").manual_seed(0) if detector.randomized else None
+    gpu.waits.clear()
+    detector(x, generator=generator)
+    for objective in detector.objectives:
+        detector.value_and_grad(x, objective=objective, generator=generator)
+    assert not gpu.waits or name == "rankfeat", gpu.waits
 
 
 @pytest.mark.parametrize("method", slowly([*METHODS_HERE, *PEERS], ("apgd", "noise", *PEERS[1:])))
