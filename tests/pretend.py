@@ -31,7 +31,8 @@ OURS = tuple(str(ROOT / folder) for folder in ("attacks", "detectors", "roodbenc
 
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "unique_dim", "_linalg_eigh"}
 """Operations whose result, or its size, the host must know; a decomposition asks whether it succeeded."""
-MOVING = {"copy_", "_to_copy", "index", "index_put", "index_put_", "_index_put_impl_"}
+INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
+MOVING = {"copy_", "_to_copy", *INDEXED}
 """Operations that take tensors of both devices."""
 LONE = {"cat", "stack"}
 """Operations that take no single number from the CPU among tensors of the GPU, as all others do."""
@@ -41,6 +42,7 @@ class Pretend(torch.Tensor):
     """An ordinary tensor `held`, said to be on cuda:0."""
 
     held: Tensor
+    __module__ = "torch"  # by which foolbox knows a tensor
 
     @staticmethod
     def __new__(cls, held: Tensor) -> Pretend:
@@ -124,7 +126,7 @@ def check_together(name: str, tensors: list[Tensor]) -> None:
 
 def count_waits(name: str, tensors: list[Tensor], args: Any) -> None:
     """Of operations on tensors of the device."""
-    chosen = [t for t in tensors[1:] if name.startswith(("index", "_index_put"))]
+    chosen = tensors[1 : None if name == "index" else -1] if name in INDEXED else []
     hidden = any(t.dtype in (torch.bool, torch.uint8) or (t.ndim and not isinstance(t, Pretend)) for t in chosen)
     into_host = name == "copy_" and not isinstance(args[0], Pretend)
     onto_device = name == "copy_" and not isinstance(args[1], Pretend) and args[1].ndim and args[2:3] != (True,)
@@ -145,7 +147,7 @@ class Moved(torch.autograd.Function):
 
 
 def moved(x: Tensor, device: Any, *, waits: bool = True) -> Tensor:
-    """x on a device, as a copy where it is on the other one."""
+    """x on a device, a copy where it is on the other one."""
     if isinstance(x, Pretend) == (torch.device(device).type == "cuda"):
         return x
     if waits:
@@ -173,6 +175,7 @@ class Machine(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.waits: collections.Counter[str] = collections.Counter()
+        self.warns = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = dict(kwargs or {}), getattr(func, "__name__", "")
@@ -235,26 +238,19 @@ CALLS: dict[str, Callable[..., Any]] = {
 }
 """Calls on tensors that need to know of both devices."""
 machine: Machine | None = None
-debug_mode = "default"
-
-
-def set_sync_debug_mode(mode: str) -> None:
-    global debug_mode
-    debug_mode = mode
 
 
 TOLD: dict[str, Any] = {
     "is_available": lambda: True,
     "device_count": lambda: 1,
     "get_device_name": lambda *_: "a pretend GPU",
-    "get_device_capability": lambda *_: (9, 0),
     "is_bf16_supported": lambda **_: True,
     "mem_get_info": lambda *_: (2**33, 2**34),
     "synchronize": lambda *_: None,
     "empty_cache": lambda: None,
     "get_rng_state": lambda *_: torch.get_rng_state(),
     "set_rng_state": lambda *_: None,
-    "set_sync_debug_mode": set_sync_debug_mode,
+    "set_sync_debug_mode": lambda mode: setattr(machine, "warns", mode == "warn"),
     "max_memory_allocated": lambda *_: 2**20,
 }
 """What torch.cuda says."""
@@ -264,7 +260,7 @@ def noted(what: str) -> None:
     """Count a wait at the innermost line of this project's."""
     if machine is None:
         return
-    if debug_mode == "warn":
+    if machine.warns:
         warnings.warn("called a synchronizing CUDA operation", stacklevel=2)
     frame = sys._getframe()
     while frame.f_back is not None and not is_ours(frame.f_code.co_filename):
