@@ -23,7 +23,7 @@ from .noise import noise
 from .pgd import pgd, step_sizes
 from .plan import DIRECTIONS, SIGN, STRENGTHS, AttackPlan, Direction, Strength
 from .restarts import out_of_memory
-from .seam import Detector, GradientError, NonFiniteError, check_finite, gradient_of, is_noisy
+from .seam import Detector, GradientError, NonFiniteError, check_finite, check_visited, gradient_of, is_noisy
 from .selection import Best, rank, select, selection_draws
 from .square import square
 from .suite import Suite, suite
@@ -31,6 +31,7 @@ from .targeted import targeted
 from .threat import NOISE, ThreatModel, quantize
 from .trace import Attacked, Trace
 from .two_logits import TwoLogits, view_of
+from .waiting import at_once, demand
 
 __all__ = [
     "ALGORITHMS",
@@ -55,13 +56,16 @@ __all__ = [
     "Trace",
     "TwoLogits",
     "apgd",
+    "at_once",
     "attack_class",
     "check_finite",
     "check_method",
+    "check_visited",
     "component",
     "components_of",
     "cosine",
     "cost",
+    "demand",
     "draws_needed",
     "fixed_draws",
     "gradient_of",

@@ -69,7 +69,7 @@ def apgd(
                 x_old, value = torch.where(wide(stuck, x), x_best, x_old), torch.where(stuck, f_best, value)
                 halved, f_checked, checked, improved = stuck, f_best, k, torch.zeros_like(improved)
         best = better(sign, best, (x_best, f_best))
-    return Attacked(*best, look.trace(float(travel), restarts))
+    return Attacked(*best, look.trace(travel, restarts))
 
 
 def checkpoints(steps: int) -> set[int]:

@@ -23,6 +23,7 @@ from .seam import Detector, is_base, is_noisy
 from .selection import indexed
 from .trace import Attacked, Trace
 from .two_logits import TwoLogits
+from .waiting import sent
 
 Passes = tuple[float, float]
 """Network passes (forward, backward) per image."""
@@ -174,7 +175,7 @@ class Refine(Component):
         spent = [0.0, 0.0]
         for part in dict.fromkeys(self.on(detector, name) for name in names):
             chosen = [self.on(detector, name) == part for name in names]
-            index = torch.tensor(chosen, device=x.device).nonzero().flatten()
+            index = sent([place for place, own in enumerate(chosen) if own], x.device)
             with indexed(index):
                 (found,), passes = part.run(detector, x[index], plan, replace(job, best=job.best[index]))
             images[index], values[index] = found.images, found.values.to(values)

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from hashlib import sha256
 
 import torch
 from torch import Tensor
 
-from .seam import Detector, check_finite
+from .seam import Detector, check_visited
 from .threat import ThreatModel
 from .trace import Attacked, Trace, better
 
 
-def same_noise(detector: Detector, generator: torch.Generator | None) -> Callable[[Tensor], Tensor]:
-    """The detector's score as a function: a randomised detector's noise is drawn anew from the same seed every time.
+class Queries:
+    """Called with images, gives the detector's score there and remembers it: the clean images come first.
 
-    The seed comes from `generator`. NonFiniteError for a score that is not finite.
+    A randomised detector's noise is drawn anew from the same seed every time, which comes from `generator`. Finiteness
+    is checked once, by `trace`.
     """
-    seed, own = None, torch.Generator()
-    if detector.randomized:
-        if generator is None:
-            raise ValueError("a randomised detector needs a torch.Generator (generator=...)")
-        seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
-        own = torch.Generator(generator.device)
 
-    def score(z: Tensor) -> Tensor:
-        value = detector(z) if seed is None else detector(z, generator=own.manual_seed(seed))
-        check_finite(value)
+    def __init__(self, detector: Detector, generator: torch.Generator | None) -> None:
+        self.detector, self.values, self.given = detector, list[Tensor](), None
+        if detector.randomized:
+            if generator is None:
+                raise ValueError("a randomised detector needs a torch.Generator (generator=...)")
+            self.given = torch.Generator(generator.device), seed_from(generator)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        if self.given is None:
+            value = self.detector(z)
+        else:
+            own, seed = self.given
+            value = self.detector(z, generator=own.manual_seed(seed))
+        self.values.append(value)
         return value.to(z.dtype)
 
-    return score
+    def trace(self, dtype: torch.dtype) -> Trace:
+        """Every score but the first; NonFiniteError for the first score that is not finite."""
+        check_visited(torch.stack(self.values))
+        return Trace.of_queries([value.to(dtype) for value in self.values[1:]])
+
+
+def seed_from(generator: torch.Generator) -> int:
+    """A seed drawn from a generator; of a GPU's from its state, which the host knows: it would wait for a draw."""
+    if generator.device.type == "cpu":
+        return int(torch.randint(2**62, (1,), generator=generator))
+    state = generator.get_state().numpy().tobytes()
+    return int.from_bytes(sha256(state).digest()[:8], "big") >> 2
 
 
 @torch.no_grad()
@@ -49,10 +66,9 @@ def noise(
     if queries < 1:
         raise ValueError(f"queries {queries}: expected at least 1")
     threat.check(x)
-    score = same_noise(detector, generator)
-    best, visited = (x, score(x)), []
+    score = Queries(detector, generator)
+    best = (x, score(x))
     for _ in range(queries):
         z = threat.random(x, generator)
-        visited.append(score(z))
-        best = better(sign, best, (z, visited[-1]))
-    return Attacked(*best, Trace.of_queries(visited))
+        best = better(sign, best, (z, score(z)))
+    return Attacked(*best, score.trace(x.dtype))

@@ -15,6 +15,8 @@ from .threat import ThreatModel
 from .trace import Attacked, Trace, better, unbeaten
 
 T = TypeVar("T")
+FULL = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What the CPU's allocator, cuBLAS and cuDNN say when memory runs out."""
 TOGETHER = 256 * 3 * 32 * 32
 """Numbers in a batch of copies: 256 images of CIFAR-10. Of larger images every restart is a batch of its own."""
 
@@ -79,9 +81,10 @@ def as_fits(run: Callable[[Sequence[T]], Attacked], starts: Sequence[T], size: i
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out: CUDA's, Python's, or the CPU allocator's."""
-    full = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return full or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    """Whether an exception says that memory ran out: CUDA's, Python's, the CPU allocator's, or that of a library."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in FULL)
 
 
 def clean_value(detector: Detector, x: Tensor, objective: str, **settings: Any) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from .waiting import demand
 
 
 class Detector(Protocol):
@@ -105,20 +108,25 @@ class NonFiniteError(ValueError):
 
 
 def check_finite(value: Tensor, grad: Tensor | None = None) -> None:
-    """Raise NonFiniteError for the first image with a NaN or infinite objective or gradient."""
-    check_visited(value[None], finite(value, grad)[None])
+    """Demand that every image's objective (B,) and gradient (B, ...) are finite; else NonFiniteError for the first."""
+    check_visited(value[None], None if grad is None else finite(grad)[None])
 
 
-def finite(value: Tensor, grad: Tensor | None = None) -> Tensor:
-    """(2, B) bool: whether each image's objective and gradient are finite; stays on the device."""
-    good = value.isfinite()
-    return torch.stack([good, good if grad is None else grad.flatten(1).isfinite().all(1)])
+def finite(grad: Tensor) -> Tensor:
+    """(B,) bool: whether each image's gradient is finite."""
+    return grad.flatten(1).isfinite().all(1)
 
 
-def check_visited(values: Tensor, good: Tensor) -> None:
-    """Raise NonFiniteError for the first of k visits with a bad objective (k, B) or gradient; `good` is (k, 2, B)."""
-    bad = ~good.all(1)
-    if bad.any():
-        visit, index = (int(i) for i in bad.nonzero()[0])
-        value = values[visit, index]
-        raise NonFiniteError("gradient" if value.isfinite() else f"score {value.item()}", index)
+def check_visited(values: Tensor, gradients: Tensor | None = None) -> None:
+    """Demand that the objectives (k, B) of k visits are finite, and all of `gradients` (k, B) true; else NonFiniteError
+    for the first that is not.
+    """
+    good = values.isfinite()
+    good = good if gradients is None else good & gradients
+
+    def first() -> NonFiniteError:
+        visit, index = (~good).nonzero()[0].tolist()
+        value = values[visit, index].item()
+        return NonFiniteError("gradient" if math.isfinite(value) else f"score {value}", index)
+
+    demand(good.all(), first)

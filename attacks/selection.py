@@ -9,7 +9,9 @@ from math import comb
 import torch
 from torch import Tensor
 
-from .seam import Detector, NonFiniteError, check_finite
+from .seam import Detector, NonFiniteError, check_visited
+from .trace import wide
+from .waiting import renamed, sent
 
 SELECTION_DRAWS = 8
 
@@ -64,9 +66,11 @@ class Best:
         key = self._key(scores)
         old = self.key[:, index]
         wins = (key[0] > old[0]) | ((key[0] == old[0]) & (key[1] > old[1]))
-        won = index[wins]
-        self.images = self.images.index_copy(0, won, candidates[wins])
-        self.scores[:, won], self.key[:, won], self.winner[won] = scores[:, wins], key[:, wins], self.component
+        kept = torch.where(wide(wins, candidates), candidates, self.images[index])
+        self.images = self.images.index_copy(0, index, kept)
+        self.scores[:, index] = torch.where(wins, scores, self.scores[:, index])
+        self.key[:, index] = torch.where(wins, key, old)
+        self.winner[index] = torch.where(wins, self.component, self.winner[index])
 
     @property
     def decided(self) -> Tensor:
@@ -84,8 +88,7 @@ class Best:
         else:
             scores = self.detector(x)[None]
         self.scored += scores.numel()
-        for draw in scores:
-            check_finite(draw)
+        check_visited(scores)
         return scores
 
     def _key(self, scores: Tensor) -> Tensor:
@@ -109,7 +112,7 @@ def best_of(tries: int, draws: int, device: torch.device) -> Tensor:
     The i-th best is the best of a random subset of q with probability C(n - i, q - 1) / C(n, q); 1 / n for q = 1.
     """
     weights = [comb(draws - i, tries - 1) / comb(draws, tries) for i in range(1, draws + 1)]
-    return torch.tensor(weights, dtype=torch.double, device=device)
+    return sent(weights, device, torch.double)
 
 
 def select(
@@ -135,7 +138,9 @@ def select(
 @contextmanager
 def indexed(index: Tensor) -> Iterator[None]:
     """Let a NonFiniteError about a subset of a batch name the image's place in the batch."""
-    try:
+
+    def named(error: NonFiniteError) -> NonFiniteError:
+        return NonFiniteError(error.what, int(index[error.index]))
+
+    with renamed(NonFiniteError, named):
         yield
-    except NonFiniteError as error:
-        raise NonFiniteError(error.what, int(index[error.index])) from None

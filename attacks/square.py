@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .noise import same_noise
+from .noise import Queries
 from .seam import Detector
 from .threat import ThreatModel
-from .trace import Attacked, Trace, better, wide
+from .trace import Attacked, better, wide
 
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of the queries after which the squares' area halves, as published."""
@@ -49,14 +49,13 @@ def square(
     if start is not None and start.shape != x.shape:
         raise ValueError(f"start of shape {tuple(start.shape)}: expected that of the images, {tuple(x.shape)}")
     low, high = threat.bounds
-    score = same_noise(detector, generator)
+    score = Queries(detector, generator)
 
     def random(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator, device=x.device, dtype=x.dtype)
 
     n, c, h, w = x.shape
     best = (x, score(x))
-    visited: list[Tensor] = []
     line, searched = None, False
     delta = stripes(threat, x, random)
     if start is not None:
@@ -80,11 +79,11 @@ def square(
         if line is not None:
             delta = line.next()
         z = threat.project((x + delta).clamp(low, high), x)
-        visited.append(score(z))
-        best = better(sign, best, (z, visited[-1]))
+        value = score(z)
+        best = better(sign, best, (z, value))
         if line is not None:
-            line = line.told(sign * visited[-1])
-    return Attacked(*best, Trace.of_queries(visited))
+            line = line.told(sign * value)
+    return Attacked(*best, score.trace(x.dtype))
 
 
 @dataclass(frozen=True)

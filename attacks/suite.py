@@ -14,6 +14,7 @@ from .plan import SIGN, AttackPlan, Direction
 from .seam import Detector
 from .selection import Best, indexed
 from .trace import Trace
+from .waiting import at_once, sent
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Suite:
         if self.begun is None:
             return self.winner
         goes_on = [name != "clean" and component(name).goes_on for name in self.components]
-        return torch.where(torch.tensor(goes_on, device=self.winner.device)[self.winner], self.begun, self.winner)
+        went_on = sent(goes_on, self.winner.device, torch.bool)[self.winner]
+        return torch.where(went_on, self.begun, self.winner)
 
     def unseen(self, sign: int) -> int | None:
         """How many images have a visited iterate with a better score than the returned one.
@@ -52,7 +54,7 @@ class Suite:
         scored = [trace.values for name, trace in self.traces.items() if component(name).shows_score]
         if self.scores is None or not scored:
             return None
-        quartiles = torch.quantile(self.scores, torch.tensor([0.25, 0.75], device=self.scores.device).to(self.scores))
+        quartiles = torch.quantile(self.scores, sent([0.25, 0.75], self.scores.device, self.scores.dtype))
         rounding = 1e-3 * (quartiles[1] - quartiles[0]) + 1e-5 * self.scores.abs() + 1e-6
         worse = torch.zeros_like(self.winner, dtype=torch.bool)
         for values in scored:  # NaN, so not ahead, where an attack did not run
@@ -121,43 +123,49 @@ def suite(
     attacks = tuple(components_of(detector, plan) if components is None else components)
     names = tuple(attack.name for attack in attacks)
 
-    def job(attack: Component, best: Tensor, winner: Tensor | None = None) -> Job:
+    def job(attack: Component, best: Tensor, winner: Sequence[int] = ()) -> Job:
         objectives = ["", *(attack.objective for attack in attacks)]
-        found_by = [] if winner is None else [objectives[place] for place in winner.tolist()]
+        found_by = [objectives[place] for place in winner]
         return Job(sign, streams(f"attack/{attack.name}"), best, draws or {}, found_by, view)
 
     if plan.method == "transfer":
-        (*_, found), passes = attacks[0].run(detector, x, plan, job(attacks[0], x))
+        with at_once():
+            (*_, found), passes = attacks[0].run(detector, x, plan, job(attacks[0], x))
         images, winner = threat.submitted(found.images, x), torch.zeros(len(x), dtype=torch.long, device=x.device)
         return Suite(images, winner, names, {names[0]: found.trace}, passes, transfer=images)
-    best = Best(
-        detector,
-        x,
-        sign=sign,
-        stream=lambda: streams("select"),
-        reference=reference,
-        tries=threat.tries,
-        draws=plan.strength.compared,
-    )
-    if start is not None:
-        best.offer(threat.submitted(start, x))
-    traces, transfer, begun = {}, x if "pgd:base" in names else None, None
-    for number, attack in enumerate(attacks, 1):
-        best.component = number
-        alive = (~best.decided).nonzero().flatten()
-        if not len(alive):
-            traces[attack.name] = Trace.empty(x)
-            continue
-        begun = best.winner.clone() if attack.goes_on else begun
-        with indexed(alive):
-            results, passes = attack.run(detector, x[alive], plan, job(attack, best.images[alive], best.winner[alive]))
-        spent += len(alive) * torch.tensor(passes, dtype=torch.double)
-        traces[attack.name] = results[0].trace.spread(alive, len(x))
-        submitted = [threat.submitted(found.images, x[alive]) for found in results]
-        for images in submitted:
-            best.offer(images, alive)
-        if attack.name == "pgd:base":
-            transfer = x.index_copy(0, alive, submitted[-1])
+    traces: dict[str, Trace] = {}
+    transfer, begun = x if "pgd:base" in names else None, None
+    with at_once() as demands:
+        best = Best(
+            detector,
+            x,
+            sign=sign,
+            stream=lambda: streams("select"),
+            reference=reference,
+            tries=threat.tries,
+            draws=plan.strength.compared,
+        )
+        if start is not None:
+            best.offer(threat.submitted(start, x))
+        for number, attack in enumerate(attacks, 1):
+            best.component = number
+            decided, won_by = demands.look(best.decided, best.winner)  # the one wait for the device per component
+            left = [place for place, over in enumerate(decided) if not over]
+            if not left:
+                traces[attack.name] = Trace.empty(x)
+                continue
+            begun = best.winner.clone() if attack.goes_on else begun
+            alive = sent(left, x.device)
+            with indexed(alive):
+                here = job(attack, best.images[alive], [won_by[place] for place in left])
+                results, passes = attack.run(detector, x[alive], plan, here)
+            spent += len(alive) * torch.tensor(passes, dtype=torch.double)
+            traces[attack.name] = results[0].trace.spread(alive, len(x))
+            submitted = [threat.submitted(found.images, x[alive]) for found in results]
+            for images in submitted:
+                best.offer(images, alive)
+            if attack.name == "pgd:base":
+                transfer = x.index_copy(0, alive, submitted[-1])
     spent += best.scored * torch.tensor(detector.score_passes(), dtype=torch.double)
     forward, backward = (spent / len(x)).tolist()
     scores = None if detector.randomized else best.scores[0]

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .waiting import demand
+
 NOISE = {
     "fresh": "knows everything but the noise draws",
     "known-seed": "knows the draws too",
@@ -69,13 +71,17 @@ class ThreatModel:
             raise ValueError(f"images are {shape}: expected (B, C, H, W), x.permute(0, 3, 1, 2) gives that")
         if not x.numel():
             return
-        low, high = torch.stack(x.detach().aminmax()).tolist()
+        (low, high), (least, most) = torch.stack(x.detach().aminmax()).double(), self.bounds
+        inside = (low >= least - ROUNDING) & (high <= most + ROUNDING)
+        demand(inside & low.isfinite() & high.isfinite(), lambda: self.outside(low.item(), high.item()))
+
+    def outside(self, low: float, high: float) -> ValueError:
+        """What is wrong with images whose pixels go from low to high."""
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError("images have pixels that are not finite")
+            return ValueError("images have pixels that are not finite")
+        hint = ": divide by 255?" if 1 < high <= 255 and low >= 0 else ""
         least, most = self.bounds
-        if low < least - ROUNDING or high > most + ROUNDING:
-            hint = ": divide by 255?" if 1 < high <= 255 and low >= 0 else ""
-            raise ValueError(f"images have pixels from {low:g} to {high:g}, outside [{least:g}, {most:g}]{hint}")
+        return ValueError(f"images have pixels from {low:g} to {high:g}, outside [{least:g}, {most:g}]{hint}")
 
     def submitted(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """The images as they are submitted: rounded to 8 bits where `quantize` asks for it and eps allows it."""

@@ -26,7 +26,8 @@ class Trace:
 
     values: Tensor
     """(restarts * (steps + 1), B); (restarts * steps, B) where the last iterate is kept, which nobody looks at."""
-    travel: float
+    travel: float | Tensor
+    """A tensor where steps depend on the images: the host need not know it before the end."""
     zero_gradient: Tensor
     """(B,): whether the gradient at the first start is exactly zero; NaN where a suite did not run it."""
     runs: int = 1
@@ -103,14 +104,14 @@ class Recorder:
         if self.zero_gradient is None:
             self.zero_gradient = (grad.flatten(1) == 0).all(1)
         self.values.append(value)
-        self.finite.append(finite(value, grad))
+        self.finite.append(finite(grad))
         return value, grad
 
     def begin(self) -> None:
         """What was looked at so far, the clean images, is no part of the trace."""
         self.begun, self.zero_gradient = len(self.values), None
 
-    def trace(self, travel: float, runs: int) -> Trace:
+    def trace(self, travel: float | Tensor, runs: int) -> Trace:
         """Everything since `begin`, of so many restarts; NonFiniteError for the first value that is not finite."""
         check_visited(torch.stack(self.values), torch.stack(self.finite))
         assert self.zero_gradient is not None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import roodbench
+from benchmarks.loops import TINY
 from roodbench.machine.prepare import prepare
 from roodbench.models import CIFAR10, IMAGENET, Classifier
 from roodbench.models.resnet import ResNet, ResNet18
@@ -38,7 +39,7 @@ def setting() -> Setting:
     The weights and images of ROODBENCH_DATA where it is set, else random ones: the time is the same.
     """
     generator = torch.Generator().manual_seed(0)
-    batch = 512 if DEVICE.type == "cuda" else 128
+    batch = 2 if TINY else 512 if DEVICE.type == "cuda" else 128
     x = torch.rand(batch, 3, 32, 32, generator=generator)
     root = os.environ.get("ROODBENCH_DATA")
     if DEVICE.type == "cuda":
@@ -51,7 +52,7 @@ def setting() -> Setting:
         )
         x = roodbench.load_benchmark("cifar10", root=root).id_val.shard(0, batch)
     plain, x = plain.to(DEVICE), x.to(DEVICE)
-    fast = prepare(plain, x[:64], compile="on")
+    fast = prepare(plain, x[:64], compile="off" if TINY else "on")
     return Setting(plain.name, plain, fast, x, plain(x).argmax(1))
 
 
@@ -76,7 +77,7 @@ def timed(benchmark: Any, setting: Setting) -> Callable[..., None]:
             precision=precision,
             **facts,
         )
-        benchmark.pedantic(synchronised, rounds=5, warmup_rounds=1)
+        benchmark.pedantic(synchronised, rounds=1 if TINY else 5, warmup_rounds=1)
 
     return run
 

@@ -111,9 +111,9 @@ def usual_state(device: str = "cpu") -> Iterator[None]:
     """Torch as it starts, in float32 and nothing less; at the end, all of it is as the caller had it.
 
     Gradients on, no inference mode, anomaly detection or autocast, float32 by default and without TF32 or bfloat16
-    inside, nothing on another default device than `device` or the CPU. Put back are these, cuDNN's flags, whether
-    algorithms are deterministic, the number of threads, the random states of torch, numpy and Python, and the filters
-    of warnings.
+    inside, nothing on another default device than `device` or the CPU; convolutions of cuDNN that repeat themselves.
+    Put back are these, cuDNN's flags, whether algorithms are deterministic, the number of threads, the random states of
+    torch, numpy and Python, and the filters of warnings.
     """
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
@@ -129,6 +129,7 @@ def usual_state(device: str = "cpu") -> Iterator[None]:
             stack.enter_context(torch.device("cpu"))
         torch.set_default_dtype(torch.float32)
         use_full_float32()
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         yield
 
 

@@ -146,9 +146,10 @@ def check_labels(name: str, train: Fitting) -> None:
 
 
 def means_of(values: Tensor, labels: Tensor, K: int) -> Tensor:
-    """(K, D) float64 means of values (n, D) per label (n,)."""
-    sums = torch.zeros(K, values.shape[1], dtype=torch.double, device=values.device)
-    return sums.index_add_(0, labels, values.double()) / torch.bincount(labels, minlength=K)[:, None]
+    """(K, D) float64 means of values (n, D) per label (n,), added up on the CPU: a GPU does so in any order."""
+    sums, places = torch.zeros(K, values.shape[1], dtype=torch.double), labels.cpu()
+    means = sums.index_add_(0, places, values.double().cpu()) / torch.bincount(places, minlength=K)[:, None]
+    return means.to(values.device)
 
 
 def whitening(h: Tensor, mean: Tensor) -> Tensor:

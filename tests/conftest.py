@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import roodbench
 from detectors import Outputs
+from tests.pretend import Machine, pretending
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,6 +39,13 @@ def own_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(base):
             del sys.modules[name]
+
+
+@pytest.fixture
+def gpu() -> Iterator[Machine]:
+    """A machine with a pretend GPU, which counts the waits for it."""
+    with pretending() as machine:
+        yield machine
 
 
 @pytest.fixture(scope="session")

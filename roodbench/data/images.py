@@ -77,7 +77,7 @@ class ImageSet:
         """Whether `outputs` leaves alone what other processes kept of a network."""
         self.source: Any = None
         """What reads images one by one (`Source`), where there is such a thing."""
-        self._outputs: dict[str, Fitting] = {}
+        self._outputs: dict[tuple[str, torch.device], Fitting] = {}
 
         @cache
         def content() -> Content:
@@ -194,13 +194,14 @@ class ImageSet:
         said = () if listed else collect(net, [next(iter(self))])
         first = [tensor_hash(tensor) for tensor in said if tensor is not None]
         key = content_hash([self.digest, self.space, fingerprint(), *make_of(net), first])
-        if key not in self._outputs:
+        if (key, device) not in self._outputs:
 
             def compute() -> Fitting:
                 return collect(net, iter(self))
 
-            self._outputs[key] = kept_outputs(key, compute, device, fresh=self.fresh) if listed else compute()
-        return Fitting(*(None if part is None else part.clone() for part in self._outputs[key]))  # type: ignore[arg-type]
+            found = kept_outputs(key, compute, device, fresh=self.fresh) if listed else compute()
+            self._outputs[key, device] = found
+        return Fitting(*(None if part is None else part.clone() for part in self._outputs[key, device]))  # type: ignore[arg-type]
 
     def in_space(self, space: str, transform: Callable[[Tensor], Tensor]) -> ImageSet:
         """The same images, transformed as they are served; `space` names the transformation."""

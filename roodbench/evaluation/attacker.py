@@ -115,11 +115,11 @@ class Attacker:
     @torch.no_grad()
     def scores(self, x: Tensor, population: str, shard: int, name: str = "report", draws: int = REPORT_DRAWS) -> Tensor:
         """(draws, B) scores of a shard on the noise stream `name`; (1, B) for a deterministic detector."""
-        if self.detector.randomized:
-            generator = self.worker.stream(name, population, shard)
-            rows = [self.detector(x, generator=generator) for _ in range(draws)]
-        else:
-            rows = [self.detector(x)]
-        for row in rows:
-            attacks.check_finite(row)
-        return torch.stack(rows).cpu()
+        with attacks.at_once():
+            if self.detector.randomized:
+                generator = self.worker.stream(name, population, shard)
+                rows = torch.stack([self.detector(x, generator=generator) for _ in range(draws)])
+            else:
+                rows = self.detector(x)[None]
+            attacks.check_visited(rows)
+        return rows.cpu()

@@ -263,8 +263,11 @@ def zero_gradients(found: attacks.Suite) -> Tensor:
 
 def travels(found: attacks.Suite) -> dict[str, float]:
     """The sum of step sizes of every component that starts at random and steps."""
-    starts = [name for name in found.traces if attacks.component(name).starts_at_random]
-    return {name: found.traces[name].travel for name in starts if found.traces[name].travel}
+    steps = {name: trace.travel for name, trace in found.traces.items() if attacks.component(name).starts_at_random}
+    adapted = {name: step for name, step in steps.items() if isinstance(step, Tensor)}
+    if adapted:
+        steps |= zip(adapted, torch.stack(list(adapted.values())).tolist(), strict=True)
+    return {name: float(step) for name, step in steps.items() if step}
 
 
 def population_of(cells: Sequence[Cell]) -> Population:

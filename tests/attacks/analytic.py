@@ -57,7 +57,7 @@ class Noisy(Detector):
         self.w, self.sigma = w, sigma
 
     def forward(self, x, *, generator=None):
-        noise = torch.randn(len(x), generator=generator, dtype=x.dtype)
+        noise = torch.randn(len(x), generator=generator, dtype=x.dtype, device=x.device)
         return (x * self.w).flatten(1).sum(1) + self.sigma * noise
 
 

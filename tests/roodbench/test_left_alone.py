@@ -149,6 +149,14 @@ def test_a_public_call_leaves_the_global_state_alone(call, state, tmp_path, monk
         assert surroundings() == before
 
 
+def test_convolutions_of_a_gpu_repeat_themselves_inside():
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    with opened("cpu"):
+        assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
+    assert (cudnn.deterministic, cudnn.benchmark) == before
+
+
 ODD = {
     "float64 by default": lambda: setting(torch.set_default_dtype, torch.float64, torch.float32),
     "another device by default": lambda: setting(torch.set_default_device, "meta", None),

@@ -30,7 +30,7 @@ def imports_of(file):
 
 
 def test_every_study_and_benchmark_is_found():
-    assert len(SCRIPTS) == 14
+    assert len(SCRIPTS) == 16
     assert {"studies.constant_step_transfer", "studies.compare_records", "benchmarks.startup"} <= set(SCRIPTS)
     assert [file.stem for file in TIMED] == ["test_attack", "test_certify", "test_score", "test_step"]
 
