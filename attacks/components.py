@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .algorithms import ALGORITHMS, QUERIES, Algorithm
+from .algorithms import ALGORITHMS, MOMENTUM, QUERIES, Algorithm
 from .eot import LEAST, fixed_draws
 from .external import external, is_external, is_search
 from .pgd import pgd
@@ -105,7 +105,7 @@ class Component:
         own = self.row.settings(plan, noisy)
         if not self.follows_gradient:
             return own
-        return {
+        found = {
             "objective": self.objective,
             "steps": ceil(self.steps * plan.strength.steps),
             "restarts": 1 if noisy else self.restarts(plan),
@@ -113,6 +113,10 @@ class Component:
             "clean": plan.method == "transfer",  # elsewhere the selection compares with the clean image
             **own,
         }
+        if plan.method == "suite" and self.algorithm == "pgd" and self.objective in detector.jumps:
+            # one long run that averages over its steps finds more there than short ones
+            found |= {"restarts": 1, "steps": found["restarts"] * found["steps"], "momentum": MOMENTUM}
+        return found
 
     def cost(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> Passes:
         """Network passes (forward, backward) on one image."""

@@ -19,6 +19,7 @@ class KnownSeed:
     def __init__(self, detector: Detector, stream: Callable[[], torch.Generator]) -> None:
         self.detector, self.stream = detector, stream
         self.randomized, self.objectives, self.whole = False, detector.objectives, detector.whole
+        self.jumps = detector.jumps
         self.score_passes, self.network = detector.score_passes, detector.network
 
     def __call__(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:

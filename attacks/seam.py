@@ -26,6 +26,8 @@ class Detector(Protocol):
     objectives: tuple[str, ...]
     whole: frozenset[str]
     """Noisy objectives of which fewer copies than the detector's own give the gradient of another score."""
+    jumps: frozenset[str]
+    """Objectives without noise whose gradient is another one a step further, as that of the k-th nearest neighbour."""
 
     def __call__(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor: ...
 

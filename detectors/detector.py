@@ -74,6 +74,8 @@ class Detector(nn.Module):
     whole: frozenset[str] = frozenset()
     """Noisy objectives of which `draws` below the detector's own number give the gradient of another score, such as a
     spread of copies: attacks always draw all of them."""
+    jumps: frozenset[str] = frozenset()
+    """Objectives without noise whose gradient is another one a step further: attacks average over their steps."""
 
     def __init__(self, *given: Any) -> None:
         if given:

@@ -171,6 +171,7 @@ class KNN(FeatureScore):
     name = "knn"
     reference = "Sun et al. 2022, Out-of-Distribution Detection with Deep Nearest Neighbors, arXiv:2204.06507"
     symbols = {"K": "neighbours"}
+    jumps = frozenset({"exact"})
     grid = {"neighbours": (50, 100, 200, 500, 1000)}
     incidental = run_settings = frozenset({"chunk"})
     bank: Tensor | None

@@ -45,6 +45,7 @@ class OnCopies(nn.Module):
         super().__init__()
         self.detector, self.label = detector, label
         self.randomized, self.objectives, self.whole = detector.randomized, detector.objectives, detector.whole
+        self.jumps = detector.jumps
         self.passes, self.score_passes = detector.passes, detector.score_passes
 
     @property

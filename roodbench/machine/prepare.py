@@ -243,6 +243,7 @@ class HalfGradients:
             raise ValueError(f"bfloat16 gradients need a prepared network: call roodbench.prepare on {net.name}")
         self.detector, self.network, self.backbone = detector, net, net.backbone
         self.randomized, self.objectives, self.whole = detector.randomized, detector.objectives, detector.whole
+        self.jumps = detector.jumps
         self.passes, self.score_passes = detector.passes, detector.score_passes
 
     def __call__(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import detectors
 import roodbench
@@ -253,3 +253,16 @@ def test_the_suite_counts_a_winner_by_its_place(x, w):
     assert found.winner.tolist() == [2] * 4  # the exact step of a linear score is its optimum
     assert cost(Linear(w), AttackPlan(THREAT, "corners")) == (1 + 6 + 2, 0)
     assert detectors.Plain(Mean()).label == "Mean"
+
+
+def test_a_gradient_that_jumps_is_averaged_over_one_long_run():
+    """In the suite, at the passes of the short runs; who names pgd and its numbers gets them."""
+    steady, jumping = (Plain(nn.Identity()) for _ in range(2))
+    jumping.jumps = frozenset({"exact"})
+    pgd, plan = component("pgd:exact"), AttackPlan(THREAT, strength=Strength(10, 4, None))
+    short, long = (pgd.arguments(d, plan, {}) for d in (steady, jumping))
+    assert (short["steps"], short["restarts"], short["momentum"]) == (10, 4, 0.0)
+    assert (long["steps"], long["restarts"], long["momentum"]) == (40, 1, 0.75)
+    assert sum(pgd.cost(jumping, plan, {})) <= sum(pgd.cost(steady, plan, {}))
+    named = AttackPlan(THREAT, "pgd", None, Strength(10, 4, None))
+    assert pgd.arguments(jumping, named, {}) == pgd.arguments(steady, named, {})
