@@ -44,6 +44,7 @@ class KLM(Matching):
     """
 
     name = "klm"
+    jumps = frozenset({"exact"})
     reference = "Hendrycks et al. 2022, Scaling Out-of-Distribution Detection for Real-World Settings, arXiv:1911.11132"
     needs = frozenset({"val"})
     templates: Tensor | None
