@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .detector import Classifier
+from .given import NeedsError
 from .score import Fitting, Score
 
 
@@ -23,7 +24,7 @@ class FeatureScore(Score):
     def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:
         h = cast(Fitting, train).features
         if h is None:
-            raise ValueError(f"{self.name} needs penultimate features, and this network shows none")
+            raise NeedsError(f"{self.name} needs penultimate features, and this network shows none")
         bad = ~h.isfinite().all(1)
         if bad.any():
             raise ValueError(f"{self.name}: features of ID train image {int(bad.nonzero()[0])} are not finite")
@@ -254,7 +255,7 @@ class VIM(FeatureScore):
         D, head = h.shape[1], self._last_layer
         self.dim = (256 if D >= 512 else D // 2) if self.dim is None else self.dim
         if D < 2:
-            raise ValueError(f"vim needs at least 2 penultimate features, and this network has {D}")
+            raise NeedsError(f"vim needs at least 2 penultimate features, and this network has {D}")
         if not 1 <= self.dim < D:
             raise ValueError(f"vim with dim {self.dim}: {D} features leave no null space, expected 1 to {D - 1}")
         weight = head.weight.detach().double()
@@ -278,7 +279,7 @@ class VIM(FeatureScore):
 
 
 def features(score: Score, h: Tensor | None) -> Tensor:
-    """h itself; ValueError, naming the score, where the network shows no features."""
+    """h itself; NeedsError, naming the score, where the network shows no features."""
     if h is None:
-        raise ValueError(f"{score.name} needs penultimate features, and this network shows none")
+        raise NeedsError(f"{score.name} needs penultimate features, and this network shows none")
     return h

@@ -28,9 +28,9 @@ from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
 from .setup.config import SPENDING, RunConfig, check_budget, check_seed, one_of, refuse
-from .setup.network import check_network
+from .setup.network import check_needs, check_network
 from .setup.seam import check_seam
-from .setup.setting import Setting, plan_of
+from .setup.setting import LOOKED, Setting, plan_of
 from .setup.values import typed, wrong
 from .store.cells import Store
 from .store.folder import run_folder
@@ -118,6 +118,7 @@ def evaluate(
     refuse_inference(detector.label, tensors)
     with opened(tensors[0].device if tensors else torch.device("cpu")) as device, borrowed(detector):
         check_network(detector.network, bench, device)
+        check_needs(detector, bench.id_val.shard(0, LOOKED).to(device))
         key = None if store is None else identity(detector)
         worker = Worker(detector, seed=seed, device=device, store=store, key=key, progress=progress)
         found = evaluated(Evaluator(worker, bench), attack, plan, budget=budget, check=check, thorough=thorough)
@@ -155,7 +156,7 @@ def run(
         found: list[Evaluated] = []
         identities: list[dict[str, Any]] = []
         seconds = {"load": time.perf_counter() - start}
-        for name in config.detector:
+        for name in setting.names:
             begin = time.perf_counter()
             detector, facts = setting.fitted(name)
             identities.append(identity(detector))
@@ -193,6 +194,7 @@ def run(
         folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
         timing = {"seconds": time.perf_counter() - start, "parts": seconds, "reused": store.notice()}
         settings |= {"network_sha256": network, "checkpoint_sha256": dict(setting.plain.files)}
+        settings |= {"left_out": setting.left_out} if setting.left_out else {}
         result = build(found, settings, device, timing)
         with saving(result, folder):
             result.save(folder)
@@ -225,7 +227,7 @@ def refuse_inference(label: str, tensors: list[Tensor]) -> None:
 def expected_work(setting: Setting) -> dict[str, float]:
     """Floating point operations of every detector's evaluation; mistakes show here, before anything is computed."""
     config, labels, work = setting.config, set(), {}
-    for name in config.detector:
+    for name in setting.names:
         detector = setting.detector(name)
         if config.objective is not None:
             detector.check_objective(config.objective)

@@ -50,8 +50,15 @@ REFUSALS = {
     ),
     "features": Refusal(
         "network",
-        "the network shows no features or last layer, and the score needs them; or it is in training mode",
-        "none",
+        "the network shows no features or last layer, and the score needs them (of several detectors such ones are "
+        "left out); or it is in training mode",
+        "one pass over 8 images",
+    ),
+    "log-softmax": Refusal(
+        "network",
+        "the network ends in a log-softmax, and the score is then the same for every image, such as the energy (of "
+        "several detectors such ones are left out)",
+        "one pass over 8 images",
     ),
     "seam": Refusal(
         "detector",

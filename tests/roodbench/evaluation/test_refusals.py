@@ -103,6 +103,13 @@ def features(net, folder):
     detectors.create("knn", headless.eval()).fit(bench.id_train, bench.id_val)
 
 
+def log_softmax(net, folder):
+    class Net(torch.nn.Sequential):
+        pass
+
+    evaluate(detectors.create("ebo", Net(net, torch.nn.LogSoftmax(1)).eval()))
+
+
 def seam(net, folder):
     mls = detectors.create("mls", net)
     mls.passes = 3
@@ -162,6 +169,7 @@ PLANTS = {
         ValueError,
         "network Sequential shows no features: the logits of Sequential are not those of ",
     ),
+    "log-softmax": (log_softmax, ValueError, "ebo is the same for every image: network Net gives log-probabilities"),
     "seam": (seam, ValueError, r"passes is the int 3: the seam calls passes\(objective='exact', draws=None\)"),
     "shape": (shape, EvaluationError, r"Planted gave scores of shape \(10, 1\) for 10 images: expected \(10,\)"),
     "gradients": (
