@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from attacks import DIRECTIONS, check_method, honoured
 from detectors import Detector, Plain
 from detectors.care import borrowed, usual_state
+from detectors.weights import check_weights
 
 from .data import Benchmark
 from .engine.errors import saving
@@ -77,6 +78,7 @@ def evaluate(
     if not isinstance(detector, Detector):
         detector = Plain(detector)
     check_seam(detector, fitted=True)
+    check_weights(detector)
     given = {
         "attack": attack,
         "eps": eps,

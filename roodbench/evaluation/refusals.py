@@ -66,6 +66,11 @@ REFUSALS = {
         "generator)",
         "none",
     ),
+    "stale-fit": Refusal(
+        "detector",
+        "the weights of the network have changed since the detector was fitted on it",
+        "a sum over the weights, at `fit` and at `evaluate`",
+    ),
     "shape": Refusal("detector", "scores of B images are no float32 or float64 tensor of shape (B,)", "none"),
     "gradients": Refusal(
         "detector", "`value_and_grad` gives no pair of values (B,) and gradients of the images' shape", "none"

@@ -1,5 +1,6 @@
 """Every row of REFUSALS, planted: the run ends with a message that says what and where."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -110,6 +111,12 @@ def log_softmax(net, folder):
     evaluate(detectors.create("ebo", Net(net, torch.nn.LogSoftmax(1)).eval()))
 
 
+def stale_fit(net, folder):
+    detector, bench = detectors.create("msp-t", copy.deepcopy(net)), small()
+    detector.fit(bench.id_train, bench.id_val).net.head.bias.data += 1
+    evaluate(detector)
+
+
 def seam(net, folder):
     mls = detectors.create("mls", net)
     mls.passes = 3
@@ -171,6 +178,7 @@ PLANTS = {
     ),
     "log-softmax": (log_softmax, ValueError, "ebo is the same for every image: network Net gives log-probabilities"),
     "seam": (seam, ValueError, r"passes is the int 3: the seam calls passes\(objective='exact', draws=None\)"),
+    "stale-fit": (stale_fit, ValueError, r"msp-t was fitted on other weights of network digits-cnn: 1 of \d+ tensors"),
     "shape": (shape, EvaluationError, r"Planted gave scores of shape \(10, 1\) for 10 images: expected \(10,\)"),
     "gradients": (
         gradients,
