@@ -44,6 +44,7 @@ class FDBD(FeatureScore):
     name = "fdbd"
     reference = "Liu & Qin 2024, Fast Decision Boundary based Out-of-Distribution Detector, arXiv:2312.11536"
     grid = {"distance_to_mean": (True, False)}
+    needs = FeatureScore.needs | {"last layer"}
 
     mean: Tensor | None
     between: Tensor | None
@@ -239,6 +240,7 @@ class VIM(FeatureScore):
     name = "vim"
     reference = "Wang et al. 2022, ViM: Out-Of-Distribution with Virtual-logit Matching, arXiv:2203.10807"
     grid = {"dim": (256, 1000)}
+    needs = FeatureScore.needs | {"last layer"}
     origin: Tensor | None
     null: Tensor | None
 

@@ -112,6 +112,11 @@ class GradNorm(Score):
     )
     needs = frozenset({"features"})
 
+    def check_network(self, x: Tensor) -> None:
+        super().check_network(x)
+        if getattr(self.net, "head", None) is not None:
+            _ = self._last_layer  # the gradient is that of a linear one
+
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         p = z.softmax(1)
         return features(self, h).abs().sum(1) * (z.shape[1] * p - 1).abs().sum(1)

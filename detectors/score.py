@@ -97,7 +97,7 @@ class Score(Detector):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Beyond logits: `features`, and the splits `train` and `val` that `fit` reads."""
+    """Beyond logits: `features`, the linear `last layer`, the splits `train` and `val` that `fit` reads."""
     surrogates: ClassVar[Mapping[str, Surrogate]] = {}
 
     def __init__(self, net: Classifier) -> None:
@@ -125,12 +125,14 @@ class Score(Detector):
     def check_network(self, x: Tensor) -> None:
         """NeedsError where the network has not what the score needs, as far as images x (B, C, H, W) show.
 
-        That are features, and logits whose size says something: a score that is the same of all logits with a
-        logsumexp of 0 says nothing of a network that ends in a log-softmax.
+        That are features, a last layer, and logits whose size says something: a score that is the same of all logits
+        with a logsumexp of 0 says nothing of a network that ends in a log-softmax.
         """
         z, h = self.net.outputs(x)
         if "features" in self.needs and h is None:
             raise NeedsError(f"{self.name} needs penultimate features, and this network shows none")
+        if "last layer" in self.needs:
+            _ = self._last_layer
         if self.needs & {"train", "val"} or kind_of_outputs(z) != "log-probabilities":
             return
         drawn = torch.randn(z.shape, generator=torch.Generator().manual_seed(0)).to(z).log_softmax(1)

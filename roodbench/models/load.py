@@ -43,7 +43,7 @@ class Source(NamedTuple):
 
 SOURCES = {
     "openood": Source(
-        f"OpenOOD's checkpoints: {', '.join(openood.ARCHITECTURES)}", openood.load, SHAPE | {"checkpoint"}
+        f"OpenOOD's checkpoints: {', '.join(openood.ARCHITECTURES)}", openood.load, SHAPE | {"checkpoint", "model_args"}
     ),
     "torchvision": Source(
         "a classifier of torchvision", torchvision.load, SHAPE | {"checkpoint", "model_args", "model_dir", "download"}

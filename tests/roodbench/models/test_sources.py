@@ -1,5 +1,7 @@
 """Networks of every source: what a loaded one gives is what plain PyTorch computes with the same weights."""
 
+import re
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -88,6 +90,60 @@ def test_openood_checkpoints(name, classes, tmp_path):
     net = roodbench.load_model(f"openood:{name}", checkpoint=tmp_path / "best.ckpt")
     numbers = IMAGENET if name.endswith("224") else OPENOOD if classes == 10 else CIFAR100
     assert_scores(net, x, lambda: plain(normalised(x, *numbers)), plain.fc)
+
+
+def divided(kind, weight, bias, h):
+    """The dividend of GODIN's logits by hand, class after class."""
+    if kind == "inner":
+        return torch.stack([(w * h).sum(1) + b for w, b in zip(weight, bias, strict=True)], 1)
+    if kind == "euclid":
+        return torch.stack([-((h - w) ** 2).mean(1) for w in weight], 1)
+    return torch.stack([(h * w).sum(1) / ((h.norm(dim=1) + 1e-4) * (w.norm() + 1e-4)) for w in weight], 1)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "inner", "euclid"])
+def test_openood_checkpoints_of_godin(kind, tmp_path):
+    """As OpenOOD names their parts: backbone.*, h.h.*, g.0.*, g.1.*; from the folder of the checkpoint to scores."""
+    plain, x = stirred(openood.ARCHITECTURES["wrn40-2"].make(CLASSES)), images(32, n=4)
+    h, g = plain.fc, stirred(torch.nn.Sequential(torch.nn.Linear(128, 1), torch.nn.BatchNorm1d(1), torch.nn.Sigmoid()))
+    parts = {"g.": g, "h.h.": h, "backbone.": plain}
+    state = {f"module.{at}{key}": value for at, part in parts.items() for key, value in part.state_dict().items()}
+    state = {key: value for key, value in state.items() if not key.startswith("module.backbone.fc.")}
+    if kind != "inner":
+        del state["module.h.h.bias"]
+    torch.save(state, tmp_path / "best.ckpt")
+    args = {"similarity": "euclid"} if kind == "euclid" else {}
+    net = roodbench.load_model("openood:wrn40-2", checkpoint=tmp_path / "best.ckpt", model_args=args)
+    features = plain.features(normalised(x, *OPENOOD))
+    logits, found = divided(kind, h.weight, h.bias, features), net.outputs(x)
+    torch.testing.assert_close(found.features, features, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.logits, logits / g(features), rtol=1e-5, atol=1e-5)
+    fast = roodbench.prepare(net, x, compile="off")
+    for name, score in {"g-odin": logits.amax(1), "ebo": (logits / g(features)).logsumexp(1)}.items():
+        settings = {"step_size": 0.0} if name == "g-odin" else {}
+        for one in (net, fast):
+            torch.testing.assert_close(detectors.create(name, one, **settings)(x), score, rtol=1e-4, atol=1e-5)
+    for name in ("vim", "scale", "gradnorm"):
+        with pytest.raises(detectors.NeedsError, match=f"{name} needs the last linear layer of Classifier as its attr"):
+            detectors.create(name, net).check_network(x)
+
+
+WRONG = {
+    "similarity": ("euclidean", "unknown similarity of this checkpoint 'euclidean': did you mean 'euclid'?"),
+    "depth": (3, "model-arg depth: openood:wrn40-2 takes similarity alone"),
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_arguments_that_a_checkpoint_of_godin_does_not_take(key, tmp_path):
+    value, message = WRONG[key]
+    torch.save({"h.h.weight": torch.zeros(CLASSES, 128)}, tmp_path / "godin.ckpt")
+    load = {"checkpoint": tmp_path / "godin.ckpt", "model_args": {key: value}}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        roodbench.load_model("openood:wrn40-2", **load)
+    torch.save(openood.ARCHITECTURES["wrn40-2"].make(CLASSES).state_dict(), tmp_path / "godin.ckpt")
+    with pytest.raises(ValueError, match=f"model-arg {key}: openood:wrn40-2 takes none but similarity, with a check"):
+        roodbench.load_model("openood:wrn40-2", **load)
 
 
 COUNTS = {"resnet18-224": 11_689_512, "resnet50": 25_557_032, "wrn28-10": 36_479_194, "densenet": 769_162}
