@@ -25,7 +25,7 @@ from tests.docs import tables
 from tests.docs.pages import PAGES, ROOT, commands, name_of, options, own_detectors, own_network
 
 SETTINGS = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-EXTRAS = dict(re.findall(r"^(\w+) = (\[.*\])$", SETTINGS.partition("[project.optional-dependencies]")[2], re.MULTILINE))
+EXTRAS = dict(re.findall(r"^([\w-]+) = (\[.*\])$", SETTINGS.partition("[project.optional-dependencies]")[2], re.MULTILINE))
 TESTED = re.findall(r'"(\w+)"', re.findall(r"^testpaths = \[(.*)\]$", SETTINGS, re.MULTILINE)[0])
 ADDED = {
     "run": "--limit 4 --steps 2 --no-check",
