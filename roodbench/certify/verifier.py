@@ -52,6 +52,7 @@ def verify(
     seed: int | None = None,
     device: str = "auto",
     progress: Progress | bool = False,
+    download: bool = False,
     **overrides: Any,
 ) -> Verdict:
     """Check what a certificate says against the network, the images and fresh noise (docs/theorems.md, T15).
@@ -61,15 +62,16 @@ def verify(
     value cannot be known. For 8 random images of every population each bound is held against the other side of the
     evidence of `samples` fresh draws: it fails where they show that it claims more than the theorem gives (wrongly with
     probability 0.001 for the whole certificate).
-    `overrides` are settings of the run that are the assessor's own: `data_root`, `checkpoint`, `model_dir`. `seed`
-    defaults to a random one. Raises ValueError for a certificate without settings, and where images or network cannot
-    be loaded.
+    `overrides` are settings of the run that are the assessor's own: `data_root`, `checkpoint`, `model_dir`. What these
+    lack is fetched with `download` alone, whatever the certificate says. `seed` defaults to a random one. Raises
+    ValueError for a certificate without settings, and where images or network cannot be loaded.
     """
     if samples < FEWEST:
         raise ValueError(f"samples {samples}: expected at least {FEWEST} to verify, fewer disprove hardly anything")
     seed = secrets.randbits(32) if seed is None else seed
     config = config_of(certificate)
-    run = replace(config.run_config(), device=device, **{k: v for k, v in overrides.items() if v is not None})
+    own = {name: value for name, value in overrides.items() if value is not None}
+    run = replace(config.run_config(), device=device, download=download, **own)
     with opened(device) as place:
         setting = Setting(run, place)
         setting.compile(0.0)

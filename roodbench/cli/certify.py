@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from ..certify.verifier import Verdict
 
 RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
-VERIFYING = ("verify", "samples", "seed", "device", "data_root", "checkpoint", "model_dir", "format", "quiet")
+VERIFYING = (
+    *("verify", "samples", "seed", "device", "data_root", "checkpoint", "model_dir", "download", "format", "quiet"),
+)
 """What --verify honours: the certificate has every other setting."""
 PLANNING = ("attack", "strength", "budget", "steps", "restarts", "seed", "out", "fresh", "quiet")
 """What --plan does not honour: it attacks, draws and keeps nothing."""
@@ -121,6 +123,7 @@ def check_certificate(given: dict[str, Any]) -> None:
         data_root=given["data_root"],
         checkpoint=given["checkpoint"],
         model_dir=given["model_dir"],
+        download=given["download"],
     )
     if given["format"] == "json":
         typer.echo(json.dumps(asdict(verdict), indent=1))

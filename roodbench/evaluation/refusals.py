@@ -19,7 +19,11 @@ class Refusal:
 READING = "none: a look at every image, and a hash of it, as it is read"
 REFUSALS = {
     "files": Refusal("data", "an image file is missing, broken, too large, or of a mode of unknown range", READING),
-    "lists": Refusal("data", "a line of an image list is no path and class label", READING),
+    "lists": Refusal(
+        "data",
+        "a line of an image list is no path and class label, or its path leads out of the images' folder",
+        READING,
+    ),
     "layout": Refusal("data", "an array has other axes or another type, or not one image for each label", READING),
     "labels": Refusal("data", "labels are no whole numbers, or negative in an ID set", READING),
     "pixels": Refusal(

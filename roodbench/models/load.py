@@ -81,7 +81,9 @@ def check_model(name: str) -> None:
         raise ValueError(
             f"model {name!r}: weights go to --checkpoint; expected one of {', '.join(CATALOGUE)} (docs/network.md)"
         )
-    raise ValueError(unknown("model", name, CATALOGUE))
+    raise ValueError(
+        f"{unknown('model', name, CATALOGUE)}; SOURCE:NAME is one of a library, such as torchvision:resnet18"
+    )
 
 
 def source_of(name: str) -> Source | None:

@@ -15,8 +15,8 @@ import roodbench
 from detectors import Plain
 from roodbench.data import ImageSet
 from roodbench.data.images import SplitGuard
-from roodbench.data.lists import entries_of
-from roodbench.data.picture import read_picture
+from roodbench.data.lists import list_source
+from roodbench.data.picture import Frame, read_picture
 from roodbench.engine.errors import EvaluationError
 from roodbench.evaluation.checks import CHECKS
 from roodbench.evaluation.refusals import REFUSALS
@@ -39,8 +39,8 @@ def files(net, folder):
 
 
 def lists(net, folder):
-    (folder / "test_photos.txt").write_text("a.png -1\nb.png one\n")
-    entries_of(folder / "test_photos.txt")
+    (folder / "test_photos.txt").write_text("../a.png -1\nb.png -1\n")
+    _ = list_source(folder / "test_photos.txt", folder, Frame(8)).image_set("photos", "OOD test", SplitGuard()).array
 
 
 def layout(net, folder):
@@ -151,7 +151,7 @@ def company(net, folder):
 
 PLANTS = {
     "files": (files, ValueError, r"image '.*a.tiff' "),
-    "lists": (lists, ValueError, r"line 2: 'b.png one' is not 'path label'"),
+    "lists": (lists, ValueError, r"txt', line 1: image '../a.png' leads out of '.*': expected a name"),
     "layout": (
         layout,
         ValueError,
