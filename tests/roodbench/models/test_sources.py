@@ -1,19 +1,24 @@
 """Networks of every source: what a loaded one gives is what plain PyTorch computes with the same weights."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn import functional as F
 
 import detectors
 import roodbench
+from roodbench import cli
 from roodbench.models import openood
 from roodbench.models.robustbench import import_robustbench
 from roodbench.models.source import CIFAR100, IMAGENET, OPENOOD, file_hash
 from roodbench.models.timm import import_timm
 from roodbench.store.vision import import_torchvision
+from tests.roodbench.data.pictures import WHOLE, own_folder
 from tests.roodbench.models.by_hand import assert_scores, images, needed, normalised, stirred
 
 CLASSES = 6
@@ -92,6 +97,17 @@ def test_openood_checkpoints(name, classes, tmp_path):
     assert_scores(net, x, lambda: plain(normalised(x, *numbers)), plain.fc)
 
 
+def of_godin(plain, g):
+    """A state dict as OpenOOD names its parts: backbone.*, h.h.*, g.0.*, g.1.*."""
+    parts = {"g.": g, "h.h.": plain.fc, "backbone.": plain}
+    state = {f"module.{at}{key}": value for at, part in parts.items() for key, value in part.state_dict().items()}
+    return {key: value for key, value in state.items() if not key.startswith("module.backbone.fc.")}
+
+
+def divisor(inputs):
+    return stirred(nn.Sequential(nn.Linear(inputs, 1), nn.BatchNorm1d(1), nn.Sigmoid()))
+
+
 def divided(kind, weight, bias, h):
     """The dividend of GODIN's logits by hand, class after class."""
     if kind == "inner":
@@ -103,12 +119,9 @@ def divided(kind, weight, bias, h):
 
 @pytest.mark.parametrize("kind", ["cosine", "inner", "euclid"])
 def test_openood_checkpoints_of_godin(kind, tmp_path):
-    """As OpenOOD names their parts: backbone.*, h.h.*, g.0.*, g.1.*; from the folder of the checkpoint to scores."""
     plain, x = stirred(openood.ARCHITECTURES["wrn40-2"].make(CLASSES)), images(32, n=4)
-    h, g = plain.fc, stirred(torch.nn.Sequential(torch.nn.Linear(128, 1), torch.nn.BatchNorm1d(1), torch.nn.Sigmoid()))
-    parts = {"g.": g, "h.h.": h, "backbone.": plain}
-    state = {f"module.{at}{key}": value for at, part in parts.items() for key, value in part.state_dict().items()}
-    state = {key: value for key, value in state.items() if not key.startswith("module.backbone.fc.")}
+    h, g = plain.fc, divisor(128)
+    state = of_godin(plain, g)
     if kind != "inner":
         del state["module.h.h.bias"]
     torch.save(state, tmp_path / "best.ckpt")
@@ -126,6 +139,20 @@ def test_openood_checkpoints_of_godin(kind, tmp_path):
     for name in ("vim", "scale", "gradnorm"):
         with pytest.raises(detectors.NeedsError, match=f"{name} needs the last linear layer of Classifier as its attr"):
             detectors.create(name, net).check_network(x)
+
+
+def test_godin_through_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    own_folder(tmp_path / "pets")
+    Path("pets", "benchmark.toml").write_text(WHOLE.replace("size = 8\nresize = 9", "size = 32"))
+    torch.save(of_godin(openood.ARCHITECTURES["wrn40-2"].make(2), divisor(128)), "godin.ckpt")
+    network = ["--benchmark", "pets", "--model", "openood:wrn40-2", "--checkpoint", "godin.ckpt", "--out", "runs"]
+    few = ["--attack", "none", "--param", "step_size=0.01", "--ood", "noise", "--limit", "4"]
+    code = cli.main(["--detector", "g-odin,vim", *network, *few, "--format", "json"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    assert {row["detector"] for row in json.loads(out)["rows"]} == {"g-odin"}
+    assert "vim is left out: vim needs the last linear layer of Classifier as its attribute `head`" in err
 
 
 WRONG = {
