@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .care import in_eval
 from .given import GivenError, fault_of_scores, shown
-from .weights import NOTED, noting
+from .noted import NOTED, noting
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from attacks import DIRECTIONS, check_method, honoured
 from detectors import Detector, Plain
 from detectors.care import borrowed, usual_state
-from detectors.weights import check_weights
 
 from .data import Benchmark
 from .engine.errors import saving
@@ -29,6 +28,7 @@ from .machine.prepare import operations
 from .record.build import build
 from .record.result import Result
 from .setup.config import SPENDING, RunConfig, check_budget, check_seed, one_of, refuse
+from .setup.fitted import check_fitted
 from .setup.network import check_needs, check_network
 from .setup.seam import check_seam
 from .setup.setting import LOOKED, Setting, plan_of
@@ -78,7 +78,6 @@ def evaluate(
     if not isinstance(detector, Detector):
         detector = Plain(detector)
     check_seam(detector, fitted=True)
-    check_weights(detector)
     given = {
         "attack": attack,
         "eps": eps,
@@ -111,6 +110,7 @@ def evaluate(
     budget = adversary.pop("budget")
     check_budget(budget, adversary["steps"], adversary["restarts"])
     bench.check()
+    check_fitted(detector, bench)
     plan = plan_of(bench, **adversary)
     within(detector, plan, budget)  # too small a one is a mistake that shows before anything is computed
     start = time.perf_counter()

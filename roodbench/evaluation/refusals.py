@@ -38,7 +38,11 @@ REFUSALS = {
     "sets": Refusal(
         "data", "two sets have one name or images of different shapes, or an OOD set is in no group", "none"
     ),
-    "test-fit": Refusal("data", "a detector would be fitted on a test set", "none"),
+    "test-fit": Refusal(
+        "data",
+        "a detector would be fitted on a test set, or was on images of it, given in lists of batches or another set",
+        "a sum over each such image",
+    ),
     "limit": Refusal("data", "fewer than 2 images are wanted of a population", "none"),
     "channels": Refusal("network", "the network takes images of another number of channels", "none"),
     "logits": Refusal(

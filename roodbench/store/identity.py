@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from detectors import Detector
-from detectors.weights import NOTED
+from detectors.noted import NOTED
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("attacks", "detectors", "roodbench")

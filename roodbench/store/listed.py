@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from detectors.weights import NOTED
+from detectors.noted import NOTED
 
 from .identity import PACKAGES, SPELT
 

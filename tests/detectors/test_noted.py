@@ -9,9 +9,11 @@ from torch import nn
 
 import detectors
 import roodbench
+from roodbench.data import ImageSet
 from roodbench.machine.prepare import prepare
 from tests.roodbench.helpers import small
 
+PARAMS = {"knn": {"neighbours": 3}}
 STALE = r"{} was fitted on other weights of network {}: {} tensors have changed since, {} first; call fit\(train, val\)"
 
 
@@ -97,7 +99,7 @@ def test_the_same_weights_are_the_same_wherever_they_lie(net, bench):
     copied.load_state_dict(knn.state_dict())
     roodbench.evaluate(copied, bench, attack="none")
     knn.net = copied.net.double()
-    detectors.weights.check_weights(knn)
+    detectors.noted.check_weights(knn)
 
 
 def test_a_prepared_copy_is_its_own_but_for_the_head(net, bench):
@@ -124,3 +126,52 @@ def test_what_was_noted_is_no_part_of_what_a_detector_is(net, bench):
     found = roodbench.store.identity.identity(knn)
     del knn.weights_at_fit
     assert roodbench.store.identity.identity(knn) == found
+
+
+def batches(images):
+    """A set as a reader of its own would give it: tensors."""
+    x = torch.cat([x for _, x in images.shards()])
+    return [(x[i : i + 5], images.labels[i : i + 5]) for i in range(0, len(x), 5)]
+
+
+def copied(images, split):
+    return ImageSet("mine", split, images.labels, lambda: images.array)
+
+
+LEAKS = {
+    "test images beside others": ("knn", lambda b: (batches(b.id_train) + batches(b.id_test)[:1], []), "5 of the 8"),
+    "as validation": ("ross", lambda b: (b.id_train, batches(b.id_test)), "8 of the 8"),
+    "as a set": ("knn", lambda b: (copied(b.id_test, "ID train"), b.id_val), "8 of the 8"),
+    "to a user's own": ("nearest", lambda b: (batches(b.id_test), []), "8 of the 8"),
+}
+
+
+@pytest.mark.parametrize("kind", LEAKS)
+def test_a_detector_that_was_fitted_on_test_images_is_one_line(kind, net, bench):
+    name, given, count = LEAKS[kind]
+    detector = Nearest(net) if name == "nearest" else detectors.create(name, net, **PARAMS.get(name, {}))
+    detector.fit(*given(bench))
+    label = re.escape(detector.label)
+    with pytest.raises(
+        ValueError, match=rf"^{label} was fitted on {count} images of digits \(ID test\), the first digi"
+    ):
+        roodbench.evaluate(detector, bench, attack="none")
+
+
+def test_an_ood_image_among_those_given_is_noticed_too(net, bench):
+    given = [
+        *batches(bench.id_train),
+        *[(x[:1], torch.zeros(1, dtype=torch.long)) for _, x in bench.ood["unseen-digits"].shards()],
+    ]
+    knn = detectors.create("knn", net).fit(given, [])
+    with pytest.raises(
+        ValueError, match=r"^knn was fitted on 1 of the 8 images of unseen-digits \(OOD test\), the firs"
+    ):
+        roodbench.evaluate(knn, bench, attack="none")
+
+
+def test_training_images_as_tensors_and_unread_test_images_pass(net, bench):
+    given = batches(bench.id_train)
+    roodbench.evaluate(detectors.create("knn", net).fit(given, batches(bench.id_test)), bench, attack="none")
+    roodbench.evaluate(detectors.create("ross", net).fit(given, batches(bench.id_val)), bench, attack="none")
+    roodbench.evaluate(detectors.create("msp", net).fit(batches(bench.id_test), []), bench, attack="none")

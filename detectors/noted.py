@@ -1,8 +1,10 @@
-"""Is the network of a fitted detector still the one it was fitted on? Its weights are noted by `fit` and compared."""
+"""What `fit` notes: the network's weights, to tell whether they are still those, and the images that it was given."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
 NOTED = "weights_at_fit"
 """The attribute of a detector with what was noted: no part of what it is, its network is that."""
+GIVEN: weakref.WeakKeyDictionary[nn.Module, list[Any]] = weakref.WeakKeyDictionary()
+"""What is known of the images that each detector was fitted on (`note_of`): no copy of it inherits that."""
+CLOSE = 1e-9
+"""How far signatures of one image may lie apart."""
 
 
 def noting(fit: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,9 +34,43 @@ def noting(fit: Callable[..., Any]) -> Callable[..., Any]:
         found = fit(self, *given, **settings)
         if NOTED in vars(self) or differ(before, own(self)):
             object.__setattr__(self, NOTED, weights_of(self.network))
+            GIVEN[self] = [note for note in map(note_of, read_of(self, *given, **settings)) if note is not None]
         return found
 
     return noted
+
+
+def read_of(detector: Detector, train: Any = None, val: Any = None, **_: Any) -> list[Any]:
+    """The sets that a detector's fit reads, as far as it says which (`needs`)."""
+    needs = getattr(detector, "needs", ("train", "val"))
+    return [images for name, images in (("train", train), ("val", val)) if name in needs]
+
+
+def note_of(images: Any) -> Tensor | weakref.ref[Any] | None:
+    """Of a list of batches the signature of each image, of a data set with `looks` a reference, else None."""
+    if hasattr(images, "looks"):
+        return weakref.ref(images)
+    if not isinstance(images, list | tuple):  # an iterator has been read
+        return None
+    with contextlib.suppress(AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # batches of other kinds
+        return torch.cat([signatures(batch[0]) for batch in images])
+    return None
+
+
+@torch.no_grad()
+def signatures(x: Tensor) -> Tensor:
+    """(B, 2) float64: two projections of each image (B, ...) over its length, equal up to 1e-9 of the same pixels."""
+    x = x.detach().cpu().double().flatten(1)
+    drawn = torch.randn(x.shape[1], 2, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    return x @ drawn / x.shape[1] ** 0.5
+
+
+def same_images(x: Tensor, known: Tensor) -> Tensor:
+    """Which images (B, ...) are among those of some signatures (n, 2), as bools (B,)."""
+    known = known[known[:, 0].argsort()]
+    mine = signatures(x)
+    first = torch.searchsorted(known[:, 0].contiguous(), mine[:, 0].contiguous() - CLOSE)
+    return ((known[first.clamp_max(len(known) - 1)] - mine).abs() <= 2 * CLOSE).all(1)
 
 
 def own(module: nn.Module) -> dict[str, tuple[Any, int]]:
