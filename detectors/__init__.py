@@ -15,7 +15,7 @@ from .activations import ASH, DICE, SCALE, ReAct
 from .bank import SHE, NNGuide, Relation
 from .detector import Batches, Classifier, Detector, Images, Outputs, Over, Plain, Scoring, autograd, keywords
 from .features import FDBD, KNN, MDS, RMDS, VIM
-from .given import GivenError, fault_of_logits, shown
+from .given import GivenError, NeedsError, fault_of_logits, kind_of_outputs, said_of_outputs, shown
 from .gradients import GODIN, ODIN, ApproximateMass, GradNorm
 from .logits import EBO, ENT, GEN, MLS, MSP, MSPT
 from .maps import RankFeat
@@ -79,6 +79,7 @@ __all__ = [
     "Images",
     "Median",
     "NNGuide",
+    "NeedsError",
     "OpenMax",
     "Outputs",
     "Over",
@@ -100,7 +101,9 @@ __all__ = [
     "create",
     "fault_of_logits",
     "keywords",
+    "kind_of_outputs",
     "pair",
+    "said_of_outputs",
     "shown",
     "unknown",
 ]

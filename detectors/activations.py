@@ -17,7 +17,7 @@ from .score import Fitting, Score
 class Shaped(Score):
     """logsumexp(W shape(h) + b). `base` is the energy of the unshaped features, the transfer attack."""
 
-    needs = frozenset({"features"})
+    needs = frozenset({"features", "last layer"})
     surrogates = {"base": lambda self, z, h: z.logsumexp(1)}
 
     def __init__(self, net: Classifier, *, percentile: float) -> None:
@@ -52,7 +52,7 @@ class ReAct(Shaped):
 
     name = "react"
     reference = "Sun, Guo & Li 2021, ReAct: Out-of-distribution Detection With Rectified Activations, arXiv:2111.12797"
-    needs = frozenset({"features", "val"})
+    needs = frozenset({"features", "last layer", "val"})
     grid = {"percentile": (85, 90, 95, 99)}
 
     def __init__(self, net: Classifier, *, percentile: float = 90) -> None:
@@ -132,6 +132,7 @@ class DICE(FeatureScore):
     reference = "Sun & Li 2022, DICE: Leveraging Sparsification for Out-of-Distribution Detection, arXiv:2111.09805"
     symbols = {"p": "percentile"}
     grid = {"percentile": (10, 30, 50, 70, 90)}
+    needs = FeatureScore.needs | {"last layer"}
     surrogates = Shaped.surrogates
     weight: Tensor | None
     """W M, (K, D)."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .care import in_eval
 from .given import GivenError, fault_of_scores, shown
+from .noted import NOTED, noting
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -84,6 +85,17 @@ class Detector(nn.Module):
                 "__init__(self, net) with super().__init__() and then self.net = net"
             )
         super().__init__()
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if callable(fit := vars(cls).get("fit")):
+            cls.fit = noting(fit)  # type: ignore[method-assign]
+
+    def load_state_dict(self, *given: Any, **settings: Any) -> Any:
+        """As of every module; what it was fitted on before is forgotten."""
+        for part in self.chain:
+            vars(part).pop(NOTED, None)
+        return super().load_state_dict(*given, **settings)
 
     def fit(self, train: Batches, val: Batches) -> Self:
         """Estimate what the score needs from ID training and validation batches of (images, labels).

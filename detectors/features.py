@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .detector import Classifier
+from .given import NeedsError
 from .score import Fitting, Score
 
 
@@ -23,7 +24,7 @@ class FeatureScore(Score):
     def fit_outputs(self, train: Fitting | None, val: Fitting | None) -> None:
         h = cast(Fitting, train).features
         if h is None:
-            raise ValueError(f"{self.name} needs penultimate features, and this network shows none")
+            raise NeedsError(f"{self.name} needs penultimate features, and this network shows none")
         bad = ~h.isfinite().all(1)
         if bad.any():
             raise ValueError(f"{self.name}: features of ID train image {int(bad.nonzero()[0])} are not finite")
@@ -43,6 +44,7 @@ class FDBD(FeatureScore):
     name = "fdbd"
     reference = "Liu & Qin 2024, Fast Decision Boundary based Out-of-Distribution Detector, arXiv:2312.11536"
     grid = {"distance_to_mean": (True, False)}
+    needs = FeatureScore.needs | {"last layer"}
 
     mean: Tensor | None
     between: Tensor | None
@@ -240,6 +242,7 @@ class VIM(FeatureScore):
     name = "vim"
     reference = "Wang et al. 2022, ViM: Out-Of-Distribution with Virtual-logit Matching, arXiv:2203.10807"
     grid = {"dim": (256, 1000)}
+    needs = FeatureScore.needs | {"last layer"}
     origin: Tensor | None
     null: Tensor | None
 
@@ -256,7 +259,7 @@ class VIM(FeatureScore):
         D, head = h.shape[1], self._last_layer
         self.dim = (256 if D >= 512 else D // 2) if self.dim is None else self.dim
         if D < 2:
-            raise ValueError(f"vim needs at least 2 penultimate features, and this network has {D}")
+            raise NeedsError(f"vim needs at least 2 penultimate features, and this network has {D}")
         if not 1 <= self.dim < D:
             raise ValueError(f"vim with dim {self.dim}: {D} features leave no null space, expected 1 to {D - 1}")
         weight = head.weight.detach().double()
@@ -280,7 +283,7 @@ class VIM(FeatureScore):
 
 
 def features(score: Score, h: Tensor | None) -> Tensor:
-    """h itself; ValueError, naming the score, where the network shows no features."""
+    """h itself; NeedsError, naming the score, where the network shows no features."""
     if h is None:
-        raise ValueError(f"{score.name} needs penultimate features, and this network shows none")
+        raise NeedsError(f"{score.name} needs penultimate features, and this network shows none")
     return h

@@ -12,10 +12,20 @@ from torch import Tensor
 
 WIDE = (torch.float32, torch.float64)
 """The types of scores and logits: 16 bits tie images that differ, and a tie counts half in an AUROC."""
+SUM = 1e-4
+"""How far from 1 the outputs of an image may add up to where they are probabilities."""
 
 
 class GivenError(ValueError):
     """A network or detector gives what it must not; the message names it, what it gave, what is expected and a cure."""
+
+
+class NeedsError(ValueError):
+    """A network has not what a score needs; `reason` is the message without the cure."""
+
+    def __init__(self, reason: str, cure: str = "") -> None:
+        super().__init__(f"{reason}; {cure}" if cure else reason)
+        self.reason = reason
 
 
 def shown(value: Any) -> str:
@@ -86,6 +96,29 @@ def fault_of_logits(given: Any, x: Tensor, classes: int = 2) -> str:
     if given.ndim == 2 and len(given) == n and given.shape[1] >= classes:
         return ""
     return f"gives outputs of shape {tuple(given.shape)} for {n} images: {expected}"
+
+
+def kind_of_outputs(logits: Tensor) -> str:
+    """What the outputs (B, K) of a network are that ends in a softmax, or in its logarithm; "" where it does not.
+
+    >>> z = torch.tensor([[4.0, 1.0], [0.0, 2.0]])
+    >>> kind_of_outputs(z.softmax(1)), kind_of_outputs(z.log_softmax(1)), kind_of_outputs(z)
+    ('probabilities', 'log-probabilities', '')
+    """
+    ones = torch.ones(len(logits), device=logits.device)
+    for kind, found in (("probabilities", logits), ("log-probabilities", logits.exp())):
+        if bool((found >= 0).all()) and torch.allclose(found.sum(1).float(), ones, rtol=0, atol=SUM):
+            return kind
+    return ""
+
+
+def said_of_outputs(name: str, kind: str) -> str:
+    """What was seen of a network whose outputs are of this kind, what is expected, and the cure."""
+    seen, layer = {
+        "probabilities": ("its outputs", "softmax"),
+        "log-probabilities": ("exp of its outputs", "log_softmax"),
+    }[kind]
+    return f"network {name} gives {kind}, expected logits: {seen} adds up to 1 for every image, leave out its {layer}"
 
 
 def fault_of_tensor(given: Any, x: Tensor, shape: Sequence[int | None], what: str) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from .care import usual_state
 from .detector import Batches, Classifier, Detector, autograd
 from .features import features
+from .given import NeedsError
 from .logits import log_odds
 from .score import Score, device_of
 
@@ -111,6 +112,11 @@ class GradNorm(Score):
     )
     needs = frozenset({"features"})
 
+    def check_network(self, x: Tensor) -> None:
+        super().check_network(x)
+        if getattr(self.net, "head", None) is not None:
+            _ = self._last_layer  # the gradient is that of a linear one
+
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         p = z.softmax(1)
         return features(self, h).abs().sum(1) * (z.shape[1] * p - 1).abs().sum(1)
@@ -168,11 +174,15 @@ class GODIN(Score):
         """S, without the step."""
         part = getattr(self.net.head, "g" if self.divisor else "h", None)
         if not callable(part) or not callable(getattr(self.net.head, "g", None)):
-            raise ValueError(
+            raise NeedsError(
                 f"g-odin needs a network trained with a head that divides, logits = h / g, as parts `h` and `g` of its "
                 f"`head`; {type(self.net).__name__} has none (docs/custom-detector.md)"
             )
         return cast(Tensor, part(features(self, h))).amax(1)
+
+    def check_network(self, x: Tensor) -> None:
+        super().check_network(x)
+        self._part(x)
 
     def _part(self, x: Tensor) -> Tensor:
         return self.score(*self.net.outputs(x))

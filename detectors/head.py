@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .detector import Outputs
-from .given import GivenError, fault_of_logits
+from .given import GivenError, NeedsError, fault_of_logits
 
 TOLERANCE = 1e-4
 """Largest relative difference between a network's logits and those of its last layer."""
@@ -154,7 +154,7 @@ class LogitsOnly(nn.Module):
 class Headed(LogitsOnly):
     """The same as scores of features need it: its last linear layer and the input of that are found at first use.
 
-    ValueError at first use where there is none.
+    NeedsError at first use where there is none.
     """
 
     incidental = frozenset({"place"})
@@ -185,7 +185,8 @@ class Headed(LogitsOnly):
         try:
             return find_head(self.net, x)
         except NoHeadError as error:
-            raise ValueError(
-                f"network {self.name} shows no features: {error}; take gen, ebo, msp or another score of logits, or "
-                "give it `outputs(x)` (logits, features) and `head` (docs/network.md)"
+            raise NeedsError(
+                f"network {self.name} shows no features: {error}",
+                "take gen, ebo, msp or another score of logits, or give it `outputs(x)` (logits, features) and `head` "
+                "(docs/network.md)",
             ) from None

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointError
 
 from .detector import Classifier, Detector, autograd
+from .given import NeedsError
 from .score import Score
 
 
@@ -50,7 +51,7 @@ class RankFeat(Score):
     """T logsumexp(z' / T), z' the logits of the last feature maps X (C, H W) without their first singular part.
 
     X' = X - s_1 u_1 v_1', what follows in the network is as it is. The maps are those of the last step that joins
-    positions; ValueError for a network without one. Exactly decomposed, in float64, with the exact gradient; the
+    positions; NeedsError for a network without one. Exactly decomposed, in float64, with the exact gradient; the
     published fusion with the maps before the last stage is left out. Steps inside a compiled kernel are not seen.
     Surrogate `base`: the energy of the whole maps. Gradients are of `chunk` images at once, of fewer where the network
     would compute passes again.
@@ -75,12 +76,16 @@ class RankFeat(Score):
     def score(self, z: Tensor, h: Tensor | None = None) -> Tensor:
         return self.temperature * (z / self.temperature).logsumexp(1)
 
+    def check_network(self, x: Tensor) -> None:
+        self.joins(x)
+        super().check_network(x)
+
     def joins(self, x: Tensor) -> int:
-        """How many steps of the network join positions, by one image."""
+        """How many steps of the network join positions, by one image; NeedsError where none does."""
         with torch.no_grad(), Joins() as joins:
             self.net.outputs(x[:1])
         if not joins.found:
-            raise ValueError(
+            raise NeedsError(
                 f"rankfeat needs feature maps: {type(self.net).__name__} has no step that makes one vector of maps "
                 "(B, C, H, W)"
             )

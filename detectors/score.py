@@ -11,11 +11,15 @@ from torch import Tensor, nn
 
 from .care import in_eval, usual_state
 from .detector import Batches, Classifier, Detector, Images, Over, autograd
-from .given import shown
+from .given import NeedsError, kind_of_outputs, said_of_outputs, shown
 from .head import Headed, LogitsOnly
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+CONSTANT = 1e-5
+"""How far scores of different logits of usual size, a few units, lie apart where all of it is rounding."""
 
 
 class Fitting(NamedTuple):
@@ -49,14 +53,14 @@ def device_of(net: Any) -> torch.device:
 def as_classifier(net: Any, score: type[Score]) -> Classifier:
     """The network as a score needs it: of one without `outputs` the logits alone, or the features that are found.
 
-    ValueError for one that says why it shows no features (`headless`) where the score needs them, and for what is no
-    network.
+    NeedsError for one that says why it shows no features (`headless`) where the score needs them, ValueError for what
+    is no network.
     """
     name = score.name or score.__name__
     wants_features = "features" in score.needs
     if callable(getattr(net, "outputs", None)):
         if wants_features and (reason := getattr(net, "headless", "")):
-            raise ValueError(f"{name} needs penultimate features: {reason}; take gen, ebo, msp or another of logits")
+            raise NeedsError(f"{name} needs penultimate features: {reason}", "take gen, ebo, msp or another of logits")
         return cast(Classifier, net)
     if not isinstance(net, nn.Module):
         raise ValueError(f"{name} was given {shown(net)}: expected a network, an nn.Module")
@@ -93,7 +97,7 @@ class Score(Detector):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Beyond logits: `features`, and the splits `train` and `val` that `fit` reads."""
+    """Beyond logits: `features`, the linear `last layer`, the splits `train` and `val` that `fit` reads."""
     surrogates: ClassVar[Mapping[str, Surrogate]] = {}
 
     def __init__(self, net: Classifier) -> None:
@@ -103,10 +107,10 @@ class Score(Detector):
 
     @property
     def _last_layer(self) -> nn.Linear:
-        """The network's `head`; ValueError for a network that shows none."""
+        """The network's `head`; NeedsError for a network that shows none."""
         head = getattr(self.net, "head", None)
         if head is None or getattr(head, "weight", None) is None:
-            raise ValueError(
+            raise NeedsError(
                 f"{self.name} needs the last linear layer of {type(self.net).__name__} as its attribute `head`, and "
                 f"that is {shown(head)} (docs/custom-detector.md)"
             )
@@ -116,6 +120,26 @@ class Score(Detector):
     def _classes(self) -> float:
         """The number of logits; infinite where the network shows no last layer."""
         return getattr(getattr(self.net, "head", None), "out_features", math.inf)
+
+    @torch.no_grad()
+    def check_network(self, x: Tensor) -> None:
+        """NeedsError where the network has not what the score needs, as far as images x (B, C, H, W) show.
+
+        That are features, a last layer, and logits whose size says something: a score that is the same of all logits
+        with a logsumexp of 0 says nothing of a network that ends in a log-softmax.
+        """
+        z, h = self.net.outputs(x)
+        if "features" in self.needs and h is None:
+            raise NeedsError(f"{self.name} needs penultimate features, and this network shows none")
+        if "last layer" in self.needs:
+            _ = self._last_layer
+        if self.needs & {"train", "val"} or kind_of_outputs(z) != "log-probabilities":
+            return
+        drawn = torch.randn(z.shape, generator=torch.Generator().manual_seed(0)).to(z).log_softmax(1)
+        low, high = self.score(drawn, h).aminmax()
+        if float(high - low) <= CONSTANT:
+            said = said_of_outputs(getattr(self.net, "name", type(self.net).__name__), "log-probabilities")
+            raise NeedsError(f"{self.name} is the same for every image: {said}")
 
     def score(self, z: Tensor, h: Tensor | None) -> Tensor:
         raise NotImplementedError

@@ -27,9 +27,10 @@ from .machine.device import opened
 from .record.build import build
 from .record.result import Result
 from .setup.config import SPENDING, RunConfig, check_budget, check_seed, one_of, refuse
-from .setup.network import check_network
+from .setup.fitted import check_fitted
+from .setup.network import check_needs, check_network
 from .setup.seam import check_seam
-from .setup.setting import plan_of
+from .setup.setting import LOOKED, plan_of
 from .setup.threats import CORRUPTIONS, attack_under
 from .setup.values import typed, wrong
 from .store.cells import Store
@@ -112,6 +113,7 @@ def evaluate(
     budget = adversary.pop("budget")
     check_budget(budget, adversary["steps"], adversary["restarts"])
     bench.check()
+    check_fitted(detector, bench)
     plan = plan_of(bench, **adversary)
     within(detector, plan, budget)  # too small a one is a mistake that shows before anything is computed
     start = time.perf_counter()
@@ -121,6 +123,7 @@ def evaluate(
     refuse_inference(detector.label, tensors)
     with opened(tensors[0].device if tensors else torch.device("cpu")) as device, borrowed(detector):
         check_network(detector.network, bench, device)
+        check_needs(detector, bench.id_val.shard(0, LOOKED).to(device))
         key = None if store is None else identity(detector)
         worker = Worker(detector, seed=seed, device=device, store=store, key=key, progress=progress)
         found = evaluated(Evaluator(worker, bench), attack, plan, budget=budget, check=check, thorough=thorough)

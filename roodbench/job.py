@@ -60,9 +60,9 @@ class Job:
         """
         found: dict[str, list[Evaluated]] = {}
         with crew_of(self.folder, sum(self.work.values()), self.setting.device, **hands) as crew:
-            for name in in_turn(self.config.detector, turn):
+            for name in in_turn(self.setting.names, turn):
                 found[name] = self._evaluated(name, progress=progress, turn=turn, call=crew.call)
-        return [evaluated for name in self.config.detector for evaluated in found[name]]
+        return [evaluated for name in self.setting.names for evaluated in found[name]]
 
     def _evaluated(self, name: str, **settings: Any) -> list[Evaluated]:
         begin, how = time.perf_counter(), {"check": self.check, "thorough": self.thorough}
@@ -87,7 +87,7 @@ class Job:
     def forecast(self) -> list[Part]:
         """The parts of the work and how long each takes one process, from short rehearsals; nothing is kept of them."""
         parts: list[Part] = []
-        for name in self.config.detector:
+        for name in self.setting.names:
             with self._evaluator(name) as (evaluator, _):
                 plans = [evaluator.within(plan, self.config.budget) for plan in self.setting.plans]
                 parts += forecast(evaluator, self.config.attack, plans, check=self.check, thorough=self.thorough)
@@ -119,7 +119,7 @@ def begun(
         setting.compile(sum(work.values()))
         settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
         network, data = setting.network["sha256"], setting.bench.description()
-        makes = [make_of(setting.detector(name)) for name in config.detector]
+        makes = [make_of(setting.detector(name)) for name in setting.names]
         wanted, code = {**settings, "device": device.type}, code_version("roodbench")
         content = [wanted, check, thorough, network, data, makes, code]
         folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
@@ -127,6 +127,7 @@ def begun(
         said |= {"network_sha256": network, "data": data}
         if announces:
             manifest.announce(folder, "run", said, environment(device), joins=joins)
+        settings |= {"left_out": setting.left_out} if setting.left_out else {}
         settings |= {"network_sha256": network, "checkpoint_sha256": dict(setting.plain.files)}
         loaded = time.perf_counter() - start
         job = Job(config, setting, store, folder, settings, work, check, thorough, loaded)
@@ -137,7 +138,7 @@ def begun(
 def expected_work(setting: Setting) -> dict[str, float]:
     """Floating point operations of every detector's evaluation; mistakes show here, before anything is computed."""
     config, labels, work = setting.config, set(), {}
-    for name in config.detector:
+    for name in setting.names:
         detector = setting.detector(name)
         if config.objective is not None:
             detector.check_objective(config.objective)

@@ -113,6 +113,11 @@ class ImageSet:
         return self._content().looks
 
     @property
+    def is_read(self) -> bool:
+        """Whether the images are known: looking at them costs no reading."""
+        return bool(self._content.cache_info().currsize)
+
+    @property
     def first(self) -> np.ndarray:
         """int64 (n,): for each image the index of the first image of the set with the same pixels."""
         return self._content().first

@@ -92,11 +92,15 @@ def toml_benchmark(
 
     for key in ("train", "test"):
         if key not in content.get("id", {}):
-            raise ValueError(f"{where} has no ID {key} set: expected {key} in [id]")
+            raise ValueError(f"{where} has no ID {key} set: expected {f'{key} in [id]' if text else f'id/{key}'}")
     train = found("id", "train")
     classes = train.classes
     sets = {table: {key: found(table, key) for key in content.get(table, {})} for table in TABLES if table != "id"}
     own = {key: found("id", key) for key in content["id"] if key != "train"}
+    if not sets["near"] and not sets["far"]:
+        raise ValueError(
+            f"{where} has no OOD set: expected {'a set in [near] or [far]' if text else 'near/NAME or far/NAME'}"
+        )
     try:
         return benchmark_from(
             settings.get("name", folder.resolve().name if place.is_dir() else file.stem),

@@ -19,7 +19,11 @@ class Refusal:
 READING = "none: a look at every image, and a hash of it, as it is read"
 REFUSALS = {
     "files": Refusal("data", "an image file is missing, broken, too large, or of a mode of unknown range", READING),
-    "lists": Refusal("data", "a line of an image list is no path and class label", READING),
+    "lists": Refusal(
+        "data",
+        "a line of an image list is no path and class label, or its path leads out of the images' folder",
+        READING,
+    ),
     "layout": Refusal("data", "an array has other axes or another type, or not one image for each label", READING),
     "labels": Refusal("data", "labels are no whole numbers, or negative in an ID set", READING),
     "pixels": Refusal(
@@ -34,7 +38,11 @@ REFUSALS = {
     "sets": Refusal(
         "data", "two sets have one name or images of different shapes, or an OOD set is in no group", "none"
     ),
-    "test-fit": Refusal("data", "a detector would be fitted on a test set", "none"),
+    "test-fit": Refusal(
+        "data",
+        "a detector would be fitted on a test set, or was on images of it, given in lists of batches or another set",
+        "a sum over each such image",
+    ),
     "limit": Refusal("data", "fewer than 2 images are wanted of a population", "none"),
     "channels": Refusal("network", "the network takes images of another number of channels", "none"),
     "logits": Refusal(
@@ -50,14 +58,26 @@ REFUSALS = {
     ),
     "features": Refusal(
         "network",
-        "the network shows no features or last layer, and the score needs them; or it is in training mode",
-        "none",
+        "the network shows no features or last layer, and the score needs them (of several detectors such ones are "
+        "left out); or it is in training mode",
+        "one pass over 8 images",
+    ),
+    "log-softmax": Refusal(
+        "network",
+        "the network ends in a log-softmax, and the score is then the same for every image, such as the energy (of "
+        "several detectors such ones are left out)",
+        "one pass over 8 images",
     ),
     "seam": Refusal(
         "detector",
         "an attribute or method of the detector is not what the seam calls by that name (`passes = 3`, noise without a "
         "generator)",
         "none",
+    ),
+    "stale-fit": Refusal(
+        "detector",
+        "the weights of the network have changed since the detector was fitted on it",
+        "a sum over the weights, at `fit` and at `evaluate`",
     ),
     "shape": Refusal("detector", "scores of B images are no float32 or float64 tensor of shape (B,)", "none"),
     "gradients": Refusal(

@@ -43,7 +43,9 @@ class Source(NamedTuple):
 
 
 SOURCES = {
-    "openood": Source(f"OpenOOD's checkpoints: {', '.join(openood.ARCHITECTURES)}", openood.load, SHAPE | WEIGHTS),
+    "openood": Source(
+        f"OpenOOD's checkpoints: {', '.join(openood.ARCHITECTURES)}", openood.load, SHAPE | WEIGHTS | {"model_args"}
+    ),
     "torchvision": Source(
         "a classifier of torchvision", torchvision.load, SHAPE | WEIGHTS | {"model_args", "model_dir", "download"}
     ),
@@ -80,7 +82,9 @@ def check_model(name: str) -> None:
         raise ValueError(
             f"model {name!r}: weights go to --checkpoint; expected one of {', '.join(CATALOGUE)} (docs/network.md)"
         )
-    raise ValueError(unknown("model", name, CATALOGUE))
+    raise ValueError(
+        f"{unknown('model', name, CATALOGUE)}; SOURCE:NAME is one of a library, such as torchvision:resnet18"
+    )
 
 
 def source_of(name: str) -> Source | None:

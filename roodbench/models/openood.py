@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch.nn import functional as F
 
 from detectors import unknown
 
+from .checkpoint import read_state
+from .classifier import Backbone
 from .resnet import BasicBlock, Bottleneck, ImageNetResNet, ResNet18
 from .source import CIFAR100, IMAGENET, OPENOOD, Loaded, Wanted, file_hash, needed_weights, with_classes
 
@@ -131,6 +134,54 @@ class DenseNet(Pooled):
         return x
 
 
+class Similarity(nn.Module):
+    """How similar features (B, D) are to the vector w_c of each class, (B, K), as Generalized ODIN defines it.
+
+    cosine: of vectors over their length + 1e-4; inner: w_c . h + b_c; euclid: minus the mean of (h - w_c)^2.
+    """
+
+    def __init__(self, inputs: int, classes: int, kind: str) -> None:
+        super().__init__()
+        self.h, self.kind = nn.Linear(inputs, classes, bias=kind == "inner"), kind
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.kind == "inner":
+            return self.h(features)
+        w = self.h.weight
+        if self.kind == "euclid":
+            return -((features[:, None] - w) ** 2).mean(2)
+        features, w = (v / (torch.linalg.vector_norm(v, dim=1, keepdim=True) + 1e-4) for v in (features, w))
+        return features @ w.T
+
+
+class Divided(nn.Module):
+    """The head of Generalized ODIN: logits h / g of features, g in (0, 1)."""
+
+    def __init__(self, inputs: int, classes: int, kind: str) -> None:
+        super().__init__()
+        self.h = Similarity(inputs, classes, kind)
+        self.g = nn.Sequential(nn.Linear(inputs, 1), nn.BatchNorm1d(1), nn.Sigmoid())
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.h(features) / self.g(features)
+
+
+class GodinNet(nn.Module):
+    """A network whose last linear layer is replaced by a head h / g."""
+
+    def __init__(self, backbone: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.backbone, last = backbone, cast(nn.Linear, backbone.fc)
+        self.head = Divided(last.in_features, last.out_features, kind)
+        backbone.fc = nn.Identity()
+
+    def features(self, x: Tensor) -> Tensor:
+        return cast(Backbone, self.backbone).features(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
 class Architecture(NamedTuple):
     """How a network is made of a number of classes, the side of its images, and its classes by default."""
 
@@ -149,6 +200,26 @@ ARCHITECTURES = {
 }
 
 
+GODIN = r"(^|\.)(h\.h|g\.\d)(?=\.\w+$)"
+"""The parts of GODIN's head in a checkpoint, after what wrappers put before them."""
+
+
+def similarity_in(state: Mapping[str, Tensor], args: dict[str, Any], spec: str) -> str | None:
+    """How the head h of a checkpoint of GODIN compares; None of any other. ValueError for arguments that do not fit."""
+    found = {key.rpartition(".")[2] for key in state if ".".join(key.split(".")[-4:-1]) == "head.h.h"}
+    kind = args.pop("similarity", None)
+    if args or (kind is not None and not found):
+        name = next(iter(args), "similarity")
+        takes = "takes similarity alone" if found else "takes none but similarity, with a checkpoint of GODIN"
+        raise ValueError(f"model-arg {name}: {spec} {takes}")
+    if not found:
+        return None
+    kinds = ("inner",) if "bias" in found else ("cosine", "euclid")
+    if kind is not None and kind not in kinds:
+        raise ValueError(f"model-arg similarity={kind}: {unknown('similarity of this checkpoint', kind, kinds)}")
+    return kind or kinds[0]
+
+
 def check_name(name: str) -> None:
     """ValueError for a network that OpenOOD's checkpoints are not of, with the nearest."""
     if name not in ARCHITECTURES:
@@ -156,15 +227,24 @@ def check_name(name: str) -> None:
 
 
 def load(name: str, wanted: Wanted) -> Loaded:
-    """The network `name` with an OpenOOD checkpoint, of as many classes as that has.
+    """The network `name` with an OpenOOD checkpoint, of as many classes as that has; of GODIN's with its head h / g.
 
     It is normalised as OpenOOD does: images of 32 by CIFAR-10's numbers, or CIFAR-100's where there are 100 classes,
-    larger ones by ImageNet's.
+    larger ones by ImageNet's. `similarity` of GODIN's head: inner where h has a bias, else cosine, or euclid, which the
+    weights do not tell.
     """
     check_name(name)
     spec, kind = f"openood:{name}", ARCHITECTURES[name]
     file = needed_weights(spec, wanted.checkpoint)
-    net = with_classes(lambda classes: kind.make(classes or kind.classes), file, spec, trust=wanted.trust)
-    small = CIFAR100 if net.get_parameter("fc.bias").numel() == 100 else OPENOOD
+    state = {re.sub(GODIN, r"\1head.\2", key): value for key, value in read_state(file, trust=wanted.trust).items()}
+    similarity = similarity_in(state, dict(wanted.args), spec)
+
+    def make(classes: int | None) -> nn.Module:
+        net = kind.make(classes or kind.classes)
+        return net if similarity is None else GodinNet(net, similarity)
+
+    net = with_classes(make, file, spec, state)
+    last = net.head.h.h if isinstance(net, GodinNet) else cast(nn.Linear, net.fc)
+    small = CIFAR100 if last.out_features == 100 else OPENOOD
     normalisation = IMAGENET if kind.side > 32 else small
     return Loaded(net, normalisation, files={file.name: file_hash(file)}, shows_features=True)

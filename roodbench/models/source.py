@@ -102,9 +102,14 @@ def classes_in(state: Mapping[str, Tensor], net: nn.Module) -> int | None:
     return classes.pop() if same and len(classes) == 1 and len({own[key].shape[0] for key in odd}) == 1 else None
 
 
-def with_classes(make: Any, file: Path, name: str, *, trust: bool = False) -> nn.Module:
-    """`make(classes)` with the weights in a file, which say how many classes there are; `make(None)` has the usual."""
-    net, state = made(make, None, name), read_state(file, trust=trust)
+def with_classes(
+    make: Any, file: Path, name: str, state: Mapping[str, Tensor] | None = None, *, trust: bool = False
+) -> nn.Module:
+    """`make(classes)` with the weights in a file, which say how many classes there are; `make(None)` has the usual.
+
+    `state` are those weights where their names are not the file's.
+    """
+    net, state = made(make, None, name), read_state(file, trust=trust) if state is None else state
     classes = classes_in(stripped(state, net.state_dict()), net)
     net = net if classes is None else made(make, classes, name)
     put_weights(net, state, file, name)

@@ -27,8 +27,6 @@ IMAGES = 8
 """On which a network must say of each image the same in a batch, alone, and again."""
 TOLERANCE = 1e-3
 """Largest difference between two passes over the same image, of the largest logit: rounding is far below it."""
-SUM = 1e-4
-"""How far from 1 the outputs of an image may add up to where they are probabilities."""
 JUDGED = {64: 100, 10**9: 25}
 """ID validation images on which normalisations are compared, by the largest side that is meant."""
 BETTER = 0.1
@@ -100,10 +98,8 @@ def check_network(net: detectors.Classifier | None, bench: Benchmark, device: to
         raise ValueError(f"network {name} cannot take {tuple(x.shape[1:])} images: {described(error)}") from error
     if fault := detectors.fault_of_logits(logits, x, max(2, int(bench.id_test.labels.max()) + 1)):
         raise ValueError(f"network {name} {fault}")
-    if kind := kind_of_outputs(logits):
-        log.warning(
-            "network %s gives %s, not logits: scores take them for logits, leave out its last softmax", name, kind
-        )
+    if kind := detectors.kind_of_outputs(logits):
+        log.warning("%s", detectors.said_of_outputs(name, kind))
     classes: Sequence[str] = () if bench.id_train.source is None else bench.id_train.source.classes or ()
     if 0 < len(classes) < logits.shape[1]:
         numbers = f"{classes[0]} is 0, {classes[-1]} is {len(classes) - 1}"
@@ -114,13 +110,18 @@ def check_network(net: detectors.Classifier | None, bench: Benchmark, device: to
         )
 
 
-def kind_of_outputs(logits: Tensor) -> str:
-    """What the outputs (B, K) of a network are that ends in a softmax, or in its logarithm; "" where it does not."""
-    ones = torch.ones(len(logits), device=logits.device)
-    for kind, found in (("probabilities", logits), ("log-probabilities", logits.exp())):
-        if bool((found >= 0).all()) and torch.allclose(found.sum(1).float(), ones, rtol=0, atol=SUM):
-            return kind
-    return ""
+def check_needs(detector: detectors.Detector, x: Tensor) -> None:
+    """NeedsError where the network has not what the scores of a detector need, on images x (B, C, H, W) of its device.
+
+    What else a user's score raises ends its evaluation, which names the image.
+    """
+    for score in (part for part in detector.chain if isinstance(part, detectors.Score)):
+        try:
+            score.check_network(x)
+        except detectors.NeedsError:
+            raise
+        except Exception:  # whatever a user's code raises
+            continue
 
 
 @torch.no_grad()

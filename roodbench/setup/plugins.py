@@ -83,6 +83,8 @@ def make_detector(name: str, net: Classifier, *, base: str, **params: Any) -> De
             raise ValueError(f"detector {name!r}: {uncallable(found, attribute, params)}")
         try:
             found = found(net, **params)
+        except detectors.NeedsError:
+            raise
         except (Exception, SystemExit) as error:  # whatever a user's constructor raises
             raise ValueError(f"detector {name!r}: cannot be made ({described(error)})") from None
     if not isinstance(found, nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import STRENGTHS, AttackPlan, ThreatModel, attack_class, check_method, is_external
-from detectors import WRAPPERS, Detector, Smoothed
+from detectors import WRAPPERS, Detector, NeedsError, Smoothed
 
 from ..data import SHARD, Benchmark, load_benchmark
 from ..engine.errors import EvaluationError
@@ -21,7 +21,7 @@ from ..machine.memory import LARGEST, within_memory
 from ..machine.prepare import Prepared, compile_network, prepare
 from ..models import Classifier
 from .config import RunConfig, check_eps, one_of
-from .network import network_of
+from .network import check_needs, network_of
 from .plugins import is_plugin, make_detector, parameters_of
 from .protocols import PROTOCOLS
 from .search import search
@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 SIDE, FEWEST = 64, 4
 """The side of images of which a whole shard is checked and measured with, and how many of any size."""
+LOOKED = 8
+"""Images on which a network is asked whether it has what a detector needs."""
 L2_EPS = 0.5
 """Default l2 radius, RobustBench's for CIFAR-10."""
 
@@ -67,6 +69,8 @@ class Setting:
         if config.batch_size is not None and isinstance(self.net.backbone, Prepared):
             self.net.backbone.batch = config.batch_size
         self._made: dict[str, Detector] = {}
+        self.left_out: dict[str, str] = {}
+        """Why the network has not what a detector needs, by its name (`names`)."""
 
     @cached_property
     def sample(self) -> Tensor:
@@ -108,16 +112,43 @@ class Setting:
         where one of ours says that it cannot.
         """
         plugged = any(is_plugin(name) for name in (*self.config.detector, self.config.base))
-        eager = [name for name in self.config.detector if any(part.eager for part in self.detector(name).chain)]
+        eager = [name for name in self.names if any(part.eager for part in self.detector(name).chain)]
         if eager and self.config.compile == "on":
             log.warning("%s needs the network as it is: it is not compiled", eager[0])
         wanted = "off" if eager or (self.config.compile == "auto" and plugged) else self.config.compile
         compile_network(self.net, self.plain, self.sample, compile=wanted, work=work)
 
+    @cached_property
+    def names(self) -> list[str]:
+        """The detectors that the configuration names and the network has all for.
+
+        Of several the others are left out, with a line for each; NeedsError where there is one alone or none is left.
+        """
+        for name in self.config.detector:
+            try:
+                self.detector(name)
+            except NeedsError as error:
+                if len(self.config.detector) == 1:
+                    raise
+                self.left_out[name] = error.reason
+                log.warning("%s is left out: %s", name, error.reason)
+        kept = [name for name in self.config.detector if name not in self.left_out]
+        if not kept:
+            names = ", ".join(self.left_out)
+            raise NeedsError(
+                f"none of {names} can run on network {self.plain.name}", "take gen, ebo or another of logits"
+            )
+        return kept
+
     def detector(self, name: str) -> Detector:
-        """The unfitted detector of this name, made once, with those of the run's parameters that it takes."""
+        """The unfitted detector of this name, made once, with those of the run's parameters that it takes.
+
+        NeedsError where the network has not what it needs.
+        """
         if name not in self._made:
-            self._made[name] = self._make(name, {}).to(self.device)
+            made = self._make(name, {}).to(self.device)
+            check_needs(made, self.sample[:LOOKED])
+            self._made[name] = made
         return self._made[name]
 
     def fitted(self, name: str) -> tuple[Detector, dict[str, Any]]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from detectors import Detector
+from detectors.noted import NOTED
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("attacks", "detectors", "roodbench")
@@ -101,7 +102,7 @@ def plain_attributes(module: nn.Module) -> list[tuple[str, str]]:
     """A module's own attributes, but for what its class declares incidental and what `state_dict` or torch holds."""
     incidental: frozenset[str] = getattr(type(module), "incidental", frozenset())
     torchs = vars(nn.Module()).keys() - {"training"}
-    own = {k: v for k, v in vars(module).items() if k not in incidental | torchs}
+    own = {k: v for k, v in vars(module).items() if k not in incidental | torchs | {NOTED}}
     hidden = {k: b for k, b in module._buffers.items() if k in module._non_persistent_buffers_set and b is not None}
     return sorted((k, written(v)) for k, v in {**own, **hidden}.items())
 

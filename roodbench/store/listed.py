@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from detectors.noted import NOTED
+
 from .identity import PACKAGES, SPELT
 
 KNOWN = frozenset({*PACKAGES, "torch", "_operator", "math", "typing", "abc"})
@@ -39,7 +41,7 @@ def is_listed_alone(module: nn.Module) -> bool:
         return all(is_known(node.target) for node in module.graph.nodes if node.op == "call_function")
     incidental: frozenset[str] = getattr(type(module), "incidental", frozenset())
     torchs = vars(nn.Module()).keys()
-    return all(is_plain(value) for name, value in own.items() if name not in incidental | torchs)
+    return all(is_plain(value) for name, value in own.items() if name not in incidental | torchs | {NOTED})
 
 
 def is_plain(value: Any) -> bool:

@@ -23,9 +23,12 @@ from roodbench import cli
 from roodbench.cli.main import VERBS
 from tests.docs import tables
 from tests.docs.pages import PAGES, ROOT, commands, name_of, options, own_detectors, own_network
+from tests.roodbench.data.pictures import own_folder
 
 SETTINGS = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-EXTRAS = dict(re.findall(r"^(\w+) = (\[.*\])$", SETTINGS.partition("[project.optional-dependencies]")[2], re.MULTILINE))
+EXTRAS = dict(
+    re.findall(r"^([\w-]+) = (\[.*\])$", SETTINGS.partition("[project.optional-dependencies]")[2], re.MULTILINE)
+)
 TESTED = re.findall(r'"(\w+)"', re.findall(r"^testpaths = \[(.*)\]$", SETTINGS, re.MULTILINE)[0])
 ADDED = {
     "run": "--limit 4 --steps 2 --no-check",
@@ -91,7 +94,9 @@ class Shell:
         """A network of another library goes as far as its weights, which nobody has here, or as the library."""
         assert cli.main([*argv, "--limit", "2"]) == 2
         said = self.capsys.readouterr().err
-        assert re.search(r"needs '.*\.pt.*': give --model-dir DIR, or --download|is not installed \(", said), said
+        assert re.search(
+            r"needs '.*\.pt.*': give --model-dir DIR, or --download|is not installed \(|'resnet18.pt' not found", said
+        ), said
 
     def make_certificate(self) -> None:
         """certificate.json, as a run of certify leaves it."""
@@ -225,12 +230,14 @@ FOUND = {
 
 @pytest.fixture
 def shell(tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
-    """A folder with the detectors of docs/custom-detector.md, the network of docs/network.md, and weights for both."""
+    """A folder with the detectors of docs/custom-detector.md, the network of docs/network.md, weights for both, and the
+    images of the README."""
     (tmp_path / "mynet.py").write_text(own_network())
     net = nn.ModuleDict({"body": nn.ModuleList([nn.Flatten(), nn.Linear(64, 16)]), "fc": nn.Linear(16, 6)})
     torch.save(net.state_dict(), tmp_path / "net.pt")
     (tmp_path / "mydetector.py").write_text(own_detectors())
     torch.save(nn.Sequential(nn.Flatten(), nn.Linear(64, 6)).state_dict(), tmp_path / "mine.pt")
+    own_folder(tmp_path / "pics")
     return Shell(tmp_path, request)
 
 

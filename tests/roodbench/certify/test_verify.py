@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -10,7 +10,9 @@ from roodbench import cli
 from roodbench.certify.certificate import read
 from roodbench.certify.run import certify
 from roodbench.certify.verifier import verify
+from roodbench.store.vision import import_torchvision
 from tests.roodbench.certify.conftest import SMALL
+from tests.roodbench.models.by_hand import needed
 
 
 def test_symbols_of_the_papers_are_verified_too(digits_net, tmp_path):
@@ -168,6 +170,21 @@ def test_command_verifies_what_it_certified(certified, capsys):
     assert out.startswith("holds: ")
     attacking = ", ".join(f"config.run.{name}" for name in ("strength", "budget", "steps", "restarts"))
     assert f"\nnot verified: {attacking}: the attack beside" in out
+
+
+def test_only_the_assessor_has_anything_fetched(tmp_path, capsys):
+    """A certificate made with --download is verified without it."""
+    needed(import_torchvision)
+    run = {"benchmark": "torchvision:CIFAR10", "ood": ("torchvision:SVHN",), "model": "openood:resnet18"}
+    config = replace(SMALL, run=replace(SMALL.run, **run, checkpoint="x", download=True, data_root=str(tmp_path)))
+    with pytest.raises(ValueError, match=r"^torchvision:CIFAR10/train cannot be read from .*: give --download"):
+        verify({"config": asdict(config)})
+
+
+def test_verify_takes_download_as_every_verb_does(certified, capsys):
+    _, folder = certified
+    assert cli.main(["certify", "--verify", str(folder), "--download", "--quiet"]) == 2
+    assert "benchmark digits is not downloaded: leave out --download" in capsys.readouterr().err
 
 
 def test_a_radius_that_is_rounded_otherwise_is_the_same(certified):

@@ -123,7 +123,7 @@ MISTAKES = {
     WHOLE.replace("far/noise.npz", "nomodule:x"): "line 14, far.noise: data set 'nomodule:x': cannot import",
     WHOLE.replace("id/test", "far/noise.npz"): "far/noise.npz' has no labels: expected a class for every image of ID",
     WHOLE.replace("noise =", "foxes ="): "OOD set 'foxes' is near and far",
-    WHOLE.partition("[near]")[0]: "has no OOD set: give near or far",
+    WHOLE.partition("[near]")[0]: "has no OOD set: expected a set in [near] or [far]",
 }
 
 
@@ -133,6 +133,21 @@ def test_mistakes_are_one_line_with_file_and_line(text, root):
         roodbench.load_benchmark(toml(root, text))
     assert str(caught.value).startswith(f"benchmark '{root}/benchmark.toml'")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    {
+        ("near", "far"): "has no OOD set: expected near/NAME or far/NAME",
+        ("id/test",): "has no ID test set: expected id/test",
+        ("id",): "has no benchmark.toml and no id/: expected id/train, id/test and near/NAME or far/NAME",
+    }.items(),
+)
+def test_what_a_folder_lacks_is_said_of_a_folder(places, said, root):
+    for place in places:
+        (root / place).rename(root / "elsewhere" if len(places) == 1 else root / f"not-{place}")
+    with pytest.raises(ValueError, match=re.escape(f"benchmark '{root}' {said}") + "$"):
+        roodbench.load_benchmark(str(root))
 
 
 def test_a_class_that_is_not_in_train_has_the_nearest(root):

@@ -1,5 +1,6 @@
 """Every row of REFUSALS, planted: the run ends with a message that says what and where."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,8 @@ import roodbench
 from detectors import Plain
 from roodbench.data import ImageSet
 from roodbench.data.images import SplitGuard
-from roodbench.data.lists import entries_of
-from roodbench.data.picture import read_picture
+from roodbench.data.lists import list_source
+from roodbench.data.picture import Frame, read_picture
 from roodbench.engine.errors import EvaluationError
 from roodbench.evaluation.checks import CHECKS
 from roodbench.evaluation.refusals import REFUSALS
@@ -38,8 +39,8 @@ def files(net, folder):
 
 
 def lists(net, folder):
-    (folder / "test_photos.txt").write_text("a.png -1\nb.png one\n")
-    entries_of(folder / "test_photos.txt")
+    (folder / "test_photos.txt").write_text("../a.png -1\nb.png -1\n")
+    _ = list_source(folder / "test_photos.txt", folder, Frame(8)).image_set("photos", "OOD test", SplitGuard()).array
 
 
 def layout(net, folder):
@@ -103,6 +104,19 @@ def features(net, folder):
     detectors.create("knn", headless.eval()).fit(bench.id_train, bench.id_val)
 
 
+def log_softmax(net, folder):
+    class Net(torch.nn.Sequential):
+        pass
+
+    evaluate(detectors.create("ebo", Net(net, torch.nn.LogSoftmax(1)).eval()))
+
+
+def stale_fit(net, folder):
+    detector, bench = detectors.create("msp-t", copy.deepcopy(net)), small()
+    detector.fit(bench.id_train, bench.id_val).net.head.bias.data += 1
+    evaluate(detector)
+
+
 def seam(net, folder):
     mls = detectors.create("mls", net)
     mls.passes = 3
@@ -137,7 +151,7 @@ def company(net, folder):
 
 PLANTS = {
     "files": (files, ValueError, r"image '.*a.tiff' "),
-    "lists": (lists, ValueError, r"line 2: 'b.png one' is not 'path label'"),
+    "lists": (lists, ValueError, r"txt', line 1: image '../a.png' leads out of '.*': expected a name"),
     "layout": (
         layout,
         ValueError,
@@ -162,7 +176,9 @@ PLANTS = {
         ValueError,
         "network Sequential shows no features: the logits of Sequential are not those of ",
     ),
+    "log-softmax": (log_softmax, ValueError, "ebo is the same for every image: network Net gives log-probabilities"),
     "seam": (seam, ValueError, r"passes is the int 3: the seam calls passes\(objective='exact', draws=None\)"),
+    "stale-fit": (stale_fit, ValueError, r"msp-t was fitted on other weights of network digits-cnn: 1 of \d+ tensors"),
     "shape": (shape, EvaluationError, r"Planted gave scores of shape \(10, 1\) for 10 images: expected \(10,\)"),
     "gradients": (
         gradients,

@@ -1,17 +1,24 @@
 """Networks of every source: what a loaded one gives is what plain PyTorch computes with the same weights."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn import functional as F
 
 import detectors
 import roodbench
+from roodbench import cli
 from roodbench.models import openood
 from roodbench.models.robustbench import import_robustbench
 from roodbench.models.source import CIFAR100, IMAGENET, OPENOOD, file_hash
 from roodbench.models.timm import import_timm
 from roodbench.store.vision import import_torchvision
+from tests.roodbench.data.pictures import WHOLE, own_folder
 from tests.roodbench.models.by_hand import assert_scores, images, needed, normalised, stirred
 
 CLASSES = 6
@@ -88,6 +95,82 @@ def test_openood_checkpoints(name, classes, tmp_path):
     net = roodbench.load_model(f"openood:{name}", checkpoint=tmp_path / "best.ckpt")
     numbers = IMAGENET if name.endswith("224") else OPENOOD if classes == 10 else CIFAR100
     assert_scores(net, x, lambda: plain(normalised(x, *numbers)), plain.fc)
+
+
+def of_godin(plain, g):
+    """A state dict as OpenOOD names its parts: backbone.*, h.h.*, g.0.*, g.1.*."""
+    parts = {"g.": g, "h.h.": plain.fc, "backbone.": plain}
+    state = {f"module.{at}{key}": value for at, part in parts.items() for key, value in part.state_dict().items()}
+    return {key: value for key, value in state.items() if not key.startswith("module.backbone.fc.")}
+
+
+def divisor(inputs):
+    return stirred(nn.Sequential(nn.Linear(inputs, 1), nn.BatchNorm1d(1), nn.Sigmoid()))
+
+
+def divided(kind, weight, bias, h):
+    """The dividend of GODIN's logits by hand, class after class."""
+    if kind == "inner":
+        return torch.stack([(w * h).sum(1) + b for w, b in zip(weight, bias, strict=True)], 1)
+    if kind == "euclid":
+        return torch.stack([-((h - w) ** 2).mean(1) for w in weight], 1)
+    return torch.stack([(h * w).sum(1) / ((h.norm(dim=1) + 1e-4) * (w.norm() + 1e-4)) for w in weight], 1)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "inner", "euclid"])
+def test_openood_checkpoints_of_godin(kind, tmp_path):
+    plain, x = stirred(openood.ARCHITECTURES["wrn40-2"].make(CLASSES)), images(32, n=4)
+    h, g = plain.fc, divisor(128)
+    state = of_godin(plain, g)
+    if kind != "inner":
+        del state["module.h.h.bias"]
+    torch.save(state, tmp_path / "best.ckpt")
+    args = {"similarity": "euclid"} if kind == "euclid" else {}
+    net = roodbench.load_model("openood:wrn40-2", checkpoint=tmp_path / "best.ckpt", model_args=args)
+    features = plain.features(normalised(x, *OPENOOD))
+    logits, found = divided(kind, h.weight, h.bias, features), net.outputs(x)
+    torch.testing.assert_close(found.features, features, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.logits, logits / g(features), rtol=1e-5, atol=1e-5)
+    fast = roodbench.prepare(net, x, compile="off")
+    for name, score in {"g-odin": logits.amax(1), "ebo": (logits / g(features)).logsumexp(1)}.items():
+        settings = {"step_size": 0.0} if name == "g-odin" else {}
+        for one in (net, fast):
+            torch.testing.assert_close(detectors.create(name, one, **settings)(x), score, rtol=1e-4, atol=1e-5)
+    for name in ("vim", "scale", "gradnorm"):
+        with pytest.raises(detectors.NeedsError, match=f"{name} needs the last linear layer of Classifier as its attr"):
+            detectors.create(name, net).check_network(x)
+
+
+def test_godin_through_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    own_folder(tmp_path / "pets")
+    Path("pets", "benchmark.toml").write_text(WHOLE.replace("size = 8\nresize = 9", "size = 32"))
+    torch.save(of_godin(openood.ARCHITECTURES["wrn40-2"].make(2), divisor(128)), "godin.ckpt")
+    network = ["--benchmark", "pets", "--model", "openood:wrn40-2", "--checkpoint", "godin.ckpt", "--out", "runs"]
+    few = ["--attack", "none", "--param", "step_size=0.01", "--ood", "noise", "--limit", "4"]
+    code = cli.main(["--detector", "g-odin,vim", *network, *few, "--format", "json"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    assert {row["detector"] for row in json.loads(out)["rows"]} == {"g-odin"}
+    assert "vim is left out: vim needs the last linear layer of Classifier as its attribute `head`" in err
+
+
+WRONG = {
+    "similarity": ("euclidean", "unknown similarity of this checkpoint 'euclidean': did you mean 'euclid'?"),
+    "depth": (3, "model-arg depth: openood:wrn40-2 takes similarity alone"),
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_arguments_that_a_checkpoint_of_godin_does_not_take(key, tmp_path):
+    value, message = WRONG[key]
+    torch.save({"h.h.weight": torch.zeros(CLASSES, 128)}, tmp_path / "godin.ckpt")
+    load = {"checkpoint": tmp_path / "godin.ckpt", "model_args": {key: value}}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        roodbench.load_model("openood:wrn40-2", **load)
+    torch.save(openood.ARCHITECTURES["wrn40-2"].make(CLASSES).state_dict(), tmp_path / "godin.ckpt")
+    with pytest.raises(ValueError, match=f"model-arg {key}: openood:wrn40-2 takes none but similarity, with a check"):
+        roodbench.load_model("openood:wrn40-2", **load)
 
 
 COUNTS = {"resnet18-224": 11_689_512, "resnet50": 25_557_032, "wrn28-10": 36_479_194, "densenet": 769_162}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import detectors
 import roodbench
 from roodbench import cli
 from roodbench.data.source import Source
@@ -19,6 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 import roodbench
+from detectors import Score
 class Digits(nn.Module):
     def __init__(self):
         super().__init__()
@@ -53,6 +55,15 @@ class Soft(Digits):
 class LogSoft(Digits):
     def forward(self, x):
         return self.net(x).log_softmax(1)
+class Own(Score):
+    name = "own"
+    def score(self, z, h):
+        return 2 * z.exp().sum(1).log()
+class Near(Score):
+    name = "near"
+    needs = frozenset({"features"})
+    def score(self, z, h):
+        return h.norm(dim=1)
 """
 WIDE = """
 import torch
@@ -135,9 +146,55 @@ def test_without_a_head_scores_of_logits_run_and_others_say_why(capsys):
 )
 def test_a_softmax_at_the_end_is_noticed(name, kind, capsys):
     code, _, err = run(capsys, *RUN, "--model", f"nets.py:{name}", "--mean", "0.5", "--std", "0.5")
-    said = f"network nets.py:{name} gives {kind}, not logits: scores take them for logits, leave out its last softmax"
+    seen = {"probabilities": "its outputs adds up", "log-probabilities": "exp of its outputs adds up", "": ""}[kind]
+    said = f"network nets.py:{name} gives {kind}, expected logits: {seen}"
     assert (code, err.count(said)) == (0, bool(kind))
-    assert kind or "not logits" not in err
+    assert kind or "expected logits" not in err
+
+
+LEFT_OUT = {
+    "ebo": "ebo is the same for every image: network nets.py:LogSoft gives log-probabilities, expected logits: exp of "
+    "its outputs adds up to 1 for every image, leave out its log_softmax",
+    "nets.py:Own": "own is the same for every image: network nets.py:LogSoft gives ",
+    "knn": "knn needs penultimate features: the logits of LogSoft are not those of its last linear layer net.head",
+    "nets.py:Near": "near needs penultimate features: the logits of LogSoft are not those of its last linear layer",
+}
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_what_the_network_cannot_give_ends_a_detector_alone_and_leaves_it_out_of_several(name, capsys):
+    own = ["--model", "nets.py:LogSoft", "--mean", "0.5", "--std", "0.5", *RUN[2:], "--quiet"]
+    code, out, err = run(capsys, "--detector", name, *own)
+    assert (code, out, err.count("error: ")) == (2, "", 1)
+    assert LEFT_OUT[name] in err.splitlines()[-1]
+    code, out, err = run(capsys, "--detector", f"msp,{name}", *own, "--format", "json")
+    record = json.loads(out)
+    assert (code, [entry["detector"] for entry in record["detectors"]]) == (0, ["msp"])
+    assert f"{name} is left out: {LEFT_OUT[name]}" in err
+    assert err.count(" is left out: ") == 1
+    assert list(record["config"]["left_out"]) == [name]
+
+
+@pytest.mark.usefixtures("nets")
+def test_where_all_are_left_out_that_is_said(capsys):
+    own = ["--model", "nets.py:Scaled", "--mean", "0.5", "--std", "0.5", *RUN[2:], "--quiet"]
+    code, out, err = run(capsys, "--detector", "knn,ross", "--base", "vim", *own)
+    assert (code, out, err.count(" is left out: "), err.count("\n")) == (2, "", 2, 3)
+    assert "error: none of knn, ross can run on network nets.py:Scaled; take gen, ebo or another of logits" in err
+
+
+def test_in_python_energy_on_log_probabilities_is_one_line(digits, digits_net):
+    class LogSoft(torch.nn.Module):
+        def forward(self, x):
+            return digits_net(x).log_softmax(1)
+
+    bench = roodbench.load_benchmark("digits", ood=["noise"], limit=4)
+    for name, settings in {"ebo": {}, "pro": {"base": "ebo"}}.items():
+        detector = detectors.create(name, LogSoft().eval(), **settings)
+        with pytest.raises(detectors.NeedsError, match=r"^ebo is the same for every image: network LogSoft gives log-"):
+            roodbench.evaluate(detector, bench, attack="none")
+    roodbench.evaluate(detectors.create("msp", LogSoft().eval()), bench, attack="none")
 
 
 def test_fewer_class_folders_than_classes_are_noticed(digits, digits_net, caplog):
