@@ -39,6 +39,8 @@ ADDED = {
     "list": "",
     "validate": "--limit 20",
     "inspect": "",
+    "runs": "",
+    "work": "--quiet",
 }
 """What is added to a command of ours, by verb, to keep it to seconds."""
 DATA = {"DATA": ".", "cifar10_resnet20.safetensors": "weights/cifar10_resnet20.safetensors"}
@@ -55,6 +57,10 @@ SHOWS = {
     "list": "arXiv:",
     "validate": "0 errors",
     "inspect": "normalisation: ",
+    "runs": "no runs in ",
+    "work": "",
+    "--dry-run": "passes each",
+    "--shard": "",
 }
 """What a command of ours prints."""
 
@@ -83,10 +89,15 @@ class Shell:
             return
         if verb == "certify --verify":
             self.make_certificate()
-        out = [] if verb in ("list", "inspect", "validate", "certify --verify") else ["--out", "runs"]
+        if verb == "work":
+            given = ["work" if a == "work" else self.make_run() for a in given]
+        out = [] if verb in ("list", "inspect", "validate", "work", "certify --verify") else ["--out", "runs"]
         assert cli.main([*given, *ADDED[verb].split(), *out]) == 0
         printed = self.capsys.readouterr().out
-        assert SHOWS[verb.removesuffix(" on DATA")] in printed
+        (shown,) = [a for a in argv if a in ("--dry-run", "--shard")] or [verb.removesuffix(" on DATA")]
+        assert SHOWS[shown] in printed
+        if shown == "--shard":
+            return
         for name in argv[argv.index("--detector") + 1].split(",") if "--detector" in argv else ():
             assert name.rpartition(":")[2].lower() in printed.lower()
 
@@ -97,6 +108,13 @@ class Shell:
         assert re.search(
             r"needs '.*\.pt.*': give --model-dir DIR, or --download|is not installed \(|'resnet18.pt' not found", said
         ), said
+
+    def make_run(self) -> str:
+        """The folder of a run that has begun."""
+        assert cli.main(["--detector", "gen", "--attack", "none", "--limit", "4", "--out", "made", "--quiet"]) == 0
+        (made,) = self.folder.glob("made/*/manifest.json")
+        self.capsys.readouterr()
+        return str(made.parent)
 
     def make_certificate(self) -> None:
         """certificate.json, as a run of certify leaves it."""
@@ -152,6 +170,10 @@ class Shell:
         """It takes minutes; tests/parity runs what it prints, case by case."""
         assert (ROOT / "tests/parity/reference.py").is_file()
         assert (ROOT / "tests/parity/test_parity.py").is_file()
+
+    def pretend(self, *argv: str) -> None:
+        """It changes torch for its process; tests/test_pretend.py runs it."""
+        assert "tests.pretend" in (ROOT / "tests/test_pretend.py").read_text(encoding="utf-8")
 
     def coverage(self) -> None:
         """It takes minutes; a slow test simulates what it writes down, and a fast one that its cases are the page's."""
@@ -214,6 +236,7 @@ RULES: list[tuple[str, Callable[..., None]]] = [
     (r"python -m benchmarks\.ratios (.*)", Shell.ratios),
     (r"python -m tests\.docs\.tables", Shell.tables),
     (r"python -m tests\.parity\.reference", Shell.parity),
+    (r"python -m tests\.pretend (.*)", Shell.pretend),
     (r"python -m tests\.roodbench\.metrics\.coverage", Shell.coverage),
     (r"python -m ((?:benchmarks|studies|roodbench\.models)\.\w+.*)", Shell.script),
     (r"((?:ruff|mypy)\b.*)", Shell.linter),

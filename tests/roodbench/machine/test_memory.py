@@ -54,7 +54,7 @@ def test_a_run_out_of_memory_goes_on_with_smaller_passes_and_the_same_scores(err
         ross = detectors.create("ross", net, base="gen", sigma=0.1, chunk=96).fit(bench.id_train, bench.id_val)
         if isinstance(net, Small):
             net.room = 30
-        return roodbench.evaluate(ross, bench, steps=2, check=False).scores
+        return roodbench.evaluate(ross, bench, steps=1, restarts=1, check=False).scores
 
     plain = scores(digits_net)
     with caplog.at_level(logging.WARNING, "roodbench"):
@@ -66,7 +66,8 @@ def test_a_run_out_of_memory_goes_on_with_smaller_passes_and_the_same_scores(err
 
 
 def test_out_of_memory_with_one_image_is_an_error_that_names_the_detector(digits_net, monkeypatch):
-    monkeypatch.setattr(sys.modules["roodbench.api"], "check_network", lambda *_: None)
+    for check in ("check_network", "check_needs", "check_fitted"):
+        monkeypatch.setattr(sys.modules["roodbench.api"], check, lambda *_: None)
     bench = roodbench.load_benchmark("digits", limit=12).only(["noise"])
     detector = detectors.create("ross", digits_net, base="gen", sigma=0.1).fit(bench.id_train, bench.id_val)
     detector.base.net = Small(digits_net, 0, MemoryError())

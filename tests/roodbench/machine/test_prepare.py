@@ -91,6 +91,7 @@ def test_a_prepared_network_that_differs_is_not_used(x, monkeypatch, caplog):
     assert "resnet, folded, differs by" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
 def test_compiled_for_one_shape_whatever_the_batch(x):
     """Batches of 9, 64, 100 and 130 run as 64s and an eager rest: one compiled graph with gradients, one without."""
