@@ -55,11 +55,11 @@ def evaluated(
 
     targets = [(images, d) for d in directions for images in ([bench.id_test] if d == "min" else bench.ood.values())]
     tasks: list[Callable[[], Any]] = [partial(attacked, *target) for target in targets]
-    if directions and check:
-        tasks.append(partial(probe, evaluator, plan, directions, thorough=thorough))
+    if directions and check:  # first, since no part of it can be another process's
+        tasks.insert(0, partial(probe, evaluator, plan, directions, thorough=thorough))
     found = each(tasks)
-    done |= {(images.name, d): population for (images, d), population in zip(targets, found, strict=False)}
-    probed = found[-1] if directions and check else {}
+    probed = found.pop(0) if directions and check else {}
+    done |= {(images.name, d): population for (images, d), population in zip(targets, found, strict=True)}
     agreement = {images.name: evaluator.agreement(images) for images in (bench.id_test, *bench.shifted.values())}
     unrepeatable = max(unrepeatable, forgotten(evaluator, watched))
     return Evaluated(
