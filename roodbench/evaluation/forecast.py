@@ -1,4 +1,4 @@
-"""What an evaluation will take, from a rehearsal of one step on one shard."""
+"""What an evaluation will take, from rehearsals of a few steps on one shard."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -18,10 +19,10 @@ from ..data import SHARD, ImageSet
 from .attacker import REPORT_DRAWS
 from .evaluator import REFERENCE_DRAWS, Evaluator
 from .probe import unbounded
-from .trials import affordable, candidates, trial_of, trials_of, weight
+from .trials import affordable, price, weight
 
-QUERIES = 20
-"""Of square and noise in the rehearsal."""
+STEPS, QUERIES = 2, 20
+"""Of the shortest rehearsal."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def forecast(
 ) -> list[Part]:
     """The parts of an evaluation and how long each takes one process, from a rehearsal of the attack on ID validation.
 
-    Of one step and as many restarts as the attack has, so that passes are as large as they will be. A pass, a backward
-    one counted as two, is taken to cost there what it will cost in every part.
+    Of few steps and as many restarts as the attack has, so that passes are as large as they will be. A further pass, a
+    backward one counted as two, is taken to cost what it costs there in every part.
     """
     detector, bench = evaluator.detector, evaluator.bench
     label, noisy = detector.label, detector.randomized
@@ -69,26 +70,25 @@ def forecast(
     draws = REPORT_DRAWS + REFERENCE_DRAWS if noisy else 1
     scored = tuple(draws * n for n in detector.score_passes())
     directions = DIRECTIONS[attack]
-    each = max((rehearsed(evaluator, plan) for plan in plans), default=0.0) if directions else scoring(evaluator)
+    found = [rehearsed(evaluator, plan) for plan in plans] if directions else []
+    each = found[0].forward if found else scoring(evaluator)
     total = sum(map(len, sets))
     parts = [Part(label, "clean", total, (scored[0], scored[1]), total * weight((scored[0], scored[1])) * each)]
-    for plan in plans if directions else ():
+    for plan, cost in zip(plans, found, strict=False):
         sized = evaluator.sized(plan)
         passes = attacks.cost(detector, plan, sized)
         at = f" at {plan.threat.eps:.3g}" if len(plans) > 1 else ""
         counts = {d: sum(map(len, targets(evaluator, d))) for d in directions}
         for direction, n in counts.items():
-            parts.append(Part(label, f"{direction}{at}", n, passes, n * weight(passes) * each))
+            parts.append(Part(label, f"{direction}{at}", n, passes, n * cost.attack))
             if check and attacks.transfer_for(evaluator.attacker.seen(plan, "", 0), plan, passes) is not None:
-                parts.append(Part(label, f"{direction}{at}, base score alone", n, passes, n * weight(passes) * each))
+                parts.append(Part(label, f"{direction}{at}, base score alone", n, passes, n * cost.attack))
         if check:
             seen, wide = evaluator.attacker.seen(plan, "", 0), unbounded(evaluator, plan)
             size = affordable(seen, plan, wide, list(counts.values()), sized, thorough=thorough)
-            best, noisy_ones = (found[0] if found else None for found in candidates(seen, plan))
-            trials = [trial_of(seen, plan), *trials_of(seen, plan, wide, best=best, noisy=noisy_ones).values()]
-            price = sum(trial.price(seen, sized) for trial in trials)
-            n = size * len(directions)
-            parts.append(Part(label, f"indicators{at}", n, (price, 0.0), n * price * each))
+            spent = price(seen, plan, wide, sized)
+            n, judged = size * len(directions), rehearsed(evaluator, plan, size).forward if size else 0.0
+            parts.append(Part(label, f"indicators{at}", n, (spent, 0.0), n * spent * judged))
     return parts
 
 
@@ -97,19 +97,32 @@ def targets(evaluator: Evaluator, direction: Direction) -> list[ImageSet]:
     return [evaluator.bench.id_test] if SIGN[direction] < 0 else list(evaluator.bench.ood.values())
 
 
-def rehearsed(evaluator: Evaluator, plan: AttackPlan) -> float:
-    """Seconds of a forward pass on one image as part of the plan's attack; the second of two rehearsals counts."""
-    spend = plan.strength
-    small = replace(plan, strength=replace(spend, steps=1, queries=min(QUERIES, spend.queries)))
-    images, sized = evaluator.bench.id_val, evaluator.sized(plan)
-    x = images.shard(0, min(SHARD, len(images))).to(evaluator.worker.device)
-    passes = weight(attacks.cost(evaluator.detector, small, sized))
-    taken = 0.0
-    for _ in range(2):
+class Rehearsed(NamedTuple):
+    """Seconds per image: of the plan's whole attack, and of a forward pass in it."""
+
+    attack: float
+    forward: float
+
+
+def rehearsed(evaluator: Evaluator, plan: AttackPlan, size: int = SHARD) -> Rehearsed:
+    """The attack of so many images with 2 and with 4 steps, or 20 and 40 queries: what every further one takes, and
+    what comes before."""
+    images, sized, spend = evaluator.bench.id_val, evaluator.sized(plan), plan.strength
+    x = images.shard(0, min(size, SHARD, len(images))).to(evaluator.worker.device)
+
+    def taken(share: int) -> tuple[float, float]:
+        """Seconds and passes per image, a backward one counted as two, of an attack so much longer than the least."""
+        steps, queries = min(STEPS * share, spend.steps), min(QUERIES * share, spend.queries)
+        small = replace(plan, strength=replace(spend, steps=steps, queries=queries))
         start = time.perf_counter()
         evaluator.attacker.find(x, images.name, 0, "min", small, None, sized)
-        taken = time.perf_counter() - start
-    return taken / passes / len(x)
+        return (time.perf_counter() - start) / len(x), weight(attacks.cost(evaluator.detector, small, sized))
+
+    taken(1)  # what only a first one takes
+    (short, fewer), (long, more) = taken(1), taken(2)
+    further = (long - short) / (more - fewer) if more > fewer and long > short else long / more
+    forward = min(further, long / more)  # a further pass costs no more than a mean one: what looks so is chance
+    return Rehearsed(long + (weight(attacks.cost(evaluator.detector, plan, sized)) - more) * forward, forward)
 
 
 def scoring(evaluator: Evaluator) -> float:

@@ -110,19 +110,21 @@ def affordable(
     most, fewest = (MOST_NOISY, FEWEST_NOISY) if seen.randomized else (MOST, FEWEST)
     size = min(most, *counts)
     if not thorough:
-        best, noisy = candidates(seen, plan)
-        dearest = {
-            "best": max(best, key=lambda c: weight(c.cost(seen, plan, sized)), default=None),
-            "noisy": max(noisy, key=lambda c: weight(c.cost(seen, plan, sized)), default=None),
-        }
-        trials = [trial_of(seen, plan), *trials_of(seen, plan, wide, **dearest).values()]
         reports = REPORT_DRAWS * plan.threat.tries if seen.randomized else 1
         attack = weight(attacks.cost(seen, plan, sized)) + reports * weight(seen.score_passes())
-        score, grad = weight(seen.score_passes()), weight(seen.passes())
-        differences = (
-            2 * ((2 * DIRECTIONS + 1) * score + grad) + 2 * (INTERVALS[0] + 1) * (score + grad) + OTHERS * score
-        )
-        each = sum(trial.price(seen, sized) for trial in trials) + differences
-        size = min(size, int(attack * sum(counts) / (each * len(counts))))
+        size = min(size, int(attack * sum(counts) / (price(seen, plan, wide, sized) * len(counts))))
         return size if size >= fewest else 0
     return size if size >= 2 else 0
+
+
+def price(seen: attacks.Detector, plan: AttackPlan, wide: ThreatModel, sized: Mapping[str, int]) -> float:
+    """Forward passes per image, a backward one counted as two, of the attack and everything that judges it, at most."""
+    best, noisy = candidates(seen, plan)
+    dearest = {
+        "best": max(best, key=lambda c: weight(c.cost(seen, plan, sized)), default=None),
+        "noisy": max(noisy, key=lambda c: weight(c.cost(seen, plan, sized)), default=None),
+    }
+    trials = [trial_of(seen, plan), *trials_of(seen, plan, wide, **dearest).values()]
+    score, grad = weight(seen.score_passes()), weight(seen.passes())
+    differences = 2 * ((2 * DIRECTIONS + 1) * score + grad) + 2 * (INTERVALS[0] + 1) * (score + grad) + OTHERS * score
+    return sum(trial.price(seen, sized) for trial in trials) + differences
