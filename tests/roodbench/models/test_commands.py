@@ -76,8 +76,8 @@ HEADLESS = {"torchvision:squeezenet1_1"}
 """A ReLU follows its last layer."""
 CASES = [
     *(pytest.param(spec, "both", marks=pytest.mark.slow) for spec in NETS),
-    ("timm:mobilenetv3_small_050", "none"),
-    ("torchvision:squeezenet1_1", "none"),
+    pytest.param("timm:mobilenetv3_small_050", "none", marks=pytest.mark.slow),
+    pytest.param("torchvision:squeezenet1_1", "none", marks=pytest.mark.slow),
 ]
 
 
