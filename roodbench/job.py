@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,7 +14,7 @@ from detectors.care import borrowed, usual_state
 
 from .engine.crew import crew_of
 from .engine.progress import Progress
-from .engine.worker import Worker, in_turn, log
+from .engine.worker import Worker, in_turn
 from .evaluation.budget import within
 from .evaluation.evaluator import Evaluator
 from .evaluation.forecast import Part, forecast
@@ -33,6 +34,8 @@ from .store.folder import run_folder
 from .store.identity import code_version, identity, make_of
 from .store.journal import Journal
 from .store.users import here
+
+log = logging.getLogger("roodbench")
 
 
 @dataclass

@@ -6,7 +6,6 @@ Another engine takes its place by answering `map` and `once`.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +25,6 @@ from .progress import Progress, progress_of, silent
 from .streams import stream
 from .users import users_code
 
-log = logging.getLogger("roodbench")
 T = TypeVar("T")
 
 WAIT = 0.1

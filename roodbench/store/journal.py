@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from .claims import machine, me
-
-log = logging.getLogger("roodbench")
 
 
 class Journal:
