@@ -2,8 +2,9 @@
 
 usage: python -m benchmarks.agreement [--images 64]
 
-Of every detector on the digits, fitted on the CPU and then moved, and again fitted on the GPU: scores, and gradients of
-every objective, on the same noise; of three, the AUROC under attack. Of msp also on a prepared, compiled network.
+That float32 is float32 there, on a ResNet-18. Of every detector on the digits, fitted on the CPU and then moved, and
+again fitted on the GPU: scores, and gradients of every objective, on the same noise; of three, the AUROC under attack.
+Of msp also on a prepared, compiled network.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from detectors import DETECTORS, WRAPPERS, Detector
 from detectors.smoothing import Smoothed
 from roodbench.machine.device import opened
 from roodbench.machine.prepare import prepare
+from roodbench.models import CIFAR10, Classifier
+from roodbench.models.resnet import ResNet18
 
 SCORE, REFITTED = 1e-3, 1e-2
 """Of the scores' interquartile range, how far a score may differ, with the same constants and with fitted ones."""
@@ -32,6 +35,8 @@ COSINE, KINKS = 0.99, 0.1
 """Between gradients, and the share of images below it: they turn at kinks."""
 AREA = 0.03
 """AUROC under attack: random starts differ."""
+FLOAT32 = 1e-5
+"""Of the largest logit, how far float32 may be from float64: about 1e-6, where TF32 gives 1e-3."""
 ATTACKED = ("ebo", "pro", "ross")
 
 
@@ -88,8 +93,19 @@ def compared(name: str, here: Detector, there: Detector, x: Tensor, tolerance: f
             yield at_most(f"{name}: gradients of {objective} turned", share_turned(one, other), KINKS)
 
 
+def rounding() -> float:
+    """The largest error of a ResNet-18's logits on the GPU, over the largest logit."""
+    net = Classifier(ResNet18(), *CIFAR10, name="openood-resnet18")
+    x = torch.rand(2 if TINY else 64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        true = copy.deepcopy(net).double()(x.double())
+        found = net.to("cuda")(x.to("cuda")).double().cpu()
+    return float((found - true).abs().max() / true.abs().max())
+
+
 def rows(images: int) -> Iterator[str]:
     """Of everything that is compared, a row of the table."""
+    yield at_most("float32 against float64, ResNet-18", rounding(), FLOAT32)
     bench = roodbench.load_benchmark("digits", ood=["unseen-digits"], limit=images)
     x = torch.cat([s.shard(0, images // 2) for s in (bench.id_test, bench.ood["unseen-digits"])])
     net = roodbench.load_model("digits-cnn")

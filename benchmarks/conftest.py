@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 import roodbench
 from benchmarks.loops import TINY
+from roodbench.machine.device import opened
 from roodbench.machine.prepare import prepare
 from roodbench.models import CIFAR10, IMAGENET, Classifier
 from roodbench.models.resnet import ResNet, ResNet18
@@ -33,11 +34,17 @@ class Setting(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def setting() -> Setting:
-    """cifar-resnet20 and 128 images on a CPU, OpenOOD's ResNet-18 and 512 on a GPU.
+def setting() -> Iterator[Setting]:
+    """cifar-resnet20 and 128 images on a CPU, OpenOOD's ResNet-18 and 512 on a GPU, on the device as runs open it.
 
     The weights and images of ROODBENCH_DATA where it is set, else random ones: the time is the same.
     """
+    with opened(DEVICE):
+        yield made()
+
+
+def made() -> Setting:
+    """The setting, made once."""
     generator = torch.Generator().manual_seed(0)
     batch = 2 if TINY else 512 if DEVICE.type == "cuda" else 128
     x = torch.rand(batch, 3, 32, 32, generator=generator)

@@ -13,6 +13,7 @@ import torch
 
 import attacks
 from benchmarks.loops import THREAT, TINY, N, backward, make, passes_in
+from roodbench.machine.device import opened
 from roodbench.machine.prepare import HalfGradients, operations, prepare
 from roodbench.models import CIFAR10, Classifier
 from roodbench.models.resnet import ResNet18
@@ -43,7 +44,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.parse_args(argv)
     if not torch.cuda.is_available():
         parser.error("this machine has no CUDA device")
-    device = torch.device("cuda")
+    with opened("cuda") as device:
+        measure(device)
+
+
+def measure(device: torch.device) -> None:
+    """Print them, measured on a device that is open."""
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n")
     x = torch.rand(BATCH, 3, 32, 32, device=device)
     net = Classifier(ResNet18(), *CIFAR10, name="openood-resnet18").to(device)

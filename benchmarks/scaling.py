@@ -12,14 +12,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from benchmarks.loops import TINY
+
+if TYPE_CHECKING:
+    import torch
 
 IMAGES, COPIES, STEPS = ((2,), (), ()) if TINY else ((100, 1000, 10_000), (5, 10, 25, 50, 100), (10, 30, 100))
 
 
 def measure(images: int, copies: int, steps: int) -> None:
     """One evaluation of ROSS(GEN) on random images and an untrained network: prints seconds and MiB as JSON."""
+    from roodbench.machine.device import opened
+
+    with opened("auto") as device:
+        print(json.dumps(measured(device, images, copies, steps)))
+
+
+def measured(device: torch.device, images: int, copies: int, steps: int) -> dict[str, float]:
+    """Its seconds and its peak memory in MiB, on a device that is open."""
     import numpy as np
     import torch
 
@@ -32,7 +44,6 @@ def measure(images: int, copies: int, steps: int) -> None:
     from roodbench.models import IMAGENET, Classifier
     from roodbench.models.resnet import ResNet
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rng = np.random.default_rng(0)
 
     def images_of(name, split, n):
@@ -53,7 +64,7 @@ def measure(images: int, copies: int, steps: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated() / 2**20
-    print(json.dumps({"seconds": seconds, "peak": peak}))
+    return {"seconds": seconds, "peak": peak}
 
 
 def cases() -> list[dict[str, int]]:

@@ -36,9 +36,15 @@ def test_floor(precision, timed, setting):
 
 
 @pytest.mark.benchmark(group="step")
-def test_plain_network(timed, setting):
-    """Forward and backward of the network as it comes, eager."""
-    timed(lambda: backward(setting.plain, setting.x))
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_plain_network(precision, timed, setting):
+    """Forward and backward of the network as it comes, eager; in TF32, in which torch computes convolutions unasked."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        timed(lambda: backward(setting.plain, setting.x), precision=precision)
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @pytest.mark.benchmark(group="step")
