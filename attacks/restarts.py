@@ -17,8 +17,8 @@ from .trace import Attacked, Trace, better, unbeaten
 T = TypeVar("T")
 FULL = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 """What the CPU's allocator, cuBLAS and cuDNN say when memory runs out."""
-TOGETHER = {"cpu": 256 * 3 * 32 * 32, "cuda": 2048 * 3 * 32 * 32}
-"""Numbers in a batch of copies: 256 images of CIFAR-10 on a CPU. Of larger images every restart is a batch of its own."""
+TOGETHER = 256 * 3 * 32 * 32
+"""Numbers in a batch of copies: 256 images of CIFAR-10. Of larger images every restart is a batch of its own."""
 
 
 def restarted(
@@ -57,8 +57,7 @@ def side_by_side(
 
     Each draws what it would alone, so that the same is found however many run together.
     """
-    room = TOGETHER.get(x.device.type, TOGETHER["cpu"]) if is_cheap(detector, objective) else 0
-    together = max(1, room // max(1, x.numel()))
+    together = max(1, TOGETHER // max(1, x.numel())) if is_cheap(detector, objective) else 1
     traces = []
     for done in range(0, restarts, together):
         starts = [start(restart) for restart in range(done, min(done + together, restarts))]

@@ -54,7 +54,7 @@ def test_however_many_run_together_the_same_is_found(x, w, room, monkeypatch):
     alone = pgd(detector, x, THREAT, generator=generator(), **settings)
     torch.testing.assert_close(found.images, alone.images)
     torch.testing.assert_close(found.trace.values, alone.trace.values)
-    monkeypatch.setitem(attacks.restarts.TOGETHER, "cpu", 2 * x.numel())
+    monkeypatch.setattr(attacks.restarts, "TOGETHER", 2 * x.numel())
     torch.testing.assert_close(restarted(detector, x, THREAT, generator=generator(), **settings).images, found.images)
 
 
