@@ -141,8 +141,9 @@ def test_planted_failures_are_caught(planted, trips, bench, digits_net):
     assert trips <= failed(planted(digits_net), bench)
 
 
-@pytest.mark.parametrize("name", ["gen", "ross"])
-@pytest.mark.parametrize("steps", [1, 9])
+@pytest.mark.parametrize(
+    ("name", "steps"), [("gen", 1), ("gen", 9), ("ross", 1), pytest.param("ross", 9, marks=pytest.mark.slow)]
+)
 def test_too_few_steps_are_caught(name, steps, bench, digits_net):
     """Clearly, whatever twice the steps happen to take: all that was gained came in the last ten."""
     detector = fitted(name, digits_net, bench)

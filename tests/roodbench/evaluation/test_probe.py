@@ -38,7 +38,7 @@ class Counted(torch.nn.Module):
     ("name", "limit", "attack"),
     [
         ("msp", 100, "min"),
-        ("msp", 100, "both"),
+        pytest.param("msp", 100, "both", marks=pytest.mark.slow),
         pytest.param("pro", 60, "both", marks=pytest.mark.slow),
         pytest.param("ross", 60, "both", marks=pytest.mark.slow),
     ],

@@ -9,6 +9,7 @@ from torch import nn
 
 import detectors
 import roodbench
+from attacks import out_of_memory
 from detectors import Detector, Outputs
 from roodbench.engine.errors import EvaluationError
 from roodbench.machine import memory
@@ -38,15 +39,21 @@ class Small(nn.Module):
         return self.outputs(x).logits
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-        MemoryError(),
-    ],
-)
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_what_says_that_memory_ran_out(error):
+    assert out_of_memory(error)
+    assert not out_of_memory(RuntimeError("shapes do not match"))
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY[:2], ids=["of the GPU", "of the CPU"])
 def test_a_run_out_of_memory_goes_on_with_smaller_passes_and_the_same_scores(error, digits_net, caplog):
     bench = roodbench.load_benchmark("digits", limit=12).only(["noise"])
 
