@@ -87,7 +87,7 @@ def toml_benchmark(
         ood = table in ("ood", "near", "far")
         try:
             return source_of(what, how, ood=ood, classes=classes)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise ValueError(f"{where}{line}, {table}.{key}: {error}") from None
 
     for key in ("train", "test"):

@@ -113,6 +113,7 @@ MISTAKES = {
     "[id]\ntest = ''\ntrain = 3": "line 3: id.train 3: expected the name of a set",
     "[id]\ntrain = id/train": "line 2: Invalid value",
     "size = 3\n[id\n": "line 2: ",
+    WHOLE.replace("id/test", "x" * 300): "line 8, id.test: [Errno ",
     WHOLE.replace("id/test", "id/tset"): "line 8, id.test: folder 'PLACE/id/tset' is missing",
     WHOLE.replace("near/foxes", "near/wolves"): "line 11, near.foxes: folder 'PLACE/near/wolves' is missing",
     WHOLE.replace("noise.npz", "nose.npz"): "line 14, far.noise: array 'PLACE/far/nose.npz' is missing",
@@ -183,6 +184,9 @@ def test_a_folder_that_is_no_benchmark(tmp_path):
     (tmp_path / "mina.toml").write_text("")
     with pytest.raises(ValueError, match=r"benchmark '.*mine\.toml' is no file, did you mean '.*mina\.toml'\?"):
         roodbench.load_benchmark(str(tmp_path / "mine.toml"))
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(ValueError, match=r"unknown benchmark '.*/pictuers': .*, a folder such as '.*/pictures', torch"):
+        roodbench.load_benchmark(str(tmp_path / "pictuers"))
 
 
 def test_the_example_of_the_docs_runs(tmp_path):
