@@ -78,8 +78,10 @@ def check_benchmark(name: object) -> None:
     if isinstance(name, str) and (name in BENCHMARKS or ":" in name or Path(name).is_dir()):
         return
     if not isinstance(name, str) or not name.endswith(".toml"):
-        expected = unknown("benchmark", name, BENCHMARKS)
-        raise ValueError(f"{expected}, a FILE.toml, a folder, torchvision:NAME or MODULE:ATTRIBUTE")
+        expected, place = unknown("benchmark", name, BENCHMARKS), Path(name if isinstance(name, str) else "")
+        near = difflib.get_close_matches(place.name, [p.name for p in place.parent.glob("*") if p.is_dir()], 1)
+        hint = f" such as '{place.with_name(near[0])}'" if near else ""
+        raise ValueError(f"{expected}, a FILE.toml, a folder{hint}, torchvision:NAME or MODULE:ATTRIBUTE")
     if not Path(name).is_file():
         near = difflib.get_close_matches(Path(name).name, [p.name for p in Path(name).parent.glob("*.toml")], 1)
         hint = f", did you mean '{Path(name).with_name(near[0])}'?" if near else ""

@@ -13,16 +13,19 @@ from detectors import unknown
 from .benchmark import Benchmark
 from .corruptions import array_folder, by_corruption, is_arrays
 from .files import inside
+from .given import held_out
 from .images import ImageSet, Split, SplitGuard
 from .lists import list_source
 from .picture import Frame
-from .source import OOD, Source
+from .source import OOD, Source, joined
 
 log = logging.getLogger("roodbench")
 CLASSIC, LARGE = "images_classic", "images_largescale"
 SMALL = Frame(32)
 PHOTO = Frame(224, 256)
 """OpenOOD's preprocessing of ImageNet: the short side to 256, the central 224."""
+HELD = 1000
+"""The most images that stand in for OOD validation, as many as OpenOOD's lists have."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,10 @@ def openood(
 
     A `test_*.txt` whose labels are all -1 is an OOD set; one with class labels is ID, and a second such list (a JPEG
     copy, say) is covariate-shifted ID. Sets that are none of OpenOOD's are far. An official set without a list is a
-    notice, one whose images are not all there an error that names what can run without it (`ood`). Images: as OpenOOD
-    prepares them; docs/data.md says what becomes of other modes, transparency and orientation. With `corruptions` every
-    corruption and severity that paths of a shifted list name is a set of its own, whatever `ood` says.
+    notice, one whose images are not all there an error that names what can run without it (`ood`); where these are
+    images of OOD validation, `ood` holds some of its own sets out for that. Images: as OpenOOD prepares them;
+    docs/data.md says what becomes of other modes, transparency and orientation. With `corruptions` every corruption and
+    severity that paths of a shifted list name is a set of its own, whatever `ood` says.
     """
     layout, guard = LAYOUTS[name], SplitGuard()
     lists = lists_of(root, layout)
@@ -113,14 +117,16 @@ def openood(
         return source
 
     def read(file: Path, split: Split) -> ImageSet:
-        source = source_of(file, split)
+        source, key = source_of(file, split), file.stem.partition("_")[2]
+        if split == "OOD test" and unvalidated:
+            source, held[key] = held_out(name, f"OOD ({key})", source)
         if split.endswith("test"):
-            source = tested(file.stem.partition("_")[2], source)
+            source = tested(key, source)
         wanted = layout.train if train_limit is None else train_limit
         if split == "ID train" and wanted and wanted < len(source):
             log.warning("%s: %d of the %d training images, --train-limit 0 for all", name, wanted, len(source))
             source = source.limited(wanted)
-        return source.image_set(file.stem.partition("_")[2], split, guard)
+        return source.image_set(key, split, guard)
 
     required = {split: lists / f"{split}_{layout.lists}.txt" for split in ("train", "val", "test")}
     for file in required.values():
@@ -132,6 +138,13 @@ def openood(
     check_wanted(name, lists, ood, tests, [*official, *layout.shifted])
     if lacking := [key for key in official if key not in tests and ood is None]:
         log.warning("%s: '%s' lacks the lists of %s: means are not OpenOOD's", name, lists, ", ".join(lacking))
+    validation, held = val_list(lists, layout), dict[str, Source]()
+    absent = absent_of(source_of(validation, "OOD val"), images_of(validation.stem.partition("_")[2]))
+    unvalidated = bool(absent and ood)
+    if unvalidated:
+        log.warning("%s: OOD validation lacks images (%s): some of every OOD set are held out for it", name, absent)
+    elif absent:
+        missing[validation.stem] = absent
     found: dict[bool, dict[str, ImageSet]] = {True: {}, False: {}}  # by whether they are OOD
     for key, file in tests.items():
         if ood is None or key in ood or corruptions:
@@ -157,7 +170,9 @@ def openood(
         id_train=read(required["train"], "ID train"),
         id_val=read(required["val"], "ID val"),
         id_test=id_test,
-        ood_val=read(val_list(lists, layout), "OOD val"),
+        ood_val=joined(name, held).limited(HELD).image_set("held out", "OOD val", guard)
+        if held
+        else read(validation, "OOD val"),
         ood=found[True],
         groups={key: group_of(key, layout) for key in found[True]},
         shifted=found[False],

@@ -51,7 +51,7 @@ def source_of(what: Any, how: Reading, *, ood: bool, classes: Sequence[str] | No
     if isinstance(what, Source):
         return what
     if isinstance(what, Mapping):
-        return of_mapping(what, how, where or "a set")
+        return of_mapping(what, how, f"{where}: " if where else "")
     if isinstance(what, PathLike):
         return of_file(how.folder / what, how, ood=ood, classes=classes)
     if isinstance(what, str):
@@ -92,15 +92,15 @@ def of_mapping(what: Mapping[str, Any], how: Reading, where: str) -> Source:
     """Images with a second file or folder that belongs to them."""
     for key, value in what.items():
         if key not in KEYS:
-            raise ValueError(f"{where}: {unknown('key', key, KEYS)}")
+            raise ValueError(f"{where}{unknown('key', key, KEYS)}")
         if not isinstance(value, str | PathLike):
-            raise ValueError(f"{where}: {key} is {shown(value)}: expected a name")
+            raise ValueError(f"{where}{key} is {shown(value)}: expected a name")
     files = {key: how.folder / value for key, value in what.items()}
-    if set(what) == {"images", "labels"}:
-        return arrays.file_source(files["images"], how.frame, files["labels"])
-    if set(what) <= {"images", "list"} and "list" in what:
+    if "images" in what and "list" not in what:
+        return arrays.file_source(files["images"], how.frame, files.get("labels"))
+    if "list" in what and "labels" not in what:
         return list_source(files["list"], files.get("images", how.images or how.folder), how.frame)
-    raise ValueError(f"{where}: expected images and labels, or list and images, not {' and '.join(what) or 'nothing'}")
+    raise ValueError(f"{where}expected images and labels, or list and images, not {' and '.join(what) or 'nothing'}")
 
 
 def of_attribute(what: str, how: Reading, *, ood: bool) -> Source:

@@ -14,7 +14,7 @@ from detectors import unknown
 
 from .arrays import ENDINGS
 from .benchmark import Benchmark
-from .given import benchmark_from
+from .given import benchmark_from, radius
 from .picture import Frame
 from .source import Source
 from .spec import Reading, source_of
@@ -75,7 +75,7 @@ def toml_benchmark(
     try:
         frame = Frame(settings.get("size"), settings.get("resize"), settings.get("channels", 3))
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise ValueError(f"{where}{at(text, str(error).partition(' ')[0])}: {error}") from None
     how = Reading(frame, folder, None if images is None else folder / images, root, download)
     classes: tuple[str, ...] | None = None
 
@@ -86,8 +86,8 @@ def toml_benchmark(
             raise ValueError(f"{where}{line}: {table}.{key} {repr(what)}: expected the name of a set")
         ood = table in ("ood", "near", "far")
         try:
-            return source_of(what, how, ood=ood, classes=classes, where=f"{table}.{key}")
-        except ValueError as error:
+            return source_of(what, how, ood=ood, classes=classes)
+        except (ValueError, OSError) as error:
             raise ValueError(f"{where}{line}, {table}.{key}: {error}") from None
 
     for key in ("train", "test"):
@@ -175,9 +175,13 @@ def setting(where: str, text: str, key: str, value: Any) -> Any:
     try:
         if isinstance(value, bool):
             raise ValueError
-        return float(Fraction(value))
+        number = float(Fraction(value))
     except (ValueError, TypeError, ZeroDivisionError, OverflowError):
         raise ValueError(f'{where}{line}: {key} {repr(value)}: expected a number, as 0.03 or "8/255"') from None
+    try:
+        return radius(key, number)
+    except ValueError as error:
+        raise ValueError(f"{where}{line}: {error}") from None
 
 
 def at(text: str, key: str, table: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import Any
 
@@ -69,6 +70,11 @@ def address_of(own: Any) -> tuple[str, str]:
 
 
 def near(name: str, known: list[str]) -> list[str]:
-    """Some of more than a thousand names: those that begin alike."""
-    start = name[:3].lower()
-    return [other for other in known if other.startswith(start)][:12] or ["resnet18", "vit_base_patch16_224"]
+    """Some of more than a thousand names: those that go on as this one does, and the nearest.
+
+    >>> near("vit", ["vit_tiny", "resnet18", "davit"]), near("resnet81", ["res2net101", "resnet18", "vit_tiny"])
+    (['vit_tiny', 'davit'], ['resnet18', 'res2net101'])
+    """
+    longer = [other for other in known if other.startswith(name)][:6]
+    alike = difflib.get_close_matches(name, known, 6, cutoff=0.5)
+    return list(dict.fromkeys([*longer, *alike])) or ["resnet18", "vit_base_patch16_224"]

@@ -128,27 +128,39 @@ def check_needs(detector: detectors.Detector, x: Tensor) -> None:
 def check_function(net: Classifier, x: Tensor) -> None:
     """ValueError where the logits of an image are not the same again, or not the same without the images beside it."""
     together, again = net(x), net(x)
+    if not bool(together.isfinite().all()):
+        raise ValueError(f"network {net.name} gives logits that are not finite: expected numbers for every image")
     alone = torch.cat([net(image[None]) for image in x])
-    with in_eval(net.backbone):
-        why = "; ".join(suspects(net.backbone))
     largest = float(together.abs().max().clamp_min(1e-12))
     for other, said in (
         (again, "gives an image other logits each time"),
         (alone, "gives an image other logits alone than in a batch"),
     ):
         if not (difference := float((other - together).abs().max()) / largest) <= TOLERANCE:
+            with in_eval(net.backbone):
+                why = "; ".join(suspects(net.backbone, x))
             raise ValueError(
                 f"network {net.name} {said} (by {difference:.2g} of the largest): expected a function of one image, "
                 f"without random layers and batch statistics{f': {why}' if why else ''}"
             )
 
 
-def suspects(net: nn.Module) -> list[str]:
-    """Layers that may be the cause: in eval mode without statistics of their own, or still in training mode."""
+def suspects(net: nn.Module, x: Tensor) -> list[str]:
+    """Layers that may be the cause: in eval mode without statistics of their own, or in training mode on x."""
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     layers = [(name.removeprefix("net."), layer) for name, layer in net.named_modules() if name]
     kept = [name for name, layer in layers if isinstance(layer, norms) and layer.running_mean is None]
-    stuck = [name for name, layer in layers if layer.training]
+    stuck = list[str]()
+
+    def look(name: str, layer: nn.Module) -> Any:
+        return layer.register_forward_pre_hook(lambda *_: stuck.append(name) if layer.training else None)
+
+    hooks = [look(name, layer) for name, layer in layers]
+    try:
+        net(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
     return [
         *([f"{kept[0]} keeps no running statistics"] if kept else []),
         *([f"{stuck[0]} stays in training mode"] if stuck else []),

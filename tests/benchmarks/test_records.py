@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,13 @@ def test_timings_that_one_side_has_alone_are_named():
     ]
     stored = {"a", *(f"t{n}" for n in range(9))}
     assert in_common(stored, {"a"}) == ["in the record alone: t0, t1, t2, t3 and 5 more"]
+
+
+def test_workers_are_no_error_beside_the_plugin():
+    """What pytest-benchmark warns of as pytest starts with workers; other warnings stay errors."""
+    warnings.warn("Benchmarks are automatically disabled because xdist plugin is active.", stacklevel=1)
+    with pytest.raises(pytest.PytestWarning, match="another"):
+        warnings.warn(pytest.PytestWarning("another"), stacklevel=1)
 
 
 @pytest.mark.parametrize("fail", [[], ["--benchmark-compare-fail=median:10%"]])

@@ -68,7 +68,7 @@ train = "id/train"
 val = { images = "x.npy", labels = "y.npy" }
 test = "v.pt"
 [ood]
-val = "far/noise.npz"
+val = { images = "far/noise.npz" }
 [near]
 listed = "list.txt"
 other = { list = "other.txt", images = "near/foxes" }
@@ -98,12 +98,12 @@ MISTAKES = {
     "[id]\ntrain = 'x'\n[ood]\nvalid = 'x'": "line 4: unknown key of [ood] 'valid': did you mean 'val'?",
     "size = 'big'": "line 1: size 'big': expected a whole number",
     "size = true": "line 1: size True: expected",
-    "\nsize = 0": "size 0: expected 1 to 4096 pixels",
-    "size = 8\nresize = 4": "resize 4: expected 8 to 4096 pixels",
-    "resize = 4": "resize 4: expected a size too",
-    "channels = 4": "channels 4: expected 1 (grey) or 3 (RGB)",
+    "\nsize = 0": "line 2: size 0: expected 1 to 4096 pixels",
+    "size = 8\nresize = 4": "line 2: resize 4: expected 8 to 4096 pixels",
+    "resize = 4": "line 1: resize 4: expected a size too",
+    "channels = 4": "line 1: channels 4: expected 1 (grey) or 3 (RGB)",
     "eps = '8/0'": "line 1: eps '8/0': expected a number, as 0.03 or \"8/255\"",
-    "eps = 8\n" + WHOLE.partition("\n\n")[2]: "eps 8.0: expected a number above 0, at most 1",
+    "eps = 8\n" + WHOLE.partition("\n\n")[2]: "line 1: eps 8.0: expected a number above 0, at most 1",
     "name = ''": "line 1: name '': expected text",
     "id = 3": "line 1: id 3: expected a table, [id]",
     "near = [1]": "line 1: near [1]",
@@ -113,13 +113,14 @@ MISTAKES = {
     "[id]\ntest = ''\ntrain = 3": "line 3: id.train 3: expected the name of a set",
     "[id]\ntrain = id/train": "line 2: Invalid value",
     "size = 3\n[id\n": "line 2: ",
+    WHOLE.replace("id/test", "x" * 300): "line 8, id.test: [Errno ",
     WHOLE.replace("id/test", "id/tset"): "line 8, id.test: folder 'PLACE/id/tset' is missing",
     WHOLE.replace("near/foxes", "near/wolves"): "line 11, near.foxes: folder 'PLACE/near/wolves' is missing",
     WHOLE.replace("noise.npz", "nose.npz"): "line 14, far.noise: array 'PLACE/far/nose.npz' is missing",
     WHOLE.replace("[far]", "[near]"): "line 13: Cannot declare",
     WHOLE.replace("far/noise.npz", "benchmark.toml"): "line 14, far.noise: 'PLACE/benchmark.toml': expected a folder",
-    WHOLE.replace('"far/noise.npz"', "{ image = 'x' }"): "line 14, far.noise: far.noise: unknown key 'image'",
-    WHOLE.replace('"far/noise.npz"', "{ labels = 'x' }"): "expected images and labels, or list and images, not labels",
+    WHOLE.replace('"far/noise.npz"', "{ image = 'x' }"): "line 14, far.noise: unknown key 'image'",
+    WHOLE.replace('"far/noise.npz"', "{ labels = 'x' }"): "far.noise: expected images and labels, or list and images",
     WHOLE.replace("far/noise.npz", "nomodule:x"): "line 14, far.noise: data set 'nomodule:x': cannot import",
     WHOLE.replace("id/test", "far/noise.npz"): "far/noise.npz' has no labels: expected a class for every image of ID",
     WHOLE.replace("noise =", "foxes ="): "OOD set 'foxes' is near and far",
@@ -183,6 +184,9 @@ def test_a_folder_that_is_no_benchmark(tmp_path):
     (tmp_path / "mina.toml").write_text("")
     with pytest.raises(ValueError, match=r"benchmark '.*mine\.toml' is no file, did you mean '.*mina\.toml'\?"):
         roodbench.load_benchmark(str(tmp_path / "mine.toml"))
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(ValueError, match=r"unknown benchmark '.*/pictuers': .*, a folder such as '.*/pictures', torch"):
+        roodbench.load_benchmark(str(tmp_path / "pictuers"))
 
 
 def test_the_example_of_the_docs_runs(tmp_path):

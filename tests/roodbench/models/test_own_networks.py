@@ -151,8 +151,8 @@ def test_weights_that_are_not_there_are_not_fetched(tmp_path):
     (tmp_path / "x.pt").unlink()
     with pytest.raises(ValueError, match="unknown torchvision model 'resnet81': did you mean"):
         roodbench.load_model("torchvision:resnet81")
-    with pytest.raises(ValueError, match="unknown timm model 'resnet8': did you mean"):
-        roodbench.load_model("timm:resnet8")
+    with pytest.raises(ValueError, match="unknown timm model 'resnet181': did you mean 'resnet18'"):
+        roodbench.load_model("timm:resnet181")
 
 
 def test_what_is_fetched_is_weights_or_is_not_kept(tmp_path):

@@ -83,6 +83,41 @@ def test_robustbench_from_its_own_folders(tmp_path):
             roodbench.load_model(f"robustbench:{name}", threat_model=threat, model_dir=tmp_path)
 
 
+PAPERS = {
+    "Standard": "cifar10",
+    "Diffenderfer2021Winning_LRR": "cifar10",
+    "Diffenderfer2021Winning_Binary": "cifar10",
+    "Hendrycks2020AugMix_ResNeXt": "cifar10",
+    "Diffenderfer2021Winning_LRR_CARD_Deck": "cifar100",
+}
+"""Networks of PRO's paper, and the data set of their weights."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAPERS)
+def test_robustbench_networks_of_the_paper(name, tmp_path):
+    utils, dataset = needed(import_robustbench), PAPERS[name]
+    zoo = {key.value: {threat.value: its for threat, its in kinds.items()} for key, kinds in utils.all_models.items()}
+    plain, x = zoo[dataset]["corruptions"][name]["model"](), images(32)
+    folder = tmp_path / dataset / "corruptions"
+    folder.mkdir(parents=True)
+    stirred(plain)
+    members = {f"{name}.pt": plain}
+    if name.endswith("CARD_Deck"):
+        members = {f"{name}.pt_m{i}.pt": member for i, member in enumerate(plain.models)}
+    for file, member in members.items():
+        torch.save(member.state_dict(), folder / file)
+    given = {"threat_model": "corruptions", "model_dir": tmp_path, "model_args": {"dataset": dataset}}
+    net = roodbench.load_model(f"robustbench:{name}", **given)
+    assert list(net.files) == list(members)
+    with torch.no_grad():
+        z = plain(x)
+        torch.testing.assert_close(net(x), z, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(detectors.create("ebo", net)(x), z.logsumexp(1), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(roodbench.prepare(net, x, compile="off")(x), z, rtol=1e-3, atol=1e-3)
+    assert bool(net.headless) == name.endswith("CARD_Deck")
+
+
 SMALL = {"resnet18": 32, "wrn40-2": 32, "densenet": 32, "resnet18-224": 64}
 
 

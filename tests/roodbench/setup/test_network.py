@@ -39,10 +39,15 @@ class Batched(Digits):
         self.norm = nn.BatchNorm2d(1, track_running_stats=False)
     def forward(self, x):
         return self.net(self.norm(x))
-class Stuck(Digits):
+class Switched(Digits):
     def __init__(self):
         super().__init__()
         self.drop = nn.Dropout(0.5)
+    def forward(self, x):
+        return self.net(self.drop.train()(x))
+class Stuck(Switched):
+    def __init__(self):
+        super().__init__()
         self.drop.train = lambda mode=True: self.drop
     def forward(self, x):
         return self.net(self.drop(x))
@@ -96,6 +101,7 @@ REFUSED = {
     "Beside": "network nets.py:Beside gives an image other logits alone than in a batch (by ",
     "Batched": "without random layers and batch statistics: norm keeps no running statistics",
     "Stuck": "without random layers and batch statistics: drop stays in training mode",
+    "Switched": "without random layers and batch statistics: drop stays in training mode",
 }
 
 
@@ -109,7 +115,9 @@ def test_a_network_that_is_no_function_of_one_image_is_refused(name, capsys):
 
 
 def test_a_function_of_one_image_passes(digits, digits_net):
-    check_function(digits_net, digits.id_val.shard(0, 8))
+    check_function(digits_net, x := digits.id_val.shard(0, 8))
+    with pytest.raises(ValueError, match="network digits-cnn gives logits that are not finite: expected numbers"):
+        check_function(digits_net, x * float("nan"))
 
 
 @pytest.mark.usefixtures("nets")
