@@ -14,11 +14,14 @@ from ..data import SHARD, ImageSet
 from ..engine.copies import on_copy
 from ..engine.errors import EvaluationError
 from ..engine.worker import Worker, joined
+from ..models import Classifier
 from ..store.cells import Cell
 from ..store.identity import code_version, tensor_hash
 
 BLOCK = 1000
 """Draws whose noise comes from one generator, and which are kept in one cell: more samples later only add blocks."""
+LOOKED = 8
+"""Images, and copies of each, on which rounding is looked at."""
 
 
 def noisy_scores(
@@ -71,6 +74,28 @@ def block(
         "sampling": code_version("roodbench/certify/sampling.py"),
     }
     return joined(worker.map(images, what, "", draw))["scores"].T.numpy()
+
+
+@torch.no_grad()
+def rounding(worker: Worker, plain: Classifier | None, images: ImageSet) -> float:
+    """The largest difference between a few noisy scores by the network as it runs, folded and compiled, and as it was
+    loaded (`plain`)."""
+    detector, net = worker.detector, worker.detector.network
+    if plain is None or not isinstance(net, Classifier):
+        return 0.0
+    assert isinstance(detector, Smoothed)
+    x = images.shard(0, min(LOOKED, len(images))).to(worker.device)
+
+    def scores() -> Tensor:
+        generator = worker.stream("certify/rounding", images.name, 0)
+        return detector.matrix(x, generator=generator, n=LOOKED).double()
+
+    fast, kept = scores(), net.backbone
+    net.backbone = plain.backbone
+    try:
+        return float((scores() - fast).abs().max())
+    finally:
+        net.backbone = kept
 
 
 def sampler_of(detector: Smoothed) -> Median:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from scipy.special import betainc, betaincinv, ndtr, ndtri
+from scipy.special import betainc, betainccinv, betaincinv, ndtr, ndtri
 
 THRESHOLDS = 2000
 SINGLE = 20
@@ -81,6 +81,23 @@ def band(N: int, alpha: float) -> tuple[np.ndarray, np.ndarray]:
     k = knots(N)
     least = betaincinv(k, N + 1 - k, alpha / len(k))
     return np.append(0.0, least), np.append(1 - least[::-1], 1.0)
+
+
+def disproved_knots(at: np.ndarray, y: np.ndarray, N: int, alpha: float, error: float, slack: float) -> np.ndarray:
+    """Which bands of level alpha, around the scores `at` (n, m) at the knots of N, fresh sorted scores (n, M) disprove.
+
+    (n,) bool, wrong with probability `error` each, where no score is off by more than `slack`.
+
+    Derived in docs/theorems.md, T15, T23.
+    """
+    M, m = y.shape[1], at.shape[1]
+    least, most = band(N, alpha)
+    below = np.stack([np.searchsorted(row, knot - slack, side="left") for row, knot in zip(y, at, strict=True)])
+    upto = np.stack([np.searchsorted(row, knot + slack, side="right") for row, knot in zip(y, at, strict=True)])
+    share = error / (2 * m)
+    at_least = np.where(below > 0, betaincinv(np.maximum(below, 1), M + 1 - below, share), 0.0)
+    not_more = np.where(upto < M, betainccinv(upto + 1, np.maximum(M - upto, 1), share), 1.0)
+    return np.logical_or.reduce((at_least > most[:-1]) | (not_more < least[1:]), axis=1)
 
 
 def deployed_auroc(

@@ -62,7 +62,7 @@ def test_files_and_table(certified):
     assert record["rows"][0]["gauroc"] == result.rows[0].gauroc
     assert record["config"]["sigma"] == 0.25
     certificate = json.loads((folder / "certificate.json").read_text())
-    assert certificate["schema"] == "roodbench-certificate/1"
+    assert certificate["schema"] == "roodbench-certificate/2"
     assert certificate["threat"] == {"norm": "l2", "space": "pixel", "radii": [0.1, RADIUS]}
     assert certificate["network"]["sha256"] == roodbench.load_model("digits-cnn").fingerprint()
     entry = certificate["detectors"][1]
