@@ -30,7 +30,9 @@ CLAIM = (
     "holds with probability 1 - alpha; the bounds in counted fail with probability at most alpha each, which "
     "gauroc_counted allows for. The bounds in predicted are of the score that as many fresh copies give: they and "
     "gauroc_predicted hold with the same probabilities over both noises. deployed is the AUROC expected of the "
-    "detector of few fresh copies. The shift may depend on everything but the noise."
+    "detector of few fresh copies. The shift may depend on everything but the noise. Noise is drawn in float64; it and "
+    "images are rounded to multiples of a power of 2 whose sums float32 holds exactly, and the network is what it "
+    "computes in float32 of these."
 )
 KEY = ("detector", "base", "ood", "condition", "radius_l2")
 CERTIFIED = ("gauroc", "gfpr95", "gauroc_counted", "gauroc_predicted")

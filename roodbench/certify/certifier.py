@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -30,7 +31,7 @@ from ..store.identity import code_version, identity, tensor_hash
 from .config import CertifyConfig
 from .evidence import Evidence
 from .population import PARTS, Scored, bounds_of, population, predicted_of, slack_of, spread_of, too_small
-from .sampling import noisy_scores, rounding, sampler_of
+from .sampling import noisy_scores, rounding, sampler_of, shifted
 
 
 class Certifier:
@@ -58,8 +59,9 @@ class Certifier:
         if self.sampler.store is not None:
             self.sampler.key["behaviour"] = scores_of(Attacker(self.sampler), bench)
         self.sets = {bench.id_test.name: bench.id_test, **bench.ood}
-        self.images = sum(len(images) for images in self.sets.values())
-        self.alpha = config.alpha / self.images
+        self.size = sum(len(images) for images in self.sets.values()), math.prod(bench.id_test.shape)
+        """Images of all populations, which share alpha, and the dimension of one."""
+        self.alpha = config.alpha / self.size[0]
         self.plain, self.slack = plain, 0.0
         self.passes: list[dict[str, Any]] = []
         """Of the attacks: population, l2 radius, network passes [forward, backward] per image."""
@@ -142,7 +144,7 @@ class Certifier:
     def bounds(self, found: Scored, radius: float, kind: str = "bounds") -> Bounds:
         """Of a kind (`KINDS`) within an l2 radius; computed once."""
         if (radius, kind) not in found.bounds:
-            r, slack = radius / self.detector.sigma, self.slack
+            r, slack = shifted(radius, self.detector.sigma, self.size[1]), self.slack
             if kind == "predicted":
                 found.bounds[radius, kind] = predicted_of(self.detector, found.y, r, self.alpha, slack=slack)
             else:

@@ -13,6 +13,7 @@ from ..metrics.deployed import band, within_bands
 from ..metrics.gauroc import counted, gauroc, gfpr95
 from .config import CertifyConfig
 from .population import gain_of
+from .sampling import shifted
 
 KINDS = ("bounds", "counted", "predicted")
 """Of an image's bounds: of the population at the alpha that all images share; at alpha each; of N fresh copies."""
@@ -32,14 +33,16 @@ class Evidence(NamedTuple):
 def metrics_of(
     detector: Smoothed,
     config: CertifyConfig,
-    images: int,
+    size: tuple[int, int],
     own: Evidence,
     other: Evidence,
     condition: str,
     radius: float,
     slack: float,
 ) -> dict[str, float]:
-    """The certified metrics of ID against one OOD set; `images` is the number of all sets together, which share alpha.
+    """The certified metrics of ID against one OOD set.
+
+    `size` is the number of images of all sets, which share alpha, and the dimension of one.
 
     Derived in docs/theorems.md, T11 to T13, T25.
     """
@@ -53,14 +56,14 @@ def metrics_of(
         "gfpr95": gfpr95(threshold, upper),
         "gauroc_counted": max(0.0, gauroc(loose, loose_upper) - penalty),
         "gauroc_predicted": gauroc(own.bounds("predicted", near)[0], other.bounds("predicted", far)[1]),
-        "deployed": deployed_of(detector, config, config.alpha / images, own, other, near, far, slack),
+        "deployed": deployed_of(detector, config, size, own, other, near, far, slack),
     }
 
 
 def deployed_of(
     detector: Smoothed,
     config: CertifyConfig,
-    alpha: float,
+    size: tuple[int, int],
     own: Evidence,
     other: Evidence,
     near: float,
@@ -75,6 +78,7 @@ def deployed_of(
     if isinstance(detector, ROSS):
         gain = gain_of(detector)
         highest = lambda m: gain(m, np.zeros_like(m))  # noqa: E731
-    least, most = band(config.samples, alpha)
+    least, most = band(config.samples, config.alpha / size[0])
+    r_id, r_ood = (shifted(radius, detector.sigma, size[1]) for radius in (near, far))
     moved = own.sample.astype(np.float64) - slack, other.sample.astype(np.float64) + slack
-    return within_bands(*moved, most, least, detector.copies, near / detector.sigma, far / detector.sigma, highest)
+    return within_bands(*moved, most, least, detector.copies, r_id, r_ood, highest)

@@ -42,7 +42,7 @@ def row_of(
     near, far = (radius if bounded else 0.0 for bounded in CONDITIONS[condition])
     bound_id, bound_ood = certifier.bounds(own, near), certifier.bounds(other, far)
     evidence = certifier.evidence(own), certifier.evidence(other)
-    certified = metrics_of(detector, certifier.config, certifier.images, *evidence, condition, radius, certifier.slack)
+    certified = metrics_of(detector, certifier.config, certifier.size, *evidence, condition, radius, certifier.slack)
     reasons = reasons_of(certifier, given, radius, bound_id, bound_ood, condition)
     groups = own.images.first, other.images.first
     clean = metrics.components(own.clean, other.clean, groups)

@@ -67,8 +67,8 @@ class Stated:
         self.radii = config.radii(setting.sample[0].numel())
         self.keys = {radius: f"{radius:.9g}" for radius in (0.0, *self.radii.values())}
         self.sets: dict[str, ImageSet] = {self.bench.id_test.name: self.bench.id_test, **self.bench.ood}
-        self.images = sum(len(images) for images in self.sets.values())
-        self.alpha = config.alpha / self.images
+        self.size = sum(len(images) for images in self.sets.values()), setting.sample[0].numel()
+        self.alpha = config.alpha / self.size[0]
         self.detectors = [cast(Smoothed, setting.fitted(name)[0]) for name in config.run.detector]
         code = code_of(setting, config.run.detector)
         metrics = dict.fromkeys((*CERTIFIED, "deployed"), NUMBER)
@@ -130,7 +130,7 @@ class Stated:
         for place, (row, (*_, ood, condition, radius)) in enumerate(zip(rows, self._rows(), strict=True)):
             detector, entry = self.detectors[place // each], entries[place // each]
             own, other = (self.evidence(entry["populations"][name]) for name in (self.bench.id_test.name, ood))
-            found = metrics_of(detector, self.config, self.images, own, other, condition, radius, float(entry["slack"]))
+            found = metrics_of(detector, self.config, self.size, own, other, condition, radius, float(entry["slack"]))
             where = f"{detector.label}: the row of {ood}, {condition} at {radius:g}"
             yield from differences(row, {**row, **found}, where)
 

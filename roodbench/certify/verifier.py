@@ -26,7 +26,7 @@ from .certificate import code_in, config_of
 from .compare import TOLERANCE, side
 from .evidence import KINDS
 from .population import bounds_of, slack_of, spread_of, too_small
-from .sampling import noisy_scores, rounding, sampler_of
+from .sampling import noisy_scores, rounding, sampler_of, shifted
 from .stated import UNVERIFIED, Stated
 
 IMAGES = 8
@@ -113,7 +113,7 @@ def verify(
             found = [] if wrong is None else [wrong]
             for name, (images, index) in chosen.items() if wrong is None else ():
                 fresh = drawn[name], entry["populations"][name], index, images.names, each, slack + TOLERANCE * spread
-                lines = [*disproved(detector, *fresh), *false(stated, *fresh)]
+                lines = [*disproved(detector, *fresh, stated.size[1]), *false(stated, *fresh)]
                 found += [f"{detector.label}: {line}" for line in lines]
             failures += found
     bounds = 2 * claims * len(stated.keys) * len(KINDS)
@@ -179,12 +179,13 @@ def disproved(
     names: list[str],
     alpha: float,
     slack: float,
+    dimension: int,
 ) -> list[str]:
     """The bounds of a few images that fresh sorted scores (n, N) disprove (docs/theorems.md, T15, T24)."""
     failures = []
     radii = population["bounds"]
     for radius in radii:
-        r = float(radius) / detector.sigma
+        r = shifted(float(radius), detector.sigma, dimension)
         least = bounds_of(detector, y, r, alpha / (2 * len(radii)), confident=False, slack=slack)
         for kind, (which, sign) in product(KINDS, (("lower", 1), ("upper", -1))):
             values = side(population[kind][radius], which)[index]

@@ -44,7 +44,7 @@ def consistent(certificate):
         detector, entry = stated.detectors[place // each], certificate["detectors"][place // each]
         own, other = (stated.evidence(entry["populations"][name]) for name in ("digits", row["ood"]))
         where = row["condition"], row["radius_l2"]
-        row |= metrics_of(detector, stated.config, stated.images, own, other, *where, entry["slack"])
+        row |= metrics_of(detector, stated.config, stated.size, own, other, *where, entry["slack"])
     return certificate
 
 
