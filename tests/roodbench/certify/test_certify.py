@@ -36,6 +36,7 @@ def test_sandwich(certified):
     for row in result.rows:
         assert row.gauroc <= row.auroc_attacked <= row.auroc_clean
         assert 0 <= row.gauroc_counted <= 1
+        assert row.gauroc - 0.1 < row.gauroc_predicted <= row.gauroc
         assert row.gauroc_crude is None or row.gauroc_crude <= row.gauroc
         assert (row.gauroc_crude is not None) == (row.detector == "ross")
         deployed = row.deployed
@@ -58,6 +59,7 @@ def test_files_and_table(certified):
     table = (folder / "table.txt").read_text()
     assert "certified <= attacked" in table
     assert "ross-q(gen)" in table
+    assert "certified both, 600 fresh copies" in table
     record = json.loads((folder / "result.json").read_text())
     assert record["rows"][0]["gauroc"] == result.rows[0].gauroc
     assert record["config"]["sigma"] == 0.25

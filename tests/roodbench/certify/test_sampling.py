@@ -1,12 +1,21 @@
 """Noise whose sum with an image is exact: what the theorems are about, in float32 too."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
+import roodbench
 from detectors import Detector, Median
-from roodbench.certify.sampling import OnGrid, sampler_of, shifted, step_of
+from roodbench.certify.certifier import Certifier
+from roodbench.certify.config import CertifyConfig
+from roodbench.certify.sampling import OnGrid, rounding, sampler_of, shifted, step_of
+from roodbench.engine.worker import Worker
+from roodbench.machine.device import opened
 from roodbench.metrics.bounds import median_bounds
+from roodbench.setup.config import RunConfig
+from roodbench.setup.setting import Setting
 
 SIGMA, RADIUS, SHAPE = 0.25, 0.25, (3, 32, 32)
 
@@ -87,3 +96,22 @@ def test_rounding_both_images_widens_the_radius():
     assert moved.norm(dim=1).max() > RADIUS
     assert moved.norm(dim=1).max() <= RADIUS + step * 8
     assert shifted(RADIUS, SIGMA, 64) == (RADIUS + step_of(SIGMA) * 8) / SIGMA
+
+
+def test_what_folding_changes_is_in_the_bounds(digits_net):
+    """A network that runs with an error of its own: seen, doubled, and given way to."""
+    bench = roodbench.load_benchmark("digits", limit=4, ood=["unseen-digits"])
+    run = RunConfig(detector=("median",), norm="l2", attack="none", ood=("unseen-digits",), limit=4, device="cpu")
+    config = CertifyConfig(run, sigma=0.2, radius=(0.1,), samples=200)
+    with opened("cpu") as device:
+        setting = Setting(config.run_config(), device)
+        detector = setting.fitted("median")[0]
+        sampler = Worker(sampler_of(detector))
+        assert rounding(sampler, setting.plain, bench.id_test) < 1e-4
+        setting.plain.backbone = copy.deepcopy(setting.plain.backbone)
+        setting.plain.backbone.head.bias.data += torch.linspace(0, 0.1, 6)
+        certifier = Certifier(detector, bench, config, {0.1: 0.1}, plain=setting.plain)
+        found = certifier.clean()["digits"]
+    assert certifier.slack >= 2 * rounding(sampler, setting.plain, bench.id_test) > 1e-3
+    narrow = median_bounds(found.y, shifted(0.1, 0.2, 64), certifier.alpha, detector.base.extremes())
+    assert certifier.bounds(found, 0.1).lower == pytest.approx(narrow.lower - certifier.slack, abs=1e-12)

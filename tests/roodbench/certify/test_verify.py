@@ -3,12 +3,14 @@
 import copy
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from roodbench import cli
 from roodbench.certify.certificate import read
 from roodbench.certify.evidence import KINDS
+from roodbench.certify.result import CertifiedResult
 from roodbench.certify.run import certify
 from roodbench.certify.verifier import verify
 from roodbench.store.vision import import_torchvision
@@ -194,9 +196,22 @@ def test_reads_no_other_file(tmp_path):
     file.write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):
         read(file)
+    file.write_text('{"schema": "roodbench-certificate/1"}')
+    with pytest.raises(ValueError, match=r"/1': it lacks the noisy scores, the seed and the code .*; certify again"):
+        read(file)
     file.write_text('{"schema": "roodbench-certificate/9"}')
     with pytest.raises(ValueError, match="has schema 'roodbench-certificate/9'"):
         read(file)
+
+
+def test_records_of_before_still_load_and_show_what_they_lack():
+    files = sorted((Path(__file__).parents[3] / "reports" / "certified").glob("*/result.json"))
+    assert len(files) > 10
+    for file in files:
+        result = CertifiedResult.load(file.parent)
+        assert result.rows[0].gauroc >= 0
+        assert result.to_table()  # with "-" in the place of what is not there
+        assert result.code != "" or result.rows[0].gauroc_predicted is None
 
 
 CODE = {"model": "os:mkdir", "benchmark": "os:getcwd", "base": "trap.py:Score"}
