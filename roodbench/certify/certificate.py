@@ -121,7 +121,7 @@ def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
     """
     try:
         kept = dict(certificate["config"])
-        run = {f.name: kept["run"][f.name] for f in fields(RunConfig)}
+        run = {f.name: kept["run"][f.name] for f in fields(RunConfig) if f.name in kept["run"]}  # later ones: defaults
         for name in run["detector"]:
             if name not in CERTIFIABLE:
                 raise ValueError(unknown("certifiable detector", str(name), CERTIFIABLE))
