@@ -224,6 +224,7 @@ MISTAKES = {
     "--radius 1 --samples 100": "would do, sigma",
     "--verify /nowhere.json --plan": "--verify takes no plan: leave out --plan",
     "--verify /nowhere.json --sigma 0.25": "--verify takes no sigma: leave out --sigma 0.25",
+    "--power 0.9": "certify without --verify takes no power: leave out --power 0.9",
     "--plan --budget 900": "--plan takes no budget: leave out --budget 900",
     "--verify /nowhere.json --budget 900": "--verify takes no budget: leave out --budget 900",
     "--attack none --budget 900": "certify without an attack takes no budget: leave out --budget 900",
