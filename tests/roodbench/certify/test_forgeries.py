@@ -197,11 +197,11 @@ def test_a_power_is_a_probability(honest):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, 100, 25))
+@pytest.mark.parametrize("first", range(0, 100, 10))
 def test_honest_certificates_hold_on_a_hundred_seeds(digits_net, first, tmp_path, monkeypatch):
     """Fresh noise under the certificate and over it."""
     run, failures = replace(BASE.run, detector=SMALL.run.detector, limit=4), []
-    for seed in range(first, first + 25):
+    for seed in range(first, first + 10):
         for module in (certificate_module, job_module):
             monkeypatch.setattr(module, "noise_seed", lambda *_, seed=seed: seed)
         _, folder = certify(replace(BASE, run=run, samples=400), out=tmp_path / str(seed))
