@@ -12,7 +12,8 @@ from detectors import Median
 from roodbench.certify.sampling import noisy_scores
 from roodbench.data import ImageSet
 from roodbench.engine.worker import Worker
-from roodbench.metrics.bounds import Gain, median_bounds, ross_bounds, ross_q_bounds
+from roodbench.metrics.bounds import median_bounds, ross_bounds, ross_q_bounds
+from roodbench.metrics.gain import Gain
 
 N = 32
 

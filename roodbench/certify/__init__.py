@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from ..lazy import exporter
 
 if TYPE_CHECKING:
-    from ..metrics.bounds import Bounds, Gain, median_bounds, ross_bounds, ross_q_bounds
+    from ..metrics.bounds import median_bounds, ross_bounds, ross_q_bounds
     from ..metrics.deployed import deployed_auroc
+    from ..metrics.gain import Bounds, Gain
     from ..metrics.gauroc import gauroc, gfpr95
     from .certificate import read
     from .config import CertifyConfig
@@ -36,7 +37,8 @@ PUBLIC = {
     "plan": "certify.planner",
     "read": "certify.certificate",
     "verify": "certify.verifier",
-    **dict.fromkeys(("Bounds", "Gain", "median_bounds", "ross_bounds", "ross_q_bounds"), "metrics.bounds"),
+    **dict.fromkeys(("median_bounds", "ross_bounds", "ross_q_bounds"), "metrics.bounds"),
+    **dict.fromkeys(("Bounds", "Gain"), "metrics.gain"),
     "deployed_auroc": "metrics.deployed",
     **dict.fromkeys(("gauroc", "gfpr95"), "metrics.gauroc"),
 }

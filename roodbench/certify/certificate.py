@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,26 +13,55 @@ import numpy as np
 from detectors import Smoothed, unknown
 
 from ..data import Benchmark, ImageSet
-from ..metrics.bounds import Bounds
+from ..metrics.gain import Bounds
 from ..models.load import SOURCES
 from ..setup.config import RunConfig
+from ..setup.setting import Setting
 from ..store.files import file_in, read_text
+from ..store.identity import SCORING, code_version, content_hash, source_hash
 from .config import CERTIFIABLE, CertifyConfig
 
-SCHEMA = "roodbench-certificate/1"
+SCHEMA, OLD = "roodbench-certificate/2", "roodbench-certificate/1"
 NAME = "certificate.json"
 CLAIM = (
-    "For every image and every shift of it within the l2 radius, in pixels of [0, 1], the score of the detector in its "
-    "population form lies between the bounds (null: no bound). Each bound fails with probability at most alpha_image "
-    "over the noise that was drawn, so each gauroc and each gfpr95 holds with probability 1 - alpha."
+    "The bounds are of the score that the detector has of infinitely many noisy copies. For every image and every "
+    "shift of it within the l2 radius, in pixels of [0, 1], that score lies between the bounds (null: no bound). Each "
+    "fails with probability at most alpha_image over the noise that was drawn, so each gauroc, gfpr95 and deployed "
+    "holds with probability 1 - alpha; the bounds in counted fail with probability at most alpha each, which "
+    "gauroc_counted allows for. The bounds in predicted are of the score that as many fresh copies give: they and "
+    "gauroc_predicted hold with the same probabilities over both noises. deployed is the AUROC expected of the "
+    "detector of few fresh copies. The shift may depend on everything but the noise. Noise is drawn in float64; it and "
+    "images are rounded to multiples of a power of 2 whose sums float32 holds exactly, and the network is what it "
+    "computes in float32 of these."
 )
 KEY = ("detector", "base", "ood", "condition", "radius_l2")
+CERTIFIED = ("gauroc", "gfpr95", "gauroc_counted", "gauroc_predicted")
+"""The metrics in a row of a certificate, besides the deployed detector's."""
+
+
+CODE = (*SCORING, "roodbench/certify", "roodbench/setup")
+"""What decides the numbers in a certificate."""
+
+
+def code_of(setting: Setting, names: Iterable[str]) -> str:
+    """A hash of RoodBench's code and of a user's: of the network and the detectors of these names."""
+    own = [source_hash(setting.plain), *(source_hash(setting.detector(name)) for name in names)]
+    return content_hash([code_version(*CODE), *own])
+
+
+def noise_seed(network: Mapping[str, Any], data: Mapping[str, Any], code: str) -> int:
+    """The seed of the noise under a certificate, which nobody chooses: it follows from network, images and code."""
+    return int(content_hash([network["name"], network["sha256"], data, code])[:12], 16)
 
 
 def header(
-    config: CertifyConfig, network: Mapping[str, Any], data: Mapping[str, Any], radii: Mapping[float, float]
+    config: CertifyConfig,
+    network: Mapping[str, Any],
+    data: Mapping[str, Any],
+    code: str,
+    radii: Mapping[float, float],
 ) -> dict[str, Any]:
-    """What a certificate is about: the claim, the threat, the noise, the network and the images."""
+    """What a certificate is about: the claim, the threat, the noise, the network, the images and the code."""
     return {
         "schema": SCHEMA,
         "claim": CLAIM,
@@ -40,14 +69,15 @@ def header(
         "sigma": config.sigma,
         "samples": config.samples,
         "alpha": config.alpha,
-        "seed": config.run.seed,
+        "seed": noise_seed(network, data, code),
         "network": dict(network),
         "data": dict(data),
+        "code": code,
     }
 
 
 def described(detector: Smoothed, alpha: float) -> dict[str, Any]:
-    """What a certificate says of a detector, besides its fitted constants; `alpha` is that of one image."""
+    """What a certificate says of a detector, besides what was fitted and found; `alpha` is that of one image."""
     return {
         "detector": detector.name,
         "base": detector.base.name,
@@ -74,6 +104,11 @@ def number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+def shown(sample: np.ndarray) -> list[list[float]]:
+    """Noisy scores (n, m) in the fewest digits that float32 takes."""
+    return [[float(f"{v:.9g}") for v in row] for row in sample.tolist()]
+
+
 def sides(bounds: Bounds) -> dict[str, list[float | None]]:
     """Lower and upper bounds of all images; null where there is none."""
     return {side: [number(v) for v in getattr(bounds, side)] for side in ("lower", "upper")}
@@ -86,7 +121,7 @@ def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
     """
     try:
         kept = dict(certificate["config"])
-        run = {f.name: kept["run"][f.name] for f in fields(RunConfig)}
+        run = {f.name: kept["run"][f.name] for f in fields(RunConfig) if f.name in kept["run"]}  # later ones: defaults
         for name in run["detector"]:
             if name not in CERTIFIABLE:
                 raise ValueError(unknown("certifiable detector", str(name), CERTIFIABLE))
@@ -115,6 +150,12 @@ def read(place: Path | str) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"certificate '{file}' is not JSON: {error}") from None
     schema = found.get("schema") if isinstance(found, dict) else None
+    if schema == OLD:
+        missing = "it lacks the noisy scores, the seed and the code that are checked now"
+        raise ValueError(
+            f"certificate '{file}' has schema {OLD!r}: {missing}; certify again, or verify it with the "
+            "RoodBench that made it"
+        )
     if schema != SCHEMA:
         is_result = isinstance(found, dict) and "schema_version" in found
         wrong = "is a result" if is_result else f"has schema {schema!r}"

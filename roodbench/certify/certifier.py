@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -21,30 +22,47 @@ from ..evaluation.attacker import Attacker
 from ..evaluation.behaviour import scores_of
 from ..evaluation.company import check_scores
 from ..evaluation.evaluator import Evaluator
-from ..metrics.bounds import Bounds
+from ..metrics.deployed import at_knots
+from ..metrics.gain import Bounds
+from ..models import Classifier
 from ..setup.setting import plan_of
 from ..store.cells import Cell
 from ..store.identity import code_version, identity, tensor_hash
 from .config import CertifyConfig
-from .population import PARTS, Scored, bounds_of, population
-from .sampling import noisy_scores, sampler_of
+from .evidence import Evidence
+from .population import PARTS, Scored, bounds_of, population, predicted_of, slack_of, spread_of, too_small
+from .sampling import noisy_scores, rounding, sampler_of, shifted
 
 
 class Certifier:
-    """A fitted smoothed detector on a benchmark: noisy scores, attacks, bounds, rows (docs/theorems.md, T13)."""
+    """A fitted smoothed detector on a benchmark: noisy scores, attacks, bounds, rows (docs/theorems.md, T13).
+
+    `seed` is that of the noise under the bounds, `plain` the network as it was loaded.
+    """
 
     def __init__(
-        self, detector: Smoothed, bench: Benchmark, config: CertifyConfig, radii: Mapping[float, float], **settings: Any
+        self,
+        detector: Smoothed,
+        bench: Benchmark,
+        config: CertifyConfig,
+        radii: Mapping[float, float],
+        *,
+        seed: int = 0,
+        plain: Classifier | None = None,
+        **settings: Any,
     ) -> None:
         self.detector, self.bench, self.config, self.radii = detector, bench, config, radii
         worker = Worker(detector, seed=config.run.seed, key=identity(detector), **settings)
         self.evaluator, self.worker = Evaluator(worker, bench), worker
         bare = sampler_of(detector)
-        self.sampler = Worker(bare, seed=config.run.seed, key=identity(bare), **settings)
+        self.sampler = Worker(bare, seed=seed, key=identity(bare), **settings)
         if self.sampler.store is not None:
             self.sampler.key["behaviour"] = scores_of(Attacker(self.sampler), bench)
         self.sets = {bench.id_test.name: bench.id_test, **bench.ood}
-        self.alpha = config.alpha / sum(len(images) for images in self.sets.values())
+        self.size = sum(len(images) for images in self.sets.values()), math.prod(bench.id_test.shape)
+        """Images of all populations, which share alpha, and the dimension of one."""
+        self.alpha = config.alpha / self.size[0]
+        self.plain, self.slack = plain, 0.0
         self.passes: list[dict[str, Any]] = []
         """Of the attacks: population, l2 radius, network passes [forward, backward] per image."""
 
@@ -55,13 +73,19 @@ class Certifier:
         return Scored(images, y, population(self.detector, y), parts, deployed)
 
     def clean(self) -> dict[str, Scored]:
-        """Every population as it is, by name."""
+        """Every population as it is, by name; ValueError for an eta that is too small beside the scores."""
         check_scores(self.evaluator, list(self.sets.values()))
 
         def scored(images: ImageSet) -> Scored:
             return self.scored(images, self.evaluator.clean(images).scores.double().numpy())
 
         found = self.worker.each([partial(scored, images) for images in self.sets.values()])
+        samples = [each.y for each in found]
+        seen = max(rounding(self.sampler, self.plain, images) for images in self.sets.values())
+        self.slack = slack_of(samples, seen)
+        wrong = too_small(self.detector, spread_of(samples), self.slack)
+        if wrong is not None:
+            raise ValueError(wrong)
         return dict(zip(self.sets, found, strict=True))
 
     def attack(self, found: Mapping[str, Scored]) -> None:
@@ -117,9 +141,17 @@ class Certifier:
         moved = torch.cat([part["images"] for part, _ in cells])
         return moved, torch.cat([part["scores"] for part, _ in cells], 1), passes
 
-    def bounds(self, found: Scored, radius: float, alpha: float | None = None) -> Bounds:
-        """At the alpha that all images share, or at a given one; computed once."""
-        alpha = self.alpha if alpha is None else alpha
-        if (radius, alpha) not in found.bounds:
-            found.bounds[radius, alpha] = bounds_of(self.detector, found.y, radius / self.detector.sigma, alpha)
-        return found.bounds[radius, alpha]
+    def bounds(self, found: Scored, radius: float, kind: str = "bounds") -> Bounds:
+        """Of a kind (`KINDS`) within an l2 radius; computed once."""
+        if (radius, kind) not in found.bounds:
+            r, slack = shifted(radius, self.detector.sigma, self.size[1]), self.slack
+            if kind == "predicted":
+                found.bounds[radius, kind] = predicted_of(self.detector, found.y, r, self.alpha, slack=slack)
+            else:
+                alpha = self.config.alpha if kind == "counted" else self.alpha
+                found.bounds[radius, kind] = bounds_of(self.detector, found.y, r, alpha, slack=slack)
+        return found.bounds[radius, kind]
+
+    def evidence(self, found: Scored) -> Evidence:
+        """What of a population enters the certified metrics."""
+        return Evidence(lambda kind, radius: self.bounds(found, radius, kind)[:2], at_knots(found.y))

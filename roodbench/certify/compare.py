@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ class Form:
 
 
 ANYTHING = Form("anything", lambda value: True)
+TEXT = Form("text", lambda value: isinstance(value, str))
+POSITIVE = Form("a number of at least 0", lambda value: is_number(value) and value >= 0)
 NUMBER = Form("a number", lambda value: is_number(value))
 
 
@@ -32,6 +35,19 @@ def numbers(length: int) -> Form:
         f"{length} numbers or nulls",
         lambda values: (
             isinstance(values, list) and len(values) == length and all(v is None or is_number(v) for v in values)
+        ),
+    )
+
+
+def ascending(length: int) -> Form:
+    """A list of so many numbers, none below the one before."""
+    return Form(
+        f"{length} ascending numbers",
+        lambda values: (
+            isinstance(values, list)
+            and len(values) == length
+            and all(map(is_number, values))
+            and all(a <= b for a, b in pairwise(values))
         ),
     )
 

@@ -23,6 +23,7 @@ from ..store.cells import Store
 from ..store.folder import run_folder
 from ..store.identity import PACKAGES, code_version
 from ..store.journal import Journal
+from .certificate import code_of, noise_seed
 from .certifier import Certifier
 from .config import CertifyConfig
 from .population import Scored, check_certifiable
@@ -41,6 +42,16 @@ class Job:
     radii: dict[float, float]
     work: float
     """Floating point operations."""
+    network: dict[str, Any]
+    """Its name and hash, and that of the network as it runs."""
+    data: dict[str, Any]
+    code: str
+    """A hash of what decides the numbers."""
+
+    @property
+    def seed(self) -> int:
+        """Of the noise under the bounds."""
+        return noise_seed(self.network, self.data, self.code)
 
     def certified(
         self, progress: Progress, *, turn: float = 0.0, **hands: Any
@@ -51,7 +62,8 @@ class Job:
         """
         device = self.setting.device
         with crew_of(self.folder, self.work, device, **hands) as crew:
-            own = {"device": device, "store": self.store, "progress": progress, "turn": turn, "call": crew.call}
+            shared: dict[str, Any] = {"device": device, "store": self.store, "progress": progress}
+            own = {**shared, "turn": turn, "call": crew.call, "seed": self.seed, "plain": self.setting.plain}
             for name in self.config.run.detector:
                 begin = time.perf_counter()
                 detector = cast(Smoothed, self.setting.fitted(name)[0])
@@ -84,10 +96,11 @@ def begun(
         work = operations(setting.plain, setting.sample) * config.samples * images * (1 + attacks)
         setting.compile(work)
         wanted = asdict(replace(config, run=replace(config.run, device=device.type)))
-        network, data = setting.network, bench.description()
+        network = {**setting.network, "prepared": setting.net.fingerprint()}
+        data, code = bench.description(), code_of(setting, run.detector)
         content = [wanted, network, data, code_version(*PACKAGES)]
         folder = run_folder(store.folder, ["certify", run.benchmark, *run.detector], content)
         said = {"config": asdict(config), "network": network, "data": data, "fresh": fresh, "since": store.since}
         manifest.announce(folder, "certify", said, environment(device), joins=joins)
         with Journal(folder) as store.journal:
-            yield Job(config, setting, store, folder, radii, work)
+            yield Job(config, setting, store, folder, radii, work, network, data, code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,11 +11,19 @@ import torch
 from detectors import ROSS, ROSSQ, Median, Smoothed
 
 from ..data import SHARD, ImageSet
-from ..metrics.bounds import Bounds, Gain, median_bounds, ross_bounds, ross_q_bounds
+from ..metrics.bounds import median_bounds, ross_bounds, ross_q_bounds
+from ..metrics.gain import Bounds, Gain
+from ..metrics.predicted import predicted_bounds
 from .config import CERTIFIABLE
 
 PARTS = 8
 """Into which the draws are cut to measure the noise of a population's AUROC."""
+LEAST_ETA = 1e-4
+"""Of the spread of the noisy scores: with less, an upper bound is made of what rounding does to their agreement."""
+LEAST_ROUNDINGS = 8
+"""By how much more than its rounding eta must be."""
+ULPS = 4
+"""Roundings in float32 by which a score may be off, at least."""
 
 
 @dataclass
@@ -31,8 +40,8 @@ class Scored:
     """(10, n): scores of the detector as it is deployed, on ten draws of its own copies."""
     attacked: dict[float, Scored] = field(default_factory=dict)
     """By l2 radius, of the images moved by the suite."""
-    bounds: dict[tuple[float, float], Bounds] = field(default_factory=dict)
-    """By l2 radius and alpha."""
+    bounds: dict[tuple[float, str], Bounds] = field(default_factory=dict)
+    """By l2 radius and kind."""
 
     def worse(self, moved: Scored, *, lower: bool) -> Scored:
         """Per image this or the moved one, whichever the adversary prefers; `deployed` is the moved one's."""
@@ -66,16 +75,48 @@ def gain_of(detector: ROSS) -> Gain:
     return Gain(detector.fitted()["tau"], detector.gain, detector.eta)
 
 
-def bounds_of(detector: Smoothed, y: np.ndarray, r: float, alpha: float, *, confident: bool = True) -> Bounds:
+def bounds_of(
+    detector: Smoothed, y: np.ndarray, r: float, alpha: float, *, confident: bool = True, slack: float = 0.0
+) -> Bounds:
     """Certified bounds of a fitted detector in its population form, from sorted scores (n, N); r = radius / sigma."""
     check_certifiable(detector)
     extremes = detector.base.extremes()
     if not isinstance(detector, ROSS):
-        return median_bounds(y, r, alpha, extremes, confident=confident)
+        return median_bounds(y, r, alpha, extremes, confident=confident, slack=slack)
     gain = gain_of(detector)
     if isinstance(detector, ROSSQ):
-        return ross_q_bounds(y, r, alpha, gain, extremes, tail=detector.tail, confident=confident)
-    return ross_bounds(y, r, alpha, gain, extremes, confident=confident)
+        return ross_q_bounds(y, r, alpha, gain, extremes, tail=detector.tail, confident=confident, slack=slack)
+    return ross_bounds(y, r, alpha, gain, extremes, confident=confident, slack=slack)
+
+
+def predicted_of(detector: Smoothed, y: np.ndarray, r: float, alpha: float, *, slack: float = 0.0) -> Bounds:
+    """Bounds on the score that N fresh copies give, N as many as there are in y (docs/theorems.md, T25)."""
+    gain = gain_of(detector) if isinstance(detector, ROSS) else None
+    tail = detector.tail if isinstance(detector, ROSSQ) else None
+    return predicted_bounds(y, r, alpha, gain, detector.base.extremes(), tail=tail, slack=slack)
+
+
+def spread_of(samples: Iterable[np.ndarray]) -> float:
+    """The standard deviation of all noisy scores, from some quantiles of each image's sorted ones (n, N)."""
+    some = [y[:, :: max(1, y.shape[1] // 128)].astype(np.float64).ravel() for y in samples]
+    return float(np.concatenate(some).std())
+
+
+def slack_of(samples: Iterable[np.ndarray], rounding: float) -> float:
+    """By how much a score may be off: twice the rounding that was seen, or a few roundings of the largest score."""
+    largest = max(float(np.abs(y[:, [0, -1]]).max()) for y in samples)
+    return max(2 * rounding, ULPS * float(np.finfo(np.float32).eps) * largest)
+
+
+def too_small(detector: Smoothed, spread: float, slack: float) -> str | None:
+    """What is wrong with an eta that is small beside the scores or their rounding (docs/theorems.md, T24)."""
+    least = max(LEAST_ETA * spread, LEAST_ROUNDINGS * slack)
+    if isinstance(detector, ROSS) and detector.eta < least:
+        return (
+            f"{detector.label}: eta {detector.eta:g}: expected at least {least:.2g}, {LEAST_ETA:g} of the spread "
+            f"{spread:.3g} of its noisy scores and {LEAST_ROUNDINGS} times their rounding {slack:.2g}"
+        )
+    return None
 
 
 def population(detector: Smoothed, y: np.ndarray) -> np.ndarray:

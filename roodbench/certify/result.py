@@ -13,7 +13,7 @@ from ..record.record import parsed, typed
 from ..record.text import rows_csv
 from ..store.files import file_in, read_text, save_text
 from ..store.identity import content_hash
-from .certificate import KEY, NAME, config_of, entries_of, header, read
+from .certificate import CERTIFIED, KEY, NAME, config_of, entries_of, header, read
 from .compare import differences
 from .config import CertifyConfig
 from .curve import curve
@@ -39,6 +39,8 @@ class CertifiedResult:
     timing: dict[str, Any]
     certificates_sha256: str | None = None
     """A hash of the certificates; None in records of before it was there."""
+    code: str = ""
+    """A hash of the code that decides the numbers; "" in records of before it was there."""
 
     def to_dict(self) -> dict[str, Any]:
         """The record without the per-image bounds, JSON-like."""
@@ -62,11 +64,14 @@ class CertifiedResult:
         """The evidence: threat model, settings, hashes, constants and per-image bounds."""
         config, radii = self.config, {row.radius: row.radius_l2 for row in self.rows}
         return {
-            **header(config, self.network, self.data, radii),
+            **header(config, self.network, self.data, self.code, radii),
             "config": asdict(config),
             "environment": asdict(self.environment),
             "detectors": self.certificates,
-            "gauroc": [{k: getattr(row, k) for k in (*KEY, "gauroc", "gfpr95")} for row in self.rows],
+            "gauroc": [
+                {k: getattr(row, k) for k in (*KEY, *CERTIFIED)} | {"deployed": row.deployed["certified"]}
+                for row in self.rows
+            ],
         }
 
     def save(self, folder: Path) -> None:

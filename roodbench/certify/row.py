@@ -51,5 +51,8 @@ class CertifiedRow:
     copies: int
     deployed: dict[str, float | None]
     """AUROC of the detector as deployed, `copies` fresh draws an image: clean, attacked, and its certified bound."""
+    gauroc_predicted: float | None = None
+    """Certified AUROC of the detector that scores from as many fresh copies, its noise included; older records lack
+    it."""
     gauroc_crude: float | None = None
     """ROSS only: from g(m+, D-), which the tight upper bound improves on; older records lack it."""

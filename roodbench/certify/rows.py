@@ -7,22 +7,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-from detectors import ROSS, ROSSQ
+from detectors import ROSSQ
 
 from .. import metrics
-from ..metrics.bounds import Bounds
-from ..metrics.deployed import deployed_auroc
-from ..metrics.gauroc import counted, gauroc, gfpr95
+from ..metrics.gain import Bounds
+from ..metrics.gauroc import gauroc
 from ..metrics.ranks import largest_radius, rank
 from .certifier import Certifier
 from .config import SHARES, needed
-from .population import Scored, gain_of
+from .evidence import CONDITIONS, metrics_of
+from .population import Scored
 from .row import CertifiedRow
 
 ALARM = 1e-3
 """Probability that the noise of the draws alone breaks the sandwich of a detector."""
-CONDITIONS = {"min": (True, False), "max": (False, True), "both": (True, True)}
-"""Whether ID and OOD are bounded (or attacked) within the radius; else they are bounded at radius 0."""
 
 
 def rows_of(certifier: Certifier, found: Mapping[str, Scored]) -> list[CertifiedRow]:
@@ -43,9 +41,8 @@ def row_of(
     run, detector, n_id, n_ood = certifier.config.run, certifier.detector, len(own.images), len(other.images)
     near, far = (radius if bounded else 0.0 for bounded in CONDITIONS[condition])
     bound_id, bound_ood = certifier.bounds(own, near), certifier.bounds(other, far)
-    threshold = bound_id if condition == "both" else certifier.bounds(own, 0.0)
-    single = certifier.config.alpha  # of one image, for the counted form
-    loose_id, loose_ood = certifier.bounds(own, near, single), certifier.bounds(other, far, single)
+    evidence = certifier.evidence(own), certifier.evidence(other)
+    certified = metrics_of(detector, certifier.config, certifier.size, *evidence, condition, radius, certifier.slack)
     reasons = reasons_of(certifier, given, radius, bound_id, bound_ood, condition)
     groups = own.images.first, other.images.first
     clean = metrics.components(own.clean, other.clean, groups)
@@ -56,7 +53,7 @@ def row_of(
     deployed: dict[str, float | None] = {
         "clean": metrics.auroc(own.deployed, other.deployed),
         "attacked": None if attacked is None else metrics.auroc(moved[0].deployed, moved[1].deployed),
-        "certified": deployed_of(certifier, own, other, near, far),
+        "certified": certified.pop("deployed"),
     }
     return CertifiedRow(
         detector=detector.name,
@@ -80,12 +77,8 @@ def row_of(
         auroc_clean_ci=clean.interval().ci,
         auroc_attacked=None if attacked is None else attacked.value,
         auroc_attacked_ci=None if attacked is None else attacked.interval().ci,
-        gauroc=gauroc(bound_id.lower, bound_ood.upper),
-        gauroc_counted=max(
-            0.0, gauroc(loose_id.lower, loose_ood.upper) - counted(n_id, n_ood, single, certifier.config.alpha)
-        ),
+        **certified,
         gauroc_crude=None if bound_ood.crude_upper is None else gauroc(bound_id.lower, bound_ood.crude_upper),
-        gfpr95=gfpr95(threshold.lower, bound_ood.upper),
         fpr95_clean=metrics.fpr95_id(own.clean, other.clean),
         says_id=float(1 - bound_id.vacuous_lower.mean()),
         says_ood=float(1 - bound_ood.vacuous_upper.mean()),
@@ -93,19 +86,6 @@ def row_of(
         copies=detector.copies,
         deployed=deployed,
     )
-
-
-def deployed_of(certifier: Certifier, own: Scored, other: Scored, near: float, far: float) -> float:
-    """The certified AUROC of the median of n draws, or of a detector that lies between it and its largest gain.
-
-    Derived in docs/theorems.md, T11.
-    """
-    detector, highest = certifier.detector, None
-    if isinstance(detector, ROSS):
-        gain = gain_of(detector)
-        highest = lambda m: gain(m, np.zeros_like(m))  # noqa: E731
-    r_id, r_ood = near / detector.sigma, far / detector.sigma
-    return deployed_auroc(own.y, other.y, detector.copies, r_id, r_ood, certifier.alpha, highest=highest)
 
 
 def reasons_of(

@@ -9,12 +9,14 @@ from typing import Any
 
 from ..engine.errors import EvaluationError, saving
 from ..engine.progress import Progress, progress_of
+from ..metrics.deployed import at_knots
 from ..record.environment import environment
 from ..store.cells import Store
 from ..store.identity import content_hash
-from .certificate import described, role_of, sides
+from .certificate import described, role_of, shown, sides
 from .certifier import Certifier
 from .config import CertifyConfig
+from .evidence import KINDS
 from .job import begun
 from .population import Scored
 from .result import CertifiedResult
@@ -49,8 +51,9 @@ def certify(
         result = CertifiedResult(
             config=config,
             environment=environment(job.setting.device),
-            network=job.setting.network,
-            data=job.setting.bench.description(),
+            network=job.network,
+            data=job.data,
+            code=job.code,
             rows=rows,
             certificates=details,
             certificates_sha256=content_hash(details),
@@ -82,19 +85,25 @@ def share(
 
 
 def detail_of(certifier: Certifier, found: Mapping[str, Scored]) -> dict[str, Any]:
-    """What an assessor needs of one detector: constants and, per image, its clean score and its bounds per radius."""
+    """What an assessor needs of one detector: constants and, per image, its clean score, its bounds per radius and
+    some of its noisy scores."""
     detector = certifier.detector
     populations = {
         name: {
             **role_of(scored.images, certifier.bench),
             "score": scored.clean.tolist(),
-            "bounds": {f"{d:.9g}": sides(certifier.bounds(scored, d)) for d in (0.0, *certifier.radii.values())},
+            **{
+                kind: {f"{d:.9g}": sides(certifier.bounds(scored, d, kind)) for d in (0.0, *certifier.radii.values())}
+                for kind in KINDS
+            },
+            "sample": shown(at_knots(scored.y)),
         }
         for name, scored in found.items()
     }
     return {
         **described(detector, certifier.alpha),
         "fitted": detector.fitted(),
+        "slack": certifier.slack,
         "passes_attack": certifier.passes,
         "populations": populations,
     }

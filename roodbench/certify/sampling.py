@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -14,11 +16,14 @@ from ..data import SHARD, ImageSet
 from ..engine.copies import on_copy
 from ..engine.errors import EvaluationError
 from ..engine.worker import Worker, joined
+from ..models import Classifier
 from ..store.cells import Cell
 from ..store.identity import code_version, tensor_hash
 
 BLOCK = 1000
 """Draws whose noise comes from one generator, and which are kept in one cell: more samples later only add blocks."""
+LOOKED = 8
+"""Images, and copies of each, on which rounding is looked at."""
 
 
 def noisy_scores(
@@ -73,6 +78,68 @@ def block(
     return joined(worker.map(images, what, "", draw))["scores"].T.numpy()
 
 
-def sampler_of(detector: Smoothed) -> Median:
+@torch.no_grad()
+def rounding(worker: Worker, plain: Classifier | None, images: ImageSet) -> float:
+    """The largest difference between a few noisy scores by the network as it runs, folded and compiled, and as it was
+    loaded (`plain`)."""
+    detector, net = worker.detector, worker.detector.network
+    if plain is None or not isinstance(net, Classifier):
+        return 0.0
+    assert isinstance(detector, Smoothed)
+    x = images.shard(0, min(LOOKED, len(images))).to(worker.device)
+
+    def scores() -> Tensor:
+        generator = worker.stream("certify/rounding", images.name, 0)
+        return detector.matrix(x, generator=generator, n=LOOKED).double()
+
+    fast, kept = scores(), net.backbone
+    net.backbone = plain.backbone
+    try:
+        return float((scores() - fast).abs().max())
+    finally:
+        net.backbone = kept
+
+
+class OnGrid(Median):
+    """A median whose images and noise are multiples of a power of 2, `step`, so fine that every sum of both is exact.
+
+    round(x) + round(noise) = round(round(x) + noise): what the base scores is a function of an exactly shifted Gaussian
+    vector, drawn in float64. With sums that are rounded it is not, and a score that looks at the last bits tells the
+    image from its shift (Voracek and Hein 2023, arXiv:2207.07209).
+
+    Derived in docs/theorems.md, T26.
+    """
+
+    def noisy(self, x: Tensor, n: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+        step, generator = step_of(self.sigma), self._required(generator)
+        near, size = (x / step).round() * step, max(1, self.chunk // len(x))
+        for start in range(0, n, size):
+            noise = x.new_empty(min(size, n - start), *x.shape, device=generator.device, dtype=torch.float64)
+            for draw in noise:
+                draw.normal_(generator=generator)
+            yield noise.mul_(self.sigma / step).round_().mul_(step).to(x.device, x.dtype).add_(near)
+
+
+def step_of(sigma: float) -> float:
+    """The largest power of 2 of which float32 holds all multiples up to 1 + 10 sigma, beyond any pixel with its noise.
+
+    >>> step_of(0.25) == 2**-22, step_of(1.0) == 2**-20
+    (True, True)
+    """
+    return 2.0 ** (math.ceil(math.log2(1 + 10 * sigma)) - 24)
+
+
+def shifted(radius: float, sigma: float, dimension: int) -> float:
+    """r, the l2 radius in sigma, and what rounding both images to the grid adds to it: step sqrt(d), d the dimension.
+
+    >>> shifted(0.0, 0.25, 3072), round(shifted(0.25, 0.25, 3072), 5)
+    (0.0, 1.00005)
+
+    Derived in docs/theorems.md, T26.
+    """
+    return (radius + step_of(sigma) * math.sqrt(dimension)) / sigma if radius else 0.0
+
+
+def sampler_of(detector: Smoothed) -> OnGrid:
     """The bare noisy scores of a smoothed detector: what median, ross and ross-q over one base share."""
-    return Median(detector.base, copies=1, sigma=detector.sigma, chunk=detector.chunk)
+    return OnGrid(detector.base, copies=1, sigma=detector.sigma, chunk=detector.chunk)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import product
 from typing import Any, cast
 
 import numpy as np
@@ -11,17 +12,16 @@ import numpy as np
 from detectors import Smoothed
 
 from ..data import ImageSet
-from ..metrics.gauroc import gauroc, gfpr95
+from ..metrics.deployed import knots
 from ..metrics.ranks import largest_radius
 from ..setup.setting import Setting
-from .certificate import KEY, described, header, role_of
-from .compare import ANYTHING, NUMBER, TOLERANCE, differences, near, numbers, side
+from .certificate import CERTIFIED, KEY, code_of, described, header, role_of
+from .compare import ANYTHING, NUMBER, POSITIVE, TEXT, TOLERANCE, ascending, differences, near, numbers, side
 from .config import SHARES, CertifyConfig
-from .rows import CONDITIONS
+from .evidence import CONDITIONS, KINDS, Evidence, metrics_of
 
 UNVERIFIED = {
     "environment": "where it was made",
-    "seed": "that its noise gave these bounds",
     "samples": "that so many draws gave these bounds at this alpha: only that so many can give some",
     "alpha": "that so many draws gave these bounds at this alpha: only that so many can give some",
     "config.run.strength": "the attack beside the bounds",
@@ -39,8 +39,14 @@ UNVERIFIED = {
     "detectors.*.passes_attack.*.passes": "what the attack cost",
     "detectors.*.fitted.*": "more closely than a fit repeats: tau and spread to 5% of the spread, others to 0.1%",
     "detectors.*.populations.*.score": "more than that each lies within its image's bounds",
-    "detectors.*.populations.*.bounds": "more, of images that are not drawn, than that they hold the score, lie within "
-    "reach of the samples and give the metrics",
+    "network.prepared": "that its folding rounds here as there: scores are drawn afresh",
+    "detectors.*.slack": "more than that eta is well above it",
+    "detectors.*.populations.*.sample": "more, of images that are not drawn, than that it gives the deployed bound",
+    **{
+        f"detectors.*.populations.*.{kind}": "more, of images that are not drawn, than that they hold the score, lie "
+        "within reach of the samples and give the metrics"
+        for kind in KINDS
+    },
 }
 """The fields of a certificate that its verification takes as they are, or nearly, and what it leaves open."""
 
@@ -61,14 +67,18 @@ class Stated:
         self.radii = config.radii(setting.sample[0].numel())
         self.keys = {radius: f"{radius:.9g}" for radius in (0.0, *self.radii.values())}
         self.sets: dict[str, ImageSet] = {self.bench.id_test.name: self.bench.id_test, **self.bench.ood}
-        self.alpha = config.alpha / sum(len(images) for images in self.sets.values())
+        self.size = sum(len(images) for images in self.sets.values()), setting.sample[0].numel()
+        self.alpha = config.alpha / self.size[0]
         self.detectors = [cast(Smoothed, setting.fitted(name)[0]) for name in config.run.detector]
+        code = code_of(setting, config.run.detector)
+        metrics = dict.fromkeys((*CERTIFIED, "deployed"), NUMBER)
         self.content = {
-            **header(config, setting.network, self.bench.description(), self.radii),
+            **header(config, setting.network, self.bench.description(), code, self.radii),
+            "network": {**setting.network, "prepared": TEXT},
             "config": asdict(config),
             "environment": ANYTHING,
             "detectors": [self._entry(detector) for detector in self.detectors],
-            "gauroc": [dict(zip(KEY, key, strict=True)) | {"gauroc": NUMBER, "gfpr95": NUMBER} for key in self._rows()],
+            "gauroc": [dict(zip(KEY, key, strict=True)) | metrics for key in self._rows()],
         }
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
@@ -89,6 +99,7 @@ class Stated:
             "fitted": {
                 k: near(v, TOLERANCE + (wide if k in ("tau", "spread") else 1e-3 * abs(v))) for k, v in fitted.items()
             },
+            "slack": POSITIVE,
             "passes_attack": [
                 {"population": name, "radius_l2": radius, "passes": [NUMBER, NUMBER]} for name, radius in attacked
             ]
@@ -101,7 +112,9 @@ class Stated:
         """What a certificate says of a population."""
         known = numbers(len(images))
         bounds = {key: {"lower": known, "upper": known} for key in self.keys.values()}
-        return {**role_of(images, self.bench), "score": [NUMBER] * len(images), "bounds": bounds}
+        sample = [ascending(len(knots(self.config.samples)))] * len(images)
+        kinds = dict.fromkeys(KINDS, bounds)
+        return {**role_of(images, self.bench), "score": [NUMBER] * len(images), **kinds, "sample": sample}
 
     def misstatements(self, certificate: Mapping[str, Any]) -> list[str]:
         """Where a certificate says something else, more or less; and scores outside of their own bounds."""
@@ -115,29 +128,34 @@ class Stated:
             yield from (f"{detector.label}: {line}" for line in self.out_of_reach(detector, entry["populations"]))
         each = len(rows) // len(entries)
         for place, (row, (*_, ood, condition, radius)) in enumerate(zip(rows, self._rows(), strict=True)):
-            detector, populations = self.detectors[place // each], entries[place // each]["populations"]
+            detector, entry = self.detectors[place // each], entries[place // each]
+            own, other = (self.evidence(entry["populations"][name]) for name in (self.bench.id_test.name, ood))
+            found = metrics_of(detector, self.config, self.size, own, other, condition, radius, float(entry["slack"]))
             where = f"{detector.label}: the row of {ood}, {condition} at {radius:g}"
-            yield from differences(row, {**row, **self.metrics_of(populations, ood, condition, radius)}, where)
+            yield from differences(row, {**row, **found}, where)
 
-    def metrics_of(self, populations: Mapping[str, Any], ood: str, condition: str, radius: float) -> dict[str, float]:
-        """The GAUROC and GFPR95 that follow from bounds (docs/theorems.md, T12)."""
-        near_id, near_ood = (radius if moved else 0.0 for moved in CONDITIONS[condition])
-        own, other = populations[self.bench.id_test.name]["bounds"], populations[ood]["bounds"]
-        lower, upper = side(own[self.keys[near_id]], "lower"), side(other[self.keys[near_ood]], "upper")
-        threshold = lower if condition == "both" else side(own[self.keys[0.0]], "lower")
-        return {"gauroc": gauroc(lower, upper), "gfpr95": gfpr95(threshold, upper)}
+    def evidence(self, population: Mapping[str, Any]) -> Evidence:
+        """What a certificate says of a population."""
+
+        def bounds(kind: str, radius: float) -> tuple[np.ndarray, np.ndarray]:
+            sides = population[kind][self.keys[radius]]
+            return side(sides, "lower"), side(sides, "upper")
+
+        with np.errstate(over="ignore"):  # a number beyond float32 is infinite
+            return Evidence(bounds, np.array(population["sample"], dtype=np.float32))
 
     def out_of_reach(self, detector: Smoothed, populations: Mapping[str, Any]) -> Iterator[str]:
         """Lower bounds that no evidence of the certificate's own size can give, however true.
 
         Derived in docs/theorems.md, T4, T15.
         """
-        reach = largest_radius(self.config.samples, self.alpha / SHARES[detector.name])
         lowest = detector.base.extremes()[0]
-        for radius, key in self.keys.items():
+        for kind, (radius, key) in product(KINDS, self.keys.items()):
+            alpha = self.config.alpha if kind == "counted" else self.alpha
+            reach = largest_radius(self.config.samples, alpha / SHARES[detector.name])
             if radius / detector.sigma > reach * (1 + TOLERANCE):
                 for population in populations.values():
-                    if (side(population["bounds"][key], "lower") > lowest).any():
+                    if (side(population[kind][key], "lower") > lowest).any():
                         yield f"{self.config.samples} samples can bound nothing at radius {key}, the certificate does"
 
 
@@ -146,6 +164,6 @@ def outside(entry: Mapping[str, Any]) -> Iterator[str]:
     for name, population in entry["populations"].items():
         score = np.array(population["score"], dtype=float)
         slack = TOLERANCE * np.maximum(1, np.abs(score))  # copies that all agree leave nothing but rounding
-        for radius, sides in population["bounds"].items():
+        for radius, sides in (pair for kind in KINDS for pair in population[kind].items()):
             if not ((side(sides, "lower") <= score + slack) & (score - slack <= side(sides, "upper"))).all():
                 yield f"{entry['detector']}: {name}, radius {radius}: a score lies outside its own bounds"

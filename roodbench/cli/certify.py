@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
 SHOWING = ("format", "log_format", "quiet")
 VERIFYING = (
-    *("verify", "samples", "seed", "device", "data_root"),
+    *("verify", "samples", "power", "seed", "device", "data_root"),
     *("checkpoint", "trust_checkpoint", "model_dir", "download"),
     *("model", "benchmark", "base"),
     *SHOWING,
@@ -46,6 +46,13 @@ OWN = (
         "Check a certificate.json or its folder on fresh noise; exit 1 if it fails.",
         CERTIFICATE,
     ),
+    option(
+        "power",
+        float | None,
+        None,
+        "With --verify: check so many images that forged bounds of 1% of them are found with this probability.",
+        CERTIFICATE,
+    ),
     changed("attack", help="Attack both beside the bounds, or none."),
     *("strength", "budget", "steps", "restarts", "benchmark", "data_root", "ood", "train_limit", "limit"),
     *NETWORKS,
@@ -60,6 +67,8 @@ def certify(context: Context, **given: Any) -> None:
     """Certified AUROC of smoothed detectors: what no l2 adversary can do, beside what the best attack does."""
     one_format(given["format"], ("table", "json", "csv"))
     start_logging(given["quiet"], given["log_format"])
+    if given["verify"] is None and given["power"] is not None:
+        raise ValueError(f"certify without --verify takes no power: leave out --power {given['power']:g}")
     if given["verify"] is not None:
         refuse_options(context, "--verify", [n for n in context.params if n not in VERIFYING])
         check_certificate(given, spelt_out(context))
@@ -113,6 +122,7 @@ def check_certificate(given: dict[str, Any], spelt: dict[str, Any]) -> None:
     verdict = verify(
         read(given["verify"]),
         samples=given["samples"],
+        power=given["power"],
         seed=given["seed"],
         device=given["device"],
         progress=progress_for(given),
@@ -139,4 +149,7 @@ def in_words(verdict: Verdict) -> str:
         "holds: settings, network and images are the certificate's, its metrics follow from its bounds, and "
         f"{fresh} of {verdict.images} images"
     )
-    return "\n".join([holds, *(f"not verified: {fields}: {what}" for fields, what in unverified())])
+    drawn = ", ".join(f"{k} with probability {p:.3g}" for k, p in verdict.finds.items() if p < 1)
+    power = [f"images of a population with forged bounds, had there been any, would have been drawn: {drawn}"]
+    left = [f"not verified: {fields}: {what}" for fields, what in unverified()]
+    return "\n".join([holds, *(power if drawn else []), *left])

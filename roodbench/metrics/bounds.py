@@ -8,57 +8,23 @@ Y = s(x + G) with G ~ N(0, sigma^2 I), q_x(u) its u-quantile, r = radius / sigma
 Everything here takes `y` (n, N), ascending scores of N noisy copies of n images, and gives one-sided bounds that hold
 for each image with probability 1 - alpha over the copies. Ranks are 1-based; rank 0 is the lowest value the score can
 have and rank N + 1 the highest. `confident=False` turns every confidence margin around: what the same bound is at
-least (a lower bound: at most) as good as, the other side of the evidence, for checking a certificate.
+least (a lower bound: at most) as good as, the other side of the evidence, for checking a certificate. `slack` is how
+far a score may be from the one meant by the rounding of a computation: bounds give way by it (T24).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from .gain import Bounds, Gain, beside, flags
 from .ranks import rank
 
 ROWS = 128
 """Images whose bounds are computed at once: the working memory of a cache."""
-
-
-class Bounds(NamedTuple):
-    """Lower and upper bounds (n,) of a score within the radius, and which of them say nothing."""
-
-    lower: np.ndarray
-    upper: np.ndarray
-    vacuous_lower: np.ndarray
-    """(n,) bool: the bound is the lowest value that the score can have, or the highest, which every score obeys."""
-    vacuous_upper: np.ndarray
-    crude_upper: np.ndarray | None = None
-    """ROSS only: g(m+, D-), which the tight bound improves on."""
-    at_eta: np.ndarray | None = None
-    """ROSS and ROSS-Q: (n,) bool, the upper bound rests on eta: the instability may vanish within the radius."""
-
-
-@dataclass(frozen=True)
-class Gain:
-    """g(m, D) = min(m, tau) + max(m - tau, 0) (1 + gain / max(D, eta)): rises with m, falls with D.
-
-    Derived in docs/theorems.md, T6.
-    """
-
-    tau: float
-    gain: float = 0.01
-    eta: float = 1e-3
-
-    def __call__(self, m: np.ndarray, D: np.ndarray) -> np.ndarray:
-        return np.minimum(m, self.tau) + np.maximum(m - self.tau, 0) * (1 + self.gain / np.maximum(D, self.eta))
-
-    def range(self, extremes: tuple[float, float]) -> tuple[float, float]:
-        """The lowest and the highest value for medians between the extremes."""
-        low, high = (np.float64(m) for m in extremes)
-        return float(self(low, np.float64(np.inf))), float(self(high, np.float64(0.0)))
 
 
 def checked(y: np.ndarray, r: float, alpha: float) -> np.ndarray:
@@ -106,11 +72,6 @@ def quantile_bound(
     return column(y, k, extremes), k
 
 
-def flags(lower: np.ndarray, upper: np.ndarray, lowest: float, highest: float) -> dict[str, np.ndarray]:
-    """Which bounds say nothing: they are no better than the ends of the score's range (docs/theorems.md, T6)."""
-    return {"vacuous_lower": lower <= lowest, "vacuous_upper": upper >= highest}
-
-
 def median_bounds(
     y: np.ndarray,
     r: float,
@@ -118,6 +79,7 @@ def median_bounds(
     extremes: tuple[float, float] = (-math.inf, math.inf),
     *,
     confident: bool = True,
+    slack: float = 0.0,
 ) -> Bounds:
     """Of the population median: q_x(Phi(-r)) from below, q_x(Phi(r)) from above.
 
@@ -130,6 +92,7 @@ def median_bounds(
     y = checked(y, r, alpha)
     lower, _ = quantile_bound(y, -r, alpha, extremes, lower=True, confident=confident)
     upper, _ = quantile_bound(y, r, alpha, extremes, lower=False, confident=confident)
+    lower, upper = beside(lower, upper, slack, confident)
     return Bounds(lower, upper, **flags(lower, upper, *extremes))
 
 
@@ -193,7 +156,14 @@ def least_deviation(y: np.ndarray, r: float, w: float, start: int, stop: int) ->
 
 
 def ross_bounds(
-    y: np.ndarray, r: float, alpha: float, gain: Gain, extremes: tuple[float, float], *, confident: bool = True
+    y: np.ndarray,
+    r: float,
+    alpha: float,
+    gain: Gain,
+    extremes: tuple[float, float],
+    *,
+    confident: bool = True,
+    slack: float = 0.0,
 ) -> Bounds:
     """Of ROSS in its population form g(median, E|Y - median|), for a score that is bounded.
 
@@ -206,7 +176,8 @@ def ross_bounds(
     n, N = y.shape
     if not np.isfinite(extremes).all():
         raise ValueError("ross has no certificate over an unbounded score: its instability has no bound; use ross-q")
-    w = dkw(N, alpha / 2) * (1 if confident else -1)
+    sign = 1 if confident else -1
+    w, low, high = dkw(N, alpha / 2) * sign, gain.beside(-slack * sign), gain.beside(slack * sign)
     m_low, _ = quantile_bound(y, -r, alpha / 2, extremes, lower=True, confident=confident)
     m_high, k_high = quantile_bound(y, r, alpha / 2, extremes, lower=False, confident=confident)
     most, least = deviation_weights(N, r, w)
@@ -214,11 +185,11 @@ def ross_bounds(
     turn = min(int(np.searchsorted(mass, 0)), k_high)  # left of it Dmin falls, so g rises
     lower, upper, crude, at_eta = np.empty(n), np.empty(n), np.empty(n), np.empty(n, dtype=bool)
     for rows, block in blocks(y, extremes):
-        lower[rows] = gain(m_low[rows], block @ most)
-        crude[rows] = gain(m_high[rows], np.maximum(block @ least, 0))
+        lower[rows] = low(m_low[rows], block @ most)
+        crude[rows] = high(m_high[rows], np.maximum(block @ least, 0))
         D = least_deviation(block, r, w, turn, k_high)
         m = block[:, turn : k_high + 1]
-        value = gain(m, D)
+        value = high(m, D)
         best = value.argmax(1)[:, None]
         upper[rows] = np.take_along_axis(value, best, 1)[:, 0]
         at_eta[rows] = np.take_along_axis(D, best, 1)[:, 0] <= gain.eta
@@ -226,9 +197,11 @@ def ross_bounds(
             passes = (D[:, :-1] < gain.eta) & (gain.eta < D[:, 1:])
             share = np.divide(gain.eta - D[:, :-1], np.diff(D, axis=1), out=np.zeros_like(D[:, 1:]), where=passes)
             peak = np.where(passes, m[:, :-1] + share * np.diff(m, axis=1), -np.inf)
-            highest = gain(peak, np.full_like(peak, gain.eta)).max(1)
+            highest = high(peak, np.full_like(peak, gain.eta)).max(1)
             at_eta[rows] |= highest > upper[rows]
             upper[rows] = np.maximum(upper[rows], highest)
+    crude = beside(lower, crude, slack, confident)[1]
+    lower, upper = beside(lower, upper, slack, confident)
     return Bounds(lower, upper, **flags(lower, upper, *gain.range(extremes)), crude_upper=crude, at_eta=at_eta)
 
 
@@ -241,31 +214,50 @@ def ross_q_bounds(
     *,
     tail: float = 0.05,
     confident: bool = True,
+    slack: float = 0.0,
 ) -> Bounds:
     """Of ROSS-Q, g(median, q(1-t) - q(t)), from three quantiles with a third of alpha each.
-
-    S- = g(m-, R+), R+ = q_x(Phi(z_t + r)) - q_x(Phi(-z_t - r)); S+ = max over m' <= m+ of
-    g(m', (A - m')_+ + (m' - B)_+) with A = Q-(1-t), B = Q+(t).
 
     Derived in docs/theorems.md, T9; confident=False: T15.
     """
     y = checked(y, r, alpha)
+
+    def both(z: float) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds on the quantile at Phi(z) within the radius."""
+        lower, _ = quantile_bound(y, z - r, alpha / 3, extremes, lower=True, confident=confident)
+        upper, _ = quantile_bound(y, z + r, alpha / 3, extremes, lower=False, confident=confident)
+        return lower, upper
+
     z_t = -float(ndtri(tail))
+    return from_quantiles(both(0.0), both(-z_t), both(z_t), gain, extremes, slack=slack if confident else -slack)
 
-    def bound(z: float, lower: bool) -> np.ndarray:
-        return quantile_bound(y, z, alpha / 3, extremes, lower=lower, confident=confident)[0]
 
-    m_low, m_high = bound(-r, True), bound(r, False)
-    widest = bound(z_t + r, False) - bound(-z_t - r, True)
-    A, B = bound(z_t - r, True), bound(-z_t + r, False)
-    upper, at_eta = np.full(len(y), -np.inf), np.zeros(len(y), dtype=bool)
+def from_quantiles(
+    middle: tuple[np.ndarray, np.ndarray],
+    bottom: tuple[np.ndarray, np.ndarray],
+    top: tuple[np.ndarray, np.ndarray],
+    gain: Gain,
+    extremes: tuple[float, float],
+    *,
+    slack: float = 0.0,
+) -> Bounds:
+    """Of g(m, R), R = top - bottom, from lower and upper bounds (n,) of the median m, and of R's two quantiles.
+
+    S- = g(m-, R+); S+ = max over m' <= m+ of g(m', (A - m')_+ + (m' - B)_+), A the lower bound of the top and B the
+    upper one of the bottom.
+
+    Derived in docs/theorems.md, T9.
+    """
+    low, high = gain.beside(-slack), gain.beside(slack)
+    m_high, A, B = middle[1], top[0], bottom[1]
+    upper, at_eta = np.full(len(A), -np.inf), np.zeros(len(A), dtype=bool)
     for candidate in (m_high, A, B, B + gain.eta):  # R falls up to A and B, then rises; at B + eta it leaves eta
         m = np.minimum(candidate, m_high)
         with np.errstate(invalid="ignore"):  # inf - inf, of an unbounded score: no bound on R
             R = np.nan_to_num(np.maximum(A - m, 0) + np.maximum(m - B, 0), nan=0.0, posinf=np.inf)
-        value = np.where(m == -np.inf, -np.inf, gain(m, R))
+        value = np.where(m == -np.inf, -np.inf, high(m, R))
         floored = gain.eta >= R
         at_eta = np.where(value > upper, floored, at_eta)
         upper = np.maximum(upper, value)
-    lower = gain(m_low, widest)
+    lower, upper = beside(low(middle[0], top[1] - bottom[0]), upper, slack, confident=True)
     return Bounds(lower, upper, **flags(lower, upper, *gain.range(extremes)), at_eta=at_eta)

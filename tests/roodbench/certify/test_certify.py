@@ -36,6 +36,7 @@ def test_sandwich(certified):
     for row in result.rows:
         assert row.gauroc <= row.auroc_attacked <= row.auroc_clean
         assert 0 <= row.gauroc_counted <= 1
+        assert 0 <= row.gauroc_predicted <= row.gauroc
         assert row.gauroc_crude is None or row.gauroc_crude <= row.gauroc
         assert (row.gauroc_crude is not None) == (row.detector == "ross")
         deployed = row.deployed
@@ -58,11 +59,12 @@ def test_files_and_table(certified):
     table = (folder / "table.txt").read_text()
     assert "certified <= attacked" in table
     assert "ross-q(gen)" in table
+    assert "certified both, 600 fresh copies" in table
     record = json.loads((folder / "result.json").read_text())
     assert record["rows"][0]["gauroc"] == result.rows[0].gauroc
     assert record["config"]["sigma"] == 0.25
     certificate = json.loads((folder / "certificate.json").read_text())
-    assert certificate["schema"] == "roodbench-certificate/1"
+    assert certificate["schema"] == "roodbench-certificate/2"
     assert certificate["threat"] == {"norm": "l2", "space": "pixel", "radii": [0.1, RADIUS]}
     assert certificate["network"]["sha256"] == roodbench.load_model("digits-cnn").fingerprint()
     entry = certificate["detectors"][1]
@@ -222,6 +224,7 @@ MISTAKES = {
     "--radius 1 --samples 100": "would do, sigma",
     "--verify /nowhere.json --plan": "--verify takes no plan: leave out --plan",
     "--verify /nowhere.json --sigma 0.25": "--verify takes no sigma: leave out --sigma 0.25",
+    "--power 0.9": "certify without --verify takes no power: leave out --power 0.9",
     "--plan --budget 900": "--plan takes no budget: leave out --budget 900",
     "--verify /nowhere.json --budget 900": "--verify takes no budget: leave out --budget 900",
     "--attack none --budget 900": "certify without an attack takes no budget: leave out --budget 900",

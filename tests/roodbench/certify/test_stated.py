@@ -12,16 +12,17 @@ from roodbench.certify.config import CertifyConfig
 from roodbench.certify.run import certify
 from roodbench.certify.stated import UNVERIFIED, Stated
 from roodbench.machine.device import opened
+from roodbench.metrics.deployed import knots
 from roodbench.setup.config import RunConfig
 from roodbench.setup.setting import Setting
 
-TWICE = {"seed", "samples", "alpha"}
+TWICE = {"samples", "alpha", "detectors.*.slack"}
 """Named, and yet a change in one place alone is noticed."""
 
 
 @pytest.fixture(scope="module")
 def certificate(digits_net, tmp_path_factory):
-    run = RunConfig(detector="ross", norm="l2", ood="unseen-digits", limit=4, steps=1, compile="off", device="cpu")
+    run = RunConfig(detector="ross", norm="l2", ood="unseen-digits", limit=2, steps=1, compile="off", device="cpu")
     _, folder = certify(CertifyConfig(run, radius=0.1, samples=300), out=tmp_path_factory.mktemp("runs"))
     return read(folder)
 
@@ -64,9 +65,11 @@ def others(value):
 
 
 def places(value, *way):
-    """Every place in a JSON-like value, the whole first."""
+    """Every place in a JSON-like value, the whole first; of long lists the first, as of a hundred noisy scores."""
     yield way
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    parts = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list):
+        parts = enumerate(value[: 2 if len(value) > 50 else None])
     for key, part in parts:
         yield from places(part, *way, key)
 
@@ -123,12 +126,13 @@ def test_every_leaf_is_compared_or_named(certificate, stated):
 
 
 def test_what_a_certificate_says_twice_may_change_in_both(certificate):
-    """Which is why it is named among what is not verified."""
+    """Which is why it is named among what is not verified: no more than metrics to be computed anew is said of it."""
     other = copy.deepcopy(certificate)
-    other["samples"] = other["config"]["samples"] = 10**6
+    other["samples"] = other["config"]["samples"] = 299
     other["alpha"] = other["config"]["alpha"] = 1e-4
     other["detectors"][0]["alpha_image"] /= 10
-    assert failures(stated_of(other), other) == []
+    assert len(knots(299)) == len(knots(300))
+    assert all(", deployed is " in line for line in failures(stated_of(other), other))
 
 
 def test_a_bound_that_its_score_contradicts_is_said(certificate, stated):
@@ -136,8 +140,8 @@ def test_a_bound_that_its_score_contradicts_is_said(certificate, stated):
     for name in stated.sets:
         for key in stated.keys.values():
             for side, sign in (("lower", 1), ("upper", -1)):
-                way = ("detectors", 0, "populations", name, "bounds", key, side, 3)
-                other = forged(certificate, way, at(certificate, way[:4])["score"][3] + sign * 0.01)
+                way = ("detectors", 0, "populations", name, "bounds", key, side, 1)
+                other = forged(certificate, way, at(certificate, way[:4])["score"][1] + sign * 0.01)
                 assert "a score lies outside its own bounds" in failures(stated, other)[0]
 
 

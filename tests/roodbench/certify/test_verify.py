@@ -3,11 +3,14 @@
 import copy
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from roodbench import cli
 from roodbench.certify.certificate import read
+from roodbench.certify.evidence import KINDS
+from roodbench.certify.result import CertifiedResult
 from roodbench.certify.run import certify
 from roodbench.certify.verifier import verify
 from roodbench.store.vision import import_torchvision
@@ -27,17 +30,8 @@ def test_certificate_verifies(certified):
     verdict = verify(read(folder / "certificate.json"), seed=5, samples=2000)
     assert verdict.failures == []
     assert verdict.images == 2 * 8
-    assert verdict.bounds == 3 * 2 * 8 * 2 * 3
-
-
-def everywhere(side, shift):
-    def forge(certificate):
-        for entry in certificate["detectors"]:
-            for images in entry["populations"].values():
-                for bounds in images["bounds"].values():
-                    bounds[side] = [value + shift for value in bounds[side]]
-
-    return forge
+    assert verdict.finds[1] == pytest.approx(8 / 12)  # of 12 images
+    assert verdict.bounds == 3 * 3 * 2 * 8 * 2 * 3
 
 
 def path(*keys, value):
@@ -86,7 +80,8 @@ FORGERIES = [
     (path("sigma", value=0.01), "sigma is 0.01"),
     (path("samples", value="600"), "samples is '600'"),
     (path("alpha", value=1e-12), "alpha is"),
-    (path("seed", value=7), "seed is 7"),
+    (path("seed", value=7), "seed is 7: expected"),
+    (path("code", value="0" * 24), "code is '000"),
     (path("claim", value="safe"), "claim is 'safe'"),
     (path("threat", "norm", value="linf"), "threat, norm is 'linf'"),
     (path("config", "sigma", value=0.5), "sigma is 0.25: expected 0.5"),
@@ -112,12 +107,12 @@ def test_bounds_that_claim_too_much_are_found_by_fresh_noise(certified, side, sh
     """Scores and metrics moved along, so that nothing but fresh evidence tells."""
     _, folder = certified
     certificate = copy.deepcopy(read(folder / "certificate.json"))
-    everywhere(side, shift)(certificate)
     for entry in certificate["detectors"]:
         for images in entry["populations"].values():
             images["score"] = [value + shift for value in images["score"]]
             other = "upper" if side == "lower" else "lower"
-            for bounds in images["bounds"].values():
+            for bounds in (bounds for kind in KINDS for bounds in images[kind].values()):
+                bounds[side] = [value + shift for value in bounds[side]]
                 bounds[other] = [None] * len(bounds[other])
     failures = verify(certificate, seed=1, samples=2000).failures
     assert any(f"the {side} bound" in line and "the most that fresh noise allows" in line for line in failures)
@@ -128,6 +123,8 @@ def test_a_certificate_of_too_few_samples_is_refused(certified):
     _, folder = certified
     certificate = copy.deepcopy(read(folder / "certificate.json"))
     certificate["samples"] = certificate["config"]["samples"] = 16
+    for images in (images for entry in certificate["detectors"] for images in entry["populations"].values()):
+        images["sample"] = [row[:16] for row in images["sample"]]
     failures = verify(certificate, seed=1, samples=600).failures
     assert any("16 samples can bound nothing at radius 0.3" in line for line in failures)
 
@@ -199,9 +196,22 @@ def test_reads_no_other_file(tmp_path):
     file.write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):
         read(file)
+    file.write_text('{"schema": "roodbench-certificate/1"}')
+    with pytest.raises(ValueError, match=r"/1': it lacks the noisy scores, the seed and the code .*; certify again"):
+        read(file)
     file.write_text('{"schema": "roodbench-certificate/9"}')
     with pytest.raises(ValueError, match="has schema 'roodbench-certificate/9'"):
         read(file)
+
+
+def test_records_of_before_still_load_and_show_what_they_lack():
+    files = sorted((Path(__file__).parents[3] / "reports" / "certified").glob("*/result.json"))
+    assert len(files) > 10
+    for file in files:
+        result = CertifiedResult.load(file.parent)
+        assert result.rows[0].gauroc >= 0
+        assert result.to_table()  # with "-" in the place of what is not there
+        assert result.code != "" or result.rows[0].gauroc_predicted is None
 
 
 CODE = {"model": "os:mkdir", "benchmark": "os:getcwd", "base": "trap.py:Score"}

@@ -10,7 +10,6 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import binom, norm
 
 from roodbench.metrics.bounds import (
-    Gain,
     cells,
     deviation_weights,
     dkw,
@@ -20,6 +19,7 @@ from roodbench.metrics.bounds import (
     ross_bounds,
     ross_q_bounds,
 )
+from roodbench.metrics.gain import Gain
 from roodbench.metrics.ranks import largest_radius, lower_rank, rank, samples_needed
 from tests.roodbench.metrics.samples import normal_quantiles
 
