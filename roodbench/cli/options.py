@@ -167,6 +167,7 @@ OPTIONS = {
             "--download",
         ),
         option("batch_size", str, "auto", "Give the network auto or so many images in a pass.", MACHINE),
+        option("memory", str | None, None, "Take no more than this, such as 4GiB, for all processes.", MACHINE),
         option("device", str, RunConfig.device, "Compute on auto, cpu, cuda or cuda:N.", MACHINE),
         option(
             "precision",
