@@ -63,7 +63,7 @@ def bound_gpu(share: int, device: torch.device) -> Callable[[], None]:
 def left_of_data() -> int:
     """Bytes by which the data of this process may grow: more than there are where nothing bounds it."""
     limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
-    return sys.maxsize if limit < 0 else limit - data_held()
+    return sys.maxsize if limit < 0 or sys.platform != "linux" else limit - data_held()
 
 
 def left_of_gpu(device: torch.device) -> int:
