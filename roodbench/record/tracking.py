@@ -55,8 +55,10 @@ def track(result: Result, folder: Path) -> str:
 
 
 def parameters_of(result: Result) -> Mapping[str, str]:
-    """The settings that say something, as text."""
-    return {name: str(value)[:LONGEST] for name, value in result.config.items() if value not in (None, (), [], {})}
+    """The settings that say something, as text: lists as on the command line."""
+    said = {name: value for name, value in result.config.items() if value not in (None, (), [], {})}
+    texts = {name: ",".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for name, v in said.items()}
+    return {name: text[:LONGEST] for name, text in texts.items()}
 
 
 def metrics_of(result: Result) -> Mapping[str, float]:

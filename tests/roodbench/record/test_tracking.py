@@ -44,7 +44,7 @@ def test_parameters_metrics_and_report_are_logged(tmp_path, monkeypatch, capsys,
     result = Result.load(folder)
     run = runs[0]
     assert (run.info.run_name, run.info.status) == (folder.name, "FINISHED")
-    assert run.data.params["detector"] == str(result.config["detector"])
+    assert (run.data.params["detector"], run.data.params["limit"]) == ("ebo", "8")
     assert run.data.metrics["ebo/noise/clean/auroc"] == result.rows[0].auroc
     logged = Path(client.download_artifacts(run.info.run_id, "result.json", str(tmp_path)))
     assert Result.from_json(logged.read_text()).rows == result.rows
