@@ -48,12 +48,12 @@ def prepare(net: Classifier, sample: Tensor, *, compile: str = "auto", work: flo
     fast = Classifier(backbone, net.mean.flatten().tolist(), net.std.flatten().tolist(), name=net.name)
     fast.unit_std, fast.files = net.unit_std.clone(), net.files
     fast = fast.to(sample.device)
-    backbone.batch = len(sample)
+    backbone.batch = backbone.held = len(sample)
     if not agrees(net, fast, sample, "folded"):
         return net
-    compile_network(fast, net, sample, compile=compile, work=work)
     most = fitting_images(backbone.body, sample)
     backbone.batch, backbone.held = min(most, LARGEST.get(sample.device.type, LARGEST["cpu"])), most
+    compile_network(fast, net, sample, compile=compile, work=work)
     return fast
 
 
