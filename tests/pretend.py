@@ -239,7 +239,6 @@ CALLS: dict[str, Callable[..., Any]] = {
 """Calls on tensors that need to know of both devices."""
 machine: Machine | None = None
 
-
 TOLD: dict[str, Any] = {
     "is_available": lambda: True,
     "device_count": lambda: 1,
