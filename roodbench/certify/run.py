@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..engine.crew import sharers
 from ..engine.errors import EvaluationError, saving
 from ..engine.progress import Progress, progress_of
 from ..metrics.deployed import at_knots
@@ -39,7 +40,8 @@ def certify(
     Returns the record and its folder. Raises EvaluationError, after everything is saved, where an attack beats a bound.
     """
     start, progress = time.perf_counter(), progress_of(progress)
-    with begun(config, Store(out), fresh=fresh) as job:
+    workers = sharers(config.run.memory, workers, engine)
+    with begun(config, Store(out), fresh=fresh, among=workers or 1) as job:
         rows, violations, details = [], [], []
         seconds = {"load": time.perf_counter() - start}
         for certifier, found, took in job.certified(progress, workers=workers, engine=engine, address=address):
@@ -75,10 +77,12 @@ def share(
     out: Path | str | None = None,
     progress: Progress | bool = False,
     since: float | None = None,
+    among: int = 1,
 ) -> Path:
     """Compute for a certification what no other process does, until all of it is kept; returns its folder, without a
-    record. `since` is when one began that leaves alone what was kept before."""
-    with begun(config, Store(out), fresh=since is not None, since=since, joins=True) as job:
+    record. `since` is when one began that leaves alone what was kept before, `among` how many processes share its bound
+    on memory."""
+    with begun(config, Store(out), fresh=since is not None, since=since, joins=True, among=among) as job:
         for _ in job.certified(progress_of(progress), turn=turn, workers=1):
             pass
         return job.folder
