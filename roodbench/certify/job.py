@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+
 from detectors import Smoothed
 
 from ..engine.crew import crew_of
@@ -64,11 +66,12 @@ class Job:
 
 @contextmanager
 def begun(
-    config: CertifyConfig, store: Store, *, fresh: bool = False, since: float | None = None, joins: bool = False
+    config: CertifyConfig, store: Store, *, fresh: bool = False, since: float | None = None, joins: bool | Path = False
 ) -> Iterator[Job]:
     """A configuration, loaded; what it finds will lie in the folder of its job, which says so from now on.
 
-    `fresh` leaves alone what was kept before now, or before `since`: when one began which this process `joins`.
+    `fresh` leaves alone what was kept before now, or before `since`: when one began which this process `joins`, in
+    the folder of that name where one is given (`announce`).
     """
     run = config.run_config()
     store.begin(fresh=fresh, since=since)
@@ -85,7 +88,7 @@ def begun(
         setting.compile(work)
         wanted = asdict(replace(config, run=replace(config.run, device=device.type)))
         network, data = setting.network, bench.description()
-        content = [wanted, network, data, code_version(*PACKAGES)]
+        content = [wanted, network, data, code_version(*PACKAGES), torch.__version__]
         folder = run_folder(store.folder, ["certify", run.benchmark, *run.detector], content)
         said = {"config": asdict(config), "network": network, "data": data, "fresh": fresh, "since": store.since}
         manifest.announce(folder, "certify", said, environment(device), joins=joins)
