@@ -53,10 +53,15 @@ class Local:
         env = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": path_of()}
         for n in range(1, self.workers):
             said = self.folder / "workers" / f"{os.getpid()}-{n}.log"
-            said.parent.mkdir(parents=True, exist_ok=True)
-            with said.open("wb") as file:
-                command = command_of(self.folder, n, self.workers, self._device(n))
-                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=env)
+            try:
+                said.parent.mkdir(parents=True, exist_ok=True)
+                with said.open("wb") as file:
+                    command = command_of(self.folder, n, self.workers, self._device(n))
+                    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=env)
+            except OSError as error:  # a disk that is full, no memory for one more
+                log.warning("worker %d of %d cannot be started, going on without more: %s", n + 1, self.workers, error)
+                self.workers = 1
+                return
             self._started.append((process, said))
 
     def _device(self, n: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 
 from .helper import command_of, path_of
+
+log = logging.getLogger("roodbench")
 
 INSTALL = "engine ray needs ray: pip install 'roodbench[ray]'"
 
@@ -44,8 +47,21 @@ class Cluster:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for task in self._tasks or []:
+        tasks = self._tasks or []
+        ended = self.ray.wait(tasks, num_returns=len(tasks), timeout=0)[0] if tasks else []
+        failed = [why for task in ended if (why := self._failure(task))]
+        if failed and error[0] is None:
+            log.warning("%d of %d helpers ended early and the others went on: %s", len(failed), len(tasks), failed[0])
+        for task in tasks:
             self.ray.cancel(task, force=True)
+
+    def _failure(self, task: Any) -> str:
+        """Why a task that has ended did so early, "" where it was done."""
+        try:
+            self.ray.get(task)
+        except self.ray.exceptions.RayError as error:
+            return str(error).strip().rpartition("\n")[2]
+        return ""
 
 
 def help_with(folder: str, n: int, of: int, device: str, path: str) -> None:
