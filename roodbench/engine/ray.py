@@ -44,6 +44,8 @@ class Cluster:
         self._tasks = [helper.remote(str(self.folder), n, count + 1, device, path_of()) for n in range(1, count + 1)]
 
     def __enter__(self) -> Cluster:
+        if self.device.type == "cpu":
+            torch.set_num_threads(1)  # as the helpers: with others some networks' last bits are others
         return self
 
     def __exit__(self, *error: object) -> None:

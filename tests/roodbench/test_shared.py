@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from detectors.care import usual_state
 from roodbench import api
 from roodbench.certify import CertifyConfig, certify
 from roodbench.certify.run import share as share_certification
@@ -164,6 +165,17 @@ def test_helpers_that_cannot_be_started_cost_their_help_only(tmp_path, caplog):
         crew.call()
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("worker 2 of 3 cannot be started, going on without more: ")
+
+
+def test_cores_are_divided_before_anything_is_computed(tmp_path, monkeypatch):
+    """For all detectors: what holds during one of them is put back at its end."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with usual_state():
+        torch.set_num_threads(2)
+        with Local(tmp_path, 1, torch.device("cpu")):
+            assert torch.get_num_threads() == 2
+        with Local(tmp_path, 10**4, torch.device("cpu")):
+            assert torch.get_num_threads() == 1
 
 
 def test_how_many_help(monkeypatch):

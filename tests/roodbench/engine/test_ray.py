@@ -5,7 +5,9 @@ import threading
 import time
 
 import pytest
+import torch
 
+from detectors.care import usual_state
 from roodbench import api
 from roodbench.engine.crew import crew_of
 from roodbench.setup.config import RunConfig
@@ -50,8 +52,11 @@ class Failing:
 
 def test_a_helper_that_fails_is_said(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("roodbench.engine.ray.library", Failing)
-    with crew_of(tmp_path, 0.0, None, engine="ray") as crew:
-        crew._tasks = [0, 1]
+    with usual_state():
+        torch.set_num_threads(2)
+        with crew_of(tmp_path, 0.0, torch.device("cpu"), engine="ray") as crew:
+            assert torch.get_num_threads() == 1
+            crew._tasks = [0, 1]
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("1 of 2 helpers ended early and the others went on: RuntimeError: '/runs/x' is no folder")
 
