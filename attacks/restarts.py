@@ -15,8 +15,11 @@ from .threat import ThreatModel
 from .trace import Attacked, Trace, better, unbeaten
 
 T = TypeVar("T")
-FULL = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-"""What the CPU's allocator, cuBLAS and cuDNN say when memory runs out."""
+FULL = (
+    *("can't allocate memory", "could not create a primitive"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)
+"""What the CPU's allocator, oneDNN, cuBLAS and cuDNN say when memory runs out."""
 TOGETHER = 256 * 3 * 32 * 32
 """Numbers in a batch of copies: 256 images of CIFAR-10. Of larger images every restart is a batch of its own."""
 

@@ -15,6 +15,7 @@ from detectors import Detector, Plain
 from detectors.care import borrowed
 
 from .data import Benchmark
+from .engine.crew import sharers
 from .engine.errors import saving
 from .engine.progress import Progress, progress_of
 from .engine.worker import Worker
@@ -149,11 +150,13 @@ def run(
 
     `check` runs the attack of the adaptive gap, and those of the indicators on as many images as cost no more than the
     attack itself; `thorough` on as many as say most. `workers` processes share the work: by default as many as cores,
-    or GPUs, where it is worth their start, with `engine="ray"` one per core or GPU of the cluster at `address`.
+    or GPUs, where it is worth their start, with `engine="ray"` one per core or GPU of the cluster at `address`; under a
+    bound on memory, of which each has an equal share, one.
     """
     start, progress = time.perf_counter(), progress_of(progress)
     check, thorough = checked(config, check=check, thorough=thorough)
-    with begun(config, Store(out), check=check, thorough=thorough, fresh=fresh) as job:
+    workers = sharers(config.memory, workers, engine)
+    with begun(config, Store(out), check=check, thorough=thorough, fresh=fresh, among=workers or 1) as job:
         found = job.evaluated(progress, workers=workers, engine=engine, address=address)
         seconds = {"load": job.loaded, **job.seconds}
         timing = {"seconds": time.perf_counter() - start, "parts": seconds, "reused": job.store.notice()}
@@ -185,15 +188,17 @@ def share(
     thorough: bool = False,
     since: float | None = None,
     joins: bool | Path = True,
+    among: int = 1,
 ) -> Path:
     """Compute for a run what no other process does, until all of it is kept; returns its folder, without a record.
 
     `turn` in [0, 1) is where among the work it begins; `since` is when a run began that leaves alone what was kept
-    before it. ValueError where what `config` names is not the run in the folder that it `joins`.
+    before it; `among` is how many processes share the configuration's bound on memory. ValueError where what `config`
+    names is not the run in the folder that it `joins`.
     """
     progress = progress_of(progress)
     check, thorough = checked(config, check=check, thorough=thorough)
-    settings = {"check": check, "thorough": thorough, "fresh": since is not None, "since": since}
+    settings = {"check": check, "thorough": thorough, "fresh": since is not None, "since": since, "among": among}
     with begun(config, Store(out), joins=joins, **settings) as job:  # type: ignore[arg-type]
         job.evaluated(progress, turn=turn, workers=1)
         return job.folder

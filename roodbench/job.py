@@ -23,6 +23,7 @@ from .evaluation.forecast import Part, forecast
 from .evaluation.populations import Evaluated
 from .evaluation.precision import precision_of, work_of
 from .evaluation.sweep import sweep
+from .machine.bound import bounded
 from .machine.device import opened
 from .machine.prepare import operations
 from .record.environment import environment
@@ -35,6 +36,7 @@ from .store.cells import Store
 from .store.folder import run_folder
 from .store.identity import PACKAGES, code_version, identity, make_of
 from .store.journal import Journal
+from .store.runs import Run
 from .store.users import here
 
 log = logging.getLogger("roodbench")
@@ -110,16 +112,17 @@ def begun(
     since: float | None = None,
     joins: bool | Path = False,
     announces: bool = True,
+    among: int = 1,
 ) -> Iterator[Job]:
     """A configuration, loaded; what it finds will lie in the folder of its job, which says so from now on.
 
     `fresh` leaves alone what was kept before now, or before `since`: when a run began which this process `joins`, in
-    the folder of that name where one is given (`announce`).
-    One that `announces` nothing only looks.
+    the folder of that name where one is given (`announce`). One that `announces` nothing only looks. `among` so many
+    processes the memory of the configuration is shared.
     """
     start = time.perf_counter()
     store.begin(fresh=fresh, since=since)
-    with opened(config.device) as device, here():
+    with opened(config.device) as device, bounded(config.memory, device, among=among), here():
         setting = Setting(config, device, fresh=fresh and since is None)
         work = expected_work(setting)
         setting.compile(sum(work.values()))
@@ -137,7 +140,8 @@ def begun(
         settings |= {"network_sha256": network, "checkpoint_sha256": dict(setting.plain.files)}
         loaded = time.perf_counter() - start
         job = Job(config, setting, store, folder, settings, work, check, thorough, loaded)
-        with Journal(folder) if announces else nullcontext() as store.journal:
+        batch = setting.start_with(Run(folder).batch(store.since if fresh else 0.0))
+        with Journal(folder, batch=batch) if announces else nullcontext() as store.journal:
             yield job
 
 

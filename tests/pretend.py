@@ -239,13 +239,15 @@ CALLS: dict[str, Callable[..., Any]] = {
 """Calls on tensors that need to know of both devices."""
 machine: Machine | None = None
 
-
 TOLD: dict[str, Any] = {
     "is_available": lambda: True,
     "device_count": lambda: 1,
     "get_device_name": lambda *_: "a pretend GPU",
     "is_bf16_supported": lambda **_: True,
     "mem_get_info": lambda *_: (2**33, 2**34),
+    "get_per_process_memory_fraction": lambda *_: 1.0,
+    "current_device": lambda: 0,
+    "memory_allocated": lambda *_: 0,
     "synchronize": lambda *_: None,
     "empty_cache": lambda: None,
     "get_rng_state": lambda *_: torch.get_rng_state(),

@@ -16,6 +16,7 @@ from detectors import Smoothed
 
 from ..engine.crew import crew_of
 from ..engine.progress import Progress
+from ..machine.bound import bounded
 from ..machine.device import opened
 from ..machine.prepare import operations
 from ..record.environment import environment
@@ -25,6 +26,7 @@ from ..store.cells import Store
 from ..store.folder import run_folder
 from ..store.identity import PACKAGES, code_version
 from ..store.journal import Journal
+from ..store.runs import Run
 from .certifier import Certifier
 from .config import CertifyConfig
 from .population import Scored, check_certifiable
@@ -66,16 +68,23 @@ class Job:
 
 @contextmanager
 def begun(
-    config: CertifyConfig, store: Store, *, fresh: bool = False, since: float | None = None, joins: bool | Path = False
+    config: CertifyConfig,
+    store: Store,
+    *,
+    fresh: bool = False,
+    since: float | None = None,
+    joins: bool | Path = False,
+    among: int = 1,
 ) -> Iterator[Job]:
     """A configuration, loaded; what it finds will lie in the folder of its job, which says so from now on.
 
     `fresh` leaves alone what was kept before now, or before `since`: when one began which this process `joins`, in
-    the folder of that name where one is given (`announce`).
+    the folder of that name where one is given (`announce`). `among` so many processes the memory of the configuration
+    is shared.
     """
     run = config.run_config()
     store.begin(fresh=fresh, since=since)
-    with opened(run.device) as device:
+    with opened(run.device) as device, bounded(run.memory, device, among=among):
         setting = Setting(run, device, fresh=fresh and since is None)
         bench, radii = setting.bench, config.radii(setting.sample[0].numel())
         images = sum(len(s) for s in (bench.id_test, *bench.ood.values()))
@@ -92,5 +101,6 @@ def begun(
         folder = run_folder(store.folder, ["certify", run.benchmark, *run.detector], content)
         said = {"config": asdict(config), "network": network, "data": data, "fresh": fresh, "since": store.since}
         manifest.announce(folder, "certify", said, environment(device), joins=joins)
-        with Journal(folder) as store.journal:
+        batch = setting.start_with(Run(folder).batch(store.since if fresh else 0.0))
+        with Journal(folder, batch=batch) as store.journal:
             yield Job(config, setting, store, folder, radii, work)

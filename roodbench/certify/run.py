@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..engine.crew import sharers
 from ..engine.errors import EvaluationError, saving
 from ..engine.progress import Progress, progress_of
 from ..record.environment import environment
@@ -37,7 +38,8 @@ def certify(
     Returns the record and its folder. Raises EvaluationError, after everything is saved, where an attack beats a bound.
     """
     start, progress = time.perf_counter(), progress_of(progress)
-    with begun(config, Store(out), fresh=fresh) as job:
+    workers = sharers(config.run.memory, workers, engine)
+    with begun(config, Store(out), fresh=fresh, among=workers or 1) as job:
         rows, violations, details = [], [], []
         seconds = {"load": time.perf_counter() - start}
         for certifier, found, took in job.certified(progress, workers=workers, engine=engine, address=address):
@@ -73,11 +75,12 @@ def share(
     progress: Progress | bool = False,
     since: float | None = None,
     joins: bool | Path = True,
+    among: int = 1,
 ) -> Path:
     """Compute for a certification what no other process does, until all of it is kept; returns its folder, without a
-    record. `since` is when one began that leaves alone what was kept before. ValueError where `config` names another
-    one than that in the folder that it `joins`."""
-    with begun(config, Store(out), fresh=since is not None, since=since, joins=joins) as job:
+    record. `since` is when one began that leaves alone what was kept before, `among` how many processes share its bound
+    on memory. ValueError where `config` names another one than that in the folder that it `joins`."""
+    with begun(config, Store(out), fresh=since is not None, since=since, joins=joins, among=among) as job:
         for _ in job.certified(progress_of(progress), turn=turn, workers=1):
             pass
         return job.folder

@@ -29,6 +29,7 @@ UNVERIFIED = {
     "config.run.steps": "the attack beside the bounds",
     "config.run.restarts": "the attack beside the bounds",
     "config.run.batch_size": "how it was computed",
+    "config.run.memory": "how it was computed",
     "config.run.compile": "how it was computed",
     "config.run.device": "how it was computed",
     "config.run.data_root": "where the files lay",

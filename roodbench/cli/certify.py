@@ -27,7 +27,7 @@ VERIFYING = (
 )
 """What --verify honours: the certificate has every other setting; model, benchmark, base are for code in it."""
 HANDS = ("workers", "engine", "address")
-PLANNING = ("attack", "strength", "budget", "steps", "restarts", "seed", "out", "fresh", *HANDS, "quiet")
+PLANNING = ("attack", "strength", "budget", "steps", "restarts", "memory", "seed", "out", "fresh", *HANDS, "quiet")
 """What --plan does not honour: it attacks, draws and keeps nothing."""
 OWN = (
     changed("detector", default="median", help="Certify median, ross or ross-q, or several: NAME[,NAME]."),
@@ -49,7 +49,7 @@ OWN = (
     changed("attack", help="Attack both beside the bounds, or none."),
     *("strength", "budget", "steps", "restarts", "benchmark", "data_root", "ood", "train_limit", "limit"),
     *NETWORKS,
-    *("batch_size", "device", *HANDS, "compile"),
+    *("batch_size", "memory", "device", *HANDS, "compile"),
     option("seed", int | None, None, "Seed all noise; default 0, of --verify a random one.", "Machine"),
     *("out", "fresh", *SHOWING),
 )

@@ -73,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if isinstance(error, ValueError) and is_mistake(error):
                 return fail(str(error), 2)
-            if isinstance(error, EvaluationError | OSError):
-                return fail(str(error), 1)
+            if isinstance(error, EvaluationError | OSError | MemoryError):
+                return fail(str(error) or "out of memory", 1)
             if os.environ.get("ROODBENCH_TRACEBACK"):
                 raise
             return fail(f"internal error: {type(error).__name__}: {error} (ROODBENCH_TRACEBACK=1 shows where)", 1)

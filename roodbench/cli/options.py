@@ -167,6 +167,7 @@ OPTIONS = {
             "--download",
         ),
         option("batch_size", str, "auto", "Give the network auto or so many images in a pass.", MACHINE),
+        option("memory", str | None, None, "Take no more than this, such as 4GiB, for all processes.", MACHINE),
         option("device", str, RunConfig.device, "Compute on auto, cpu, cuda or cuda:N.", MACHINE),
         option(
             "precision",
@@ -197,6 +198,7 @@ OPTIONS = {
         option("out", str | None, None, "Keep runs in this folder; default in the user's cache.", OUTPUT),
         option("dry_run", bool, False, "Show what the run would take, from a rehearsal.", OUTPUT, "--dry-run"),
         option("fresh", bool, False, "Compute anew what earlier runs kept, and keep that.", OUTPUT, "--fresh"),
+        option("track", str | None, None, "Log parameters, metrics and report to mlflow too.", OUTPUT),
         option("format", str, "table", "Print a table, json or csv.", OUTPUT),
         option(
             "no_check",

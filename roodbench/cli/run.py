@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..engine.errors import UnsavedError
+from ..setup.config import one_of
 from .console import computing, log, progress_for, start_logging
 from .given import check_protocol, check_spelt, one_format, run_config, spelt_out
 from .numbers import share_of
@@ -19,6 +20,8 @@ from .options import OPTIONS, Context, taking
 if TYPE_CHECKING:
     from ..record.result import Result
     from ..setup.config import RunConfig
+
+TRACKERS = ("mlflow",)
 
 
 @taking(*OPTIONS)
@@ -55,18 +58,24 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough:
     """The result of what the options name, kept in its folder."""
     config = asked(context, given)
     from .. import api
+    from ..record import tracking
 
+    if given["track"] is not None:
+        one_of("tracker", given["track"], TRACKERS)
+        tracking.library()  # where it is missing, that shows before anything is computed
     computing()
     settings = {"check": check, "thorough": thorough, "fresh": given["fresh"], **hands(given)}
     result, folder = api.run(config, out=given["out"], progress=progress_for(given), **settings)
     log.info("kept in %s (%.0f s)", folder, result.timing.seconds)
+    if given["track"] is not None:
+        log.info("logged to %s", tracking.track(result, folder))
     return result
 
 
 def shared(context: Context, given: dict[str, Any]) -> None:
     """Compute what the options name together with other processes, and leave the record to one without --shard."""
     number, of = share_of(given["shard"])
-    for name in ("fresh", "strict", "dry_run", "workers", "engine", "address"):
+    for name in ("fresh", "strict", "dry_run", "workers", "engine", "address", "track"):
         if spelt_out(context).get(name):
             said = name.replace("_", "-")
             raise ValueError(f"--shard takes no {said}: leave out --{said}, or give it without --shard")

@@ -44,6 +44,7 @@ def work(context: Context, **given: Any) -> None:
         "progress": given["leader"] is None and progress_for(given),
         "since": said["since"] if said["fresh"] else None,
         "joins": folder,
+        "among": 1 if given["leader"] is None else of,
     }
     (share_certification if said["kind"] == "certify" else share_run)(said, given["device"], settings)
     log.info("all of %s is kept: the process that began it writes the record", folder)

@@ -97,15 +97,35 @@ def workers_for(work: float, device: torch.device, wanted: int | None) -> int:
 
     `work` are the run's floating point operations.
     """
-    said = os.environ.get("ROODBENCH_WORKERS") if wanted is None else str(wanted)
-    if said:
-        if not (said.isdecimal() and int(said) > 0):
-            raise ValueError(f"workers {said}: expected a number of processes, at least 1")
-        return int(said)
+    said = asked_for(wanted)
+    if said is not None:
+        return said
     if device.type == "cuda":
         return torch.cuda.device_count() if device.index is None else 1
     worth = 1 + int(work / SPEED / STARTING)
     return max(1, min(cores(), worth, free_memory(device) // ROOM))
+
+
+def asked_for(wanted: int | None) -> int | None:
+    """The processes that are wanted, or that ROODBENCH_WORKERS asks for; None where nobody says how many."""
+    said = os.environ.get("ROODBENCH_WORKERS") if wanted is None else str(wanted)
+    if not said:
+        return None
+    if not (said.isdecimal() and int(said) > 0):
+        raise ValueError(f"workers {said}: expected a number of processes, at least 1")
+    return int(said)
+
+
+def sharers(memory: int | None, workers: int | None, engine: str) -> int | None:
+    """The processes that have equal shares of a bound on memory: one unless more are wanted; `workers` without a bound.
+
+    ValueError where a cluster would say how many.
+    """
+    if memory is None:
+        return workers
+    if engine == "ray" and workers is None:
+        raise ValueError("memory is shared by the workers of engine ray: say how many, --workers N")
+    return asked_for(workers) or 1
 
 
 def crew_of(

@@ -18,7 +18,7 @@ from attacks import GradientError, NonFiniteError
 from detectors import Detector, GivenError
 
 from ..data import SHARD, ImageSet
-from ..machine.memory import within_memory
+from ..machine.memory import batch_of, within_memory
 from ..store.cells import Cell, Store
 from .errors import BusyError, EvaluationError
 from .progress import Progress, progress_of, silent
@@ -156,6 +156,7 @@ class Worker:
             start = time.perf_counter()
             found = self.guard(images, shard, compute)
             facts = {"detector": self.detector.label, "label": label, "images": count}
+            facts["batch"] = batch_of(self.detector)
             self.store.save(key, found, **facts, seconds=round(time.perf_counter() - start, 3))
             return found
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from attacks import out_of_memory
 
+from .bound import left_of_data, left_of_gpu
+
 log = logging.getLogger("roodbench")
 T = TypeVar("T")
 
@@ -64,9 +66,9 @@ def saved_bytes(body: nn.Module, x: Tensor) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a process may still take: of the GPU, or of the machine or its container."""
+    """Bytes that a process may still take: of the GPU, or of the machine or its container, within its bound."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return left_of_gpu(device)
     free = [2**34]
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
@@ -76,24 +78,33 @@ def free_memory(device: torch.device) -> int:
         free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     except (OSError, ValueError):
         pass  # not Linux, or no limit
-    return max(0, min(free))
+    return max(0, min(*free, left_of_data()))
 
 
 def halve(detector: nn.Module) -> int | None:
-    """Halve the most images that `detector` or its network takes in a pass; returns it, or None where it is 1.
-
-    That is every whole number among the attributes that a module's class declares as `incidental`.
-    """
-    found = [(module, name) for module in detector.modules() for name in bounds_of(module)]
-    size = max((getattr(module, name) for module, name in found), default=1)
-    if size <= 1:
+    """Halve the most images that `detector` or its network takes in a pass; returns it, or None where it is 1."""
+    size = (batch_of(detector) or 1) // 2
+    if size < 1:
         return None
-    for module, name in found:
-        setattr(module, name, min(getattr(module, name), size // 2))
-    return size // 2
+    limit(detector, size)
+    return size
 
 
-def bounds_of(module: nn.Module) -> list[str]:
-    """The attributes that bound how many images a module takes at once."""
-    declared = sorted(getattr(type(module), "incidental", ()))
-    return [name for name in declared if type(vars(module).get(name)) is int]
+def batch_of(detector: nn.Module) -> int | None:
+    """The most images that `detector` or its network takes in a pass; None where nothing says how many."""
+    return max((getattr(module, name) for module, name in bounds_of(detector)), default=None)
+
+
+def limit(detector: nn.Module, size: int) -> None:
+    """Let `detector` and its network take no more than so many images in a pass."""
+    for module, name in bounds_of(detector):
+        setattr(module, name, min(getattr(module, name), size))
+
+
+def bounds_of(detector: nn.Module) -> list[tuple[nn.Module, str]]:
+    """The attributes that bound how many images a module, or a part of it, takes at once: (part, name).
+
+    That is every whole number among those that a class declares as `incidental`.
+    """
+    names = ((module, name) for module in detector.modules() for name in getattr(type(module), "incidental", ()))
+    return [(module, name) for module, name in names if type(vars(module).get(name)) is int]

@@ -17,7 +17,7 @@ from detectors.care import usual_state
 
 from ..models import Classifier
 from ..models.classifier import Backbone
-from .memory import LARGEST, fitting_images
+from .memory import LARGEST, fitting_images, within_memory
 
 log = logging.getLogger("roodbench")
 Network = Callable[[Tensor], Tensor]
@@ -48,11 +48,12 @@ def prepare(net: Classifier, sample: Tensor, *, compile: str = "auto", work: flo
     fast = Classifier(backbone, net.mean.flatten().tolist(), net.std.flatten().tolist(), name=net.name)
     fast.unit_std, fast.files = net.unit_std.clone(), net.files
     fast = fast.to(sample.device)
+    backbone.batch = backbone.held = len(sample)
     if not agrees(net, fast, sample, "folded"):
         return net
-    compile_network(fast, net, sample, compile=compile, work=work)
     most = fitting_images(backbone.body, sample)
     backbone.batch, backbone.held = min(most, LARGEST.get(sample.device.type, LARGEST["cpu"])), most
+    compile_network(fast, net, sample, compile=compile, work=work)
     return fast
 
 
@@ -78,7 +79,7 @@ def check_compile(compile: str) -> None:
 def agrees(plain: Classifier, fast: Classifier, sample: Tensor, how: str) -> bool:
     """Whether the fast network gives the plain one's logits on the sample; a warning where it does not."""
     try:
-        error = difference(plain, fast, sample)
+        error = within_memory(lambda: difference(plain, fast, sample), fast, plain.name)
     except Exception as reason:  # a compiler that is missing or fails: any exception of torch's or of its back ends
         log.warning("%s could not be %s: %s", plain.name, how, first_line(reason))
         return False

@@ -9,7 +9,7 @@ from typing import Any
 
 from .protocols import EPS, PARAMS, PROTOCOLS
 from .threats import CORRUPTIONS, attack_under
-from .values import idle_setting, typed, written
+from .values import Bytes, idle_setting, typed, written
 
 ATTACKING = (
     *("method", "objective", "strength", "budget", "eps", "norm", "steps", "restarts", "threat", "quantize"),
@@ -65,6 +65,7 @@ class RunConfig:
     download: bool = False
     limit: int = 100
     batch_size: int | None = None
+    memory: Bytes | None = None
     device: str = "auto"
     precision: str = "auto"
     compile: str = "auto"

@@ -17,7 +17,7 @@ from detectors import WRAPPERS, Detector, NeedsError, Smoothed
 from ..data import SHARD, Benchmark, load_benchmark
 from ..engine.errors import EvaluationError
 from ..engine.users import users_code
-from ..machine.memory import LARGEST, within_memory
+from ..machine.memory import LARGEST, batch_of, limit, within_memory
 from ..machine.prepare import Prepared, compile_network, prepare
 from ..models import Classifier
 from .config import RunConfig, check_eps, one_of
@@ -66,8 +66,9 @@ class Setting:
         self.plain: Classifier = net if pixels else net.normalized()
         self.bench.check()
         self.net = prepare(self.plain, self.sample, compile="off")
-        if config.batch_size is not None and isinstance(self.net.backbone, Prepared):
-            self.net.backbone.batch = self.net.backbone.held = config.batch_size
+        if config.batch_size is not None and isinstance(backbone := self.net.backbone, Prepared):
+            most = config.batch_size if config.memory is None else backbone.held
+            backbone.batch = backbone.held = min(config.batch_size, most)
         self._made: dict[str, Detector] = {}
         self.left_out: dict[str, str] = {}
         """Why the network has not what a detector needs, by its name (`names`)."""
@@ -151,6 +152,13 @@ class Setting:
             self._made[name] = made
         return self._made[name]
 
+    def start_with(self, batch: int | None) -> int | None:
+        """Take no more images in a pass than a process found to fit that was here before; returns how many it is."""
+        if batch is not None:
+            for name in self.names:
+                limit(self.detector(name), batch)
+        return batch_of(self.net)
+
     def fitted(self, name: str) -> tuple[Detector, dict[str, Any]]:
         """The fitted detector and, with `search`, what the record says of how its parameters were chosen."""
         detector, facts = self.detector(name), dict[str, Any]()
@@ -187,7 +195,7 @@ class Setting:
     def _batch(self) -> int:
         """Images in one pass of the network, for detectors that make their own batches."""
         backbone = self.net.backbone
-        return self.config.batch_size or (backbone.batch if isinstance(backbone, Prepared) else LARGEST["cpu"])
+        return backbone.batch if isinstance(backbone, Prepared) else self.config.batch_size or LARGEST["cpu"]
 
 
 def fitting(compute: Callable[[], T], module: nn.Module, label: str) -> T:

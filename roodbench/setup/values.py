@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
+Bytes = int
+"""A number of bytes, which people write as 4GiB."""
 RADIUS = "a number such as 8/255 or 0.03"
+UNITS = {"GiB": 2**30, "G": 2**30, "GB": 10**9, "MiB": 2**20, "M": 2**20, "MB": 10**6}
 SAID = {"eps": "epsilon", "ood": "OOD set"}
 """What a setting is called in a sentence, where it is not its own name."""
 
@@ -75,6 +78,20 @@ def number(name: str, value: Any) -> float:
     except (ValueError, ZeroDivisionError, OverflowError):
         pass
     raise wrong(name, value, RADIUS)
+
+
+def size(name: str, value: Any) -> int:
+    """A number of bytes, also as text with its unit; G and M are GiB and MiB, as Slurm and Docker take them.
+
+    >>> size("memory", "4GiB"), size("memory", "1.5G"), size("memory", "500MB")
+    (4294967296, 1610612736, 500000000)
+    """
+    if not isinstance(value, str):
+        return whole(name, value)
+    found = re.fullmatch(rf"(\d+(?:\.\d+)?)({'|'.join(UNITS)})", value, re.ASCII)
+    if found is None:
+        raise wrong(name, value, "a number and its unit, such as 4GiB or 500MB")
+    return int(float(found[1]) * UNITS[found[2]])
 
 
 def listed(name: str, value: Any, separator: str, expected: str) -> list[Any]:
@@ -154,6 +171,7 @@ KINDS: dict[str, Callable[[str, Any], Any]] = {
     "str": text,
     "bool": truth,
     "int": whole,
+    "Bytes": size,
     "float": number,
     "tuple[str, ...]": names,
     "tuple[float, ...]": radii,

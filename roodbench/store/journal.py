@@ -15,16 +15,17 @@ from .claims import BEAT, machine, me
 
 
 class Journal:
-    """A file of JSON lines in a run's folder, one file per process: who it is, and each cell that it made or used.
+    """A file of JSON lines in a run's folder, one file per process: who it is, `facts` of it, each cell that it made or
+    used.
 
     It is written as the run goes, so that the folder says what a process that was killed had done; in a `with` block
     its date is a sign of life.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **facts: Any) -> None:
         self.file = folder / "workers" / f"{machine().partition(' ')[0]}-{me()['pid']}-{time.time_ns():x}.jsonl"
         self._over = threading.Event()
-        self._write({"began": me(), "at": time.time()})
+        self._write({"began": me(), **facts, "at": time.time()})
 
     def made(self, cell: Path, **facts: Any) -> None:
         """Note a cell that was computed, and what is known of it: detector, label, images, seconds."""

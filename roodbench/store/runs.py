@@ -53,6 +53,12 @@ class Run:
         lines = sorted((line for line in self.journal if isinstance(line.get("made"), str)), key=when)
         return list({line["made"]: line for line in lines}.values())
 
+    def batch(self, since: float = 0.0) -> int | None:
+        """The fewest images that one of its processes took in a pass, since a moment: more ran out of memory."""
+        lines = (line for line in self.journal if isinstance(at := line.get("at"), int | float) and at >= since)
+        sizes = [size for line in lines if type(size := line.get("batch")) is int and size > 0]
+        return min(sizes, default=None)
+
     @property
     def throughput(self) -> dict[str, dict[str, float]]:
         """By detector and part of the work: how many images were computed, in how many seconds of one process."""

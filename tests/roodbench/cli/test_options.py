@@ -44,6 +44,14 @@ MISTAKES = {
     "--train-limit 9": "benchmark digits takes no train-limit",
     "--train-limit 1": "train_limit 1: expected at least 2 training images, or 0 for all",
     "--full-spectrum": "benchmark digits has no covariate-shifted ID set for a full spectrum",
+    "--memory 4": "memory '4': expected a number and its unit, such as 4GiB or 500MB",
+    "--memory 4gib": "memory '4gib': expected a number and its unit",
+    "--memory -1G": "memory '-1G': expected a number and its unit",
+    "--memory 100MiB": "memory 100MiB: expected at least 256MiB for each, as 4GiB for all",
+    "--memory 400M --workers 2": "memory 400MiB for 2 processes: expected at least 256MiB for each",
+    "--memory 4G --engine ray": "memory is shared by the workers of engine ray: say how many, --workers N",
+    "certify --memory 100M": "memory 100MiB: expected at least 256MiB for each",
+    "certify --plan --memory 4G": "--plan takes no memory: leave out --memory 4G",
     "--param sigma=0": "sigma 0: copies without noise are all the same, expected a number above 0",
 }
 
