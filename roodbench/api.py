@@ -187,17 +187,19 @@ def share(
     check: bool = True,
     thorough: bool = False,
     since: float | None = None,
+    joins: bool | Path = True,
     among: int = 1,
 ) -> Path:
     """Compute for a run what no other process does, until all of it is kept; returns its folder, without a record.
 
     `turn` in [0, 1) is where among the work it begins; `since` is when a run began that leaves alone what was kept
-    before it; `among` is how many processes share the configuration's bound on memory.
+    before it; `among` is how many processes share the configuration's bound on memory. ValueError where what `config`
+    names is not the run in the folder that it `joins`.
     """
     progress = progress_of(progress)
     check, thorough = checked(config, check=check, thorough=thorough)
     settings = {"check": check, "thorough": thorough, "fresh": since is not None, "since": since, "among": among}
-    with begun(config, Store(out), joins=True, **settings) as job:  # type: ignore[arg-type]
+    with begun(config, Store(out), joins=joins, **settings) as job:  # type: ignore[arg-type]
         job.evaluated(progress, turn=turn, workers=1)
         return job.folder
 

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from detectors.care import borrowed, usual_state
 
 from .engine.crew import crew_of
@@ -32,7 +34,7 @@ from .setup.threats import CORRUPTIONS
 from .store import manifest
 from .store.cells import Store
 from .store.folder import run_folder
-from .store.identity import code_version, identity, make_of
+from .store.identity import PACKAGES, code_version, identity, make_of
 from .store.journal import Journal
 from .store.runs import Run
 from .store.users import here
@@ -108,14 +110,15 @@ def begun(
     thorough: bool,
     fresh: bool = False,
     since: float | None = None,
-    joins: bool = False,
+    joins: bool | Path = False,
     announces: bool = True,
     among: int = 1,
 ) -> Iterator[Job]:
     """A configuration, loaded; what it finds will lie in the folder of its job, which says so from now on.
 
-    `fresh` leaves alone what was kept before now, or before `since`: when a run began which this process `joins`.
-    One that `announces` nothing only looks. `among` so many processes the memory of the configuration is shared.
+    `fresh` leaves alone what was kept before now, or before `since`: when a run began which this process `joins`, in
+    the folder of that name where one is given (`announce`). One that `announces` nothing only looks. `among` so many
+    processes the memory of the configuration is shared.
     """
     start = time.perf_counter()
     store.begin(fresh=fresh, since=since)
@@ -126,7 +129,7 @@ def begun(
         settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
         network, data = setting.network["sha256"], setting.bench.description()
         makes = [make_of(setting.detector(name)) for name in setting.names]
-        wanted, code = {**settings, "device": device.type}, code_version("roodbench")
+        wanted, code = {**settings, "device": device.type}, [code_version(*PACKAGES), torch.__version__]
         content = [wanted, check, thorough, network, data, makes, code]
         folder = run_folder(store.folder, [config.benchmark, *config.detector[:3]], content)
         said = {"config": asdict(config), "check": check, "thorough": thorough, "fresh": fresh, "since": store.since}

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+
 from detectors import Smoothed
 
 from ..engine.crew import crew_of
@@ -83,13 +85,14 @@ def begun(
     *,
     fresh: bool = False,
     since: float | None = None,
-    joins: bool = False,
+    joins: bool | Path = False,
     among: int = 1,
 ) -> Iterator[Job]:
     """A configuration, loaded; what it finds will lie in the folder of its job, which says so from now on.
 
-    `fresh` leaves alone what was kept before now, or before `since`: when one began which this process `joins`. `among`
-    so many processes the memory of the configuration is shared.
+    `fresh` leaves alone what was kept before now, or before `since`: when one began which this process `joins`, in
+    the folder of that name where one is given (`announce`). `among` so many processes the memory of the configuration
+    is shared.
     """
     run = config.run_config()
     store.begin(fresh=fresh, since=since)
@@ -107,7 +110,7 @@ def begun(
         wanted = asdict(replace(config, run=replace(config.run, device=device.type)))
         network = {**setting.network, "prepared": setting.net.fingerprint()}
         data, code = bench.description(), code_of(setting, run.detector)
-        content = [wanted, network, data, code_version(*PACKAGES)]
+        content = [wanted, network, data, code_version(*PACKAGES), torch.__version__]
         folder = run_folder(store.folder, ["certify", run.benchmark, *run.detector], content)
         said = {"config": asdict(config), "network": network, "data": data, "fresh": fresh, "since": store.since}
         manifest.announce(folder, "certify", said, environment(device), joins=joins)

@@ -77,12 +77,13 @@ def share(
     out: Path | str | None = None,
     progress: Progress | bool = False,
     since: float | None = None,
+    joins: bool | Path = True,
     among: int = 1,
 ) -> Path:
     """Compute for a certification what no other process does, until all of it is kept; returns its folder, without a
     record. `since` is when one began that leaves alone what was kept before, `among` how many processes share its bound
-    on memory."""
-    with begun(config, Store(out), fresh=since is not None, since=since, joins=True, among=among) as job:
+    on memory. ValueError where `config` names another one than that in the folder that it `joins`."""
+    with begun(config, Store(out), fresh=since is not None, since=since, joins=joins, among=among) as job:
         for _ in job.certified(progress_of(progress), turn=turn, workers=1):
             pass
         return job.folder

@@ -75,9 +75,10 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough:
 def shared(context: Context, given: dict[str, Any]) -> None:
     """Compute what the options name together with other processes, and leave the record to one without --shard."""
     number, of = share_of(given["shard"])
-    for name in ("fresh", "strict", "workers", "engine", "address", "track"):
+    for name in ("fresh", "strict", "dry_run", "workers", "engine", "address", "track"):
         if spelt_out(context).get(name):
-            raise ValueError(f"--shard takes no {name}: leave out --{name}, or give it without --shard")
+            said = name.replace("_", "-")
+            raise ValueError(f"--shard takes no {said}: leave out --{said}, or give it without --shard")
     config = asked(context, given)
     from .. import api
 
@@ -104,7 +105,7 @@ def foretold(context: Context, given: dict[str, Any]) -> None:
     typer.echo(
         f"in all {found.seconds:.0f} s of one process at most (decided images stop), {found.memory / 2**30:.1f} GiB"
     )
-    typer.echo(f"{found.kept} parts of it are kept in {found.folder}")
+    typer.echo(f"an earlier start of this run left {found.kept} parts; its folder: {found.folder}")
 
 
 def hands(given: dict[str, Any]) -> dict[str, Any]:

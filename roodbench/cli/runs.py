@@ -60,7 +60,7 @@ def summary(run: Run) -> dict[str, Any]:
         "state": run.state,
         "began": said["began"],
         "parts": len(run.cells),
-        "computed": len({line["made"] for line in run.made}),
+        "computed": len(run.made),
         "seconds": round(seconds, 1),
         "workers": [process["pid"] for process in run.workers],
         "folder": str(run.folder),

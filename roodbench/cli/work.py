@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ def work(context: Context, **given: Any) -> None:
         "out": folder.parent,
         "progress": given["leader"] is None and progress_for(given),
         "since": said["since"] if said["fresh"] else None,
+        "joins": folder,
         "among": 1 if given["leader"] is None else of,
     }
     (share_certification if said["kind"] == "certify" else share_run)(said, given["device"], settings)
@@ -54,6 +55,8 @@ def share_run(said: dict[str, Any], device: str, settings: dict[str, Any]) -> No
     from ..api import share
     from ..setup.config import RunConfig
 
+    if unknown := sorted(said["config"].keys() - {f.name for f in fields(RunConfig)}):
+        raise ValueError(f"the run was begun by another version of roodbench: here is no setting {', '.join(unknown)}")
     share(RunConfig(**{**said["config"], "device": device}), check=said["check"], thorough=said["thorough"], **settings)
 
 

@@ -37,32 +37,41 @@ class Crew(Protocol):
 
 
 class Local:
-    """Processes on this machine; on several GPUs each has its own."""
+    """Processes on this machine; on several GPUs each has its own.
+
+    They divide the cores from the beginning: with other threads some networks' last bits are others, so that what is
+    kept by one would be of no use to the next.
+    """
 
     def __init__(self, folder: Path, workers: int, device: torch.device) -> None:
         self.folder, self.workers, self.device = folder, workers, device
+        self.threads = max(1, cores() // workers)
         self._started: list[tuple[subprocess.Popen[bytes], Path]] = []
 
     def call(self) -> None:
-        """Start the helpers, and share the cores with them; a second call does nothing."""
+        """Start the helpers; a second call does nothing."""
         if self._started or self.workers <= 1:
             return
-        threads = max(1, cores() // self.workers)
-        if self.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(min(threads, torch.get_num_threads()))
-        env = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": path_of()}
+        env = {"OMP_NUM_THREADS": str(self.threads), **os.environ, "PYTHONPATH": path_of()}
         for n in range(1, self.workers):
             said = self.folder / "workers" / f"{os.getpid()}-{n}.log"
-            said.parent.mkdir(parents=True, exist_ok=True)
-            with said.open("wb") as file:
-                command = command_of(self.folder, n, self.workers, self._device(n))
-                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=env)
+            try:
+                said.parent.mkdir(parents=True, exist_ok=True)
+                with said.open("wb") as file:
+                    command = command_of(self.folder, n, self.workers, self._device(n))
+                    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=env)
+            except OSError as error:  # a disk that is full, no memory for one more
+                log.warning("worker %d of %d cannot be started, going on without more: %s", n + 1, self.workers, error)
+                self.workers = 1
+                return
             self._started.append((process, said))
 
     def _device(self, n: int) -> str:
         return "cpu" if self.device.type == "cpu" else f"cuda:{n % torch.cuda.device_count()}"
 
     def __enter__(self) -> Local:
+        if self.workers > 1 and self.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(min(self.threads, torch.get_num_threads()))
         return self
 
     def __exit__(self, *error: object) -> None:

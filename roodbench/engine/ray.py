@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 
 from .helper import command_of, path_of
+
+log = logging.getLogger("roodbench")
 
 INSTALL = "engine ray needs ray: pip install 'roodbench[ray]'"
 
@@ -41,11 +44,26 @@ class Cluster:
         self._tasks = [helper.remote(str(self.folder), n, count + 1, device, path_of()) for n in range(1, count + 1)]
 
     def __enter__(self) -> Cluster:
+        if self.device.type == "cpu":
+            torch.set_num_threads(1)  # as the helpers: with others some networks' last bits are others
         return self
 
     def __exit__(self, *error: object) -> None:
-        for task in self._tasks or []:
+        tasks = self._tasks or []
+        ended = self.ray.wait(tasks, num_returns=len(tasks), timeout=0)[0] if tasks else []
+        failed = [why for task in ended if (why := self._failure(task))]
+        if failed and error[0] is None:
+            log.warning("%d of %d helpers ended early and the others went on: %s", len(failed), len(tasks), failed[0])
+        for task in tasks:
             self.ray.cancel(task, force=True)
+
+    def _failure(self, task: Any) -> str:
+        """Why a task that has ended did so early, "" where it was done."""
+        try:
+            self.ray.get(task)
+        except self.ray.exceptions.RayError as error:
+            return str(error).strip().rpartition("\n")[2]
+        return ""
 
 
 def help_with(folder: str, n: int, of: int, device: str, path: str) -> None:

@@ -113,8 +113,8 @@ def create(claim: Path) -> bool:
     try:
         written.write_text(json.dumps(me()), encoding="utf-8")
         os.link(written, claim)
-    except FileExistsError:
-        return False
+    except FileExistsError:  # or NFS made the link, lost its answer, and asked again
+        return written.stat().st_nlink > 1
     finally:
         written.unlink(missing_ok=True)
     return True

@@ -12,6 +12,9 @@ from typing import Any
 from .identity import content_hash
 from .trust import check_cache
 
+LONGEST = 40
+"""Bytes of a word in the name of a folder, which has at most 255."""
+
 
 def runs_folder(out: Path | str | None) -> Path:
     """The folder of all runs: `out`, or one in the user's cache; ValueError where nothing can be written to it."""
@@ -33,8 +36,15 @@ def runs_folder(out: Path | str | None) -> Path:
 
 
 def run_folder(runs: Path, names: Sequence[str], content: Any) -> Path:
-    """The folder of one run: a few words for people and a hash of everything that decides its record."""
-    words = "-".join(name.replace(":", ".").replace("/", ".") for name in names)
+    """The folder of one run: a few words for people, of long ones their ends, and a hash of what decides its record.
+
+    >>> run_folder(Path("runs"), ["digits", "/home/me/my.py:Score"], 1).name
+    'digits-home.me.my.py.Score-6b86b273ff34'
+    """
+    words = "-".join(
+        name.replace(":", ".").replace("/", ".").strip(".").encode()[-LONGEST:].decode(errors="ignore")
+        for name in names
+    )
     return runs / f"{words}-{content_hash(content)[:12]}"
 
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .claims import machine, me
+from .claims import BEAT, machine, me
 
 
 class Journal:
     """A file of JSON lines in a run's folder, one file per process: who it is, `facts` of it, each cell that it made or
     used.
 
-    It is written as the run goes, so that the folder says what a process that was killed had done.
+    It is written as the run goes, so that the folder says what a process that was killed had done; in a `with` block
+    its date is a sign of life.
     """
 
     def __init__(self, folder: Path, **facts: Any) -> None:
         self.file = folder / "workers" / f"{machine().partition(' ')[0]}-{me()['pid']}-{time.time_ns():x}.jsonl"
+        self._over = threading.Event()
         self._write({"began": me(), **facts, "at": time.time()})
 
     def made(self, cell: Path, **facts: Any) -> None:
@@ -32,10 +36,17 @@ class Journal:
         self._write({"used": cell.stem})
 
     def __enter__(self) -> Journal:
+        threading.Thread(target=self._beat, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._over.set()
         self._write({"ended": me(), "at": time.time()})
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT):
+            with suppress(OSError):
+                os.utime(self.file)
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with suppress(OSError):  # a disk that is full: the cells say so
@@ -44,12 +55,20 @@ class Journal:
                 file.write(json.dumps(line) + "\n")
 
 
-def lines_of(folder: Path) -> Iterator[dict[str, Any]]:
-    """Everything that the journals of a run say; a line that was cut off is left out."""
+def journals_of(folder: Path) -> dict[Path, list[dict[str, Any]]]:
+    """What each journal of a run says; a line that was cut off is left out."""
+    found = dict[Path, list[dict[str, Any]]]()
     for file in sorted((folder / "workers").glob("*.jsonl")):
+        found[file] = []
         with suppress(OSError):
             for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
                 with suppress(ValueError):
-                    found = json.loads(line)
-                    if isinstance(found, dict):
-                        yield found
+                    said = json.loads(line)
+                    found[file] += [said] if isinstance(said, dict) else []
+    return found
+
+
+def lines_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """Everything that the journals of a run say."""
+    for lines in journals_of(folder).values():
+        yield from lines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,11 +14,10 @@ from detectors import unknown
 
 from . import manifest
 from .claims import STALE, is_alive, machine
-from .journal import lines_of
+from .folder import now_in
+from .journal import journals_of
 
 RECORD = "result.json"
-KEYS = "began", "ended"
-"""Lines of a journal that name a process."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,12 @@ class Run:
         return manifest.read(self.folder)
 
     @cached_property
+    def journals(self) -> dict[Path, list[dict[str, Any]]]:
+        return journals_of(self.folder)
+
+    @property
     def journal(self) -> list[dict[str, Any]]:
-        return list(lines_of(self.folder))
+        return [line for lines in self.journals.values() for line in lines]
 
     @property
     def cells(self) -> set[str]:
@@ -48,7 +50,8 @@ class Run:
     @property
     def made(self) -> list[dict[str, Any]]:
         """What its processes computed, and how long each part took; the last time, where that was done anew."""
-        return list({line["made"]: line for line in self.journal if isinstance(line.get("made"), str)}.values())
+        lines = sorted((line for line in self.journal if isinstance(line.get("made"), str)), key=when)
+        return list({line["made"]: line for line in lines}.values())
 
     def batch(self, since: float = 0.0) -> int | None:
         """The fewest images that one of its processes took in a pass, since a moment: more ran out of memory."""
@@ -69,13 +72,17 @@ class Run:
 
     @property
     def workers(self) -> list[dict[str, Any]]:
-        """Its processes that live: of this machine those that run, of others those that wrote within a minute."""
-        with suppress(OSError):
-            young = any(time.time() - f.stat().st_mtime < STALE for f in (self.folder / "workers").glob("*.jsonl"))
-            began, ended = ([line[key] for line in self.journal if isinstance(line.get(key), dict)] for key in KEYS)
-            left = [p for n, p in enumerate(began) if began.count(p) > ended.count(p) and p not in began[:n]]
-            return [p for p in left if (is_alive(p) if p.get("machine") == machine() else young)]
-        return []
+        """Its processes that live: of this machine those that run, of others those with a sign of life in a minute."""
+        now, found = now_in(self.folder), list[dict[str, Any]]()
+        for file, lines in self.journals.items():
+            began = [line["began"] for line in lines if isinstance(line.get("began"), dict)]
+            if not began or not isinstance(began[0].get("pid"), int) or any("ended" in line for line in lines):
+                continue
+            with suppress(OSError):
+                here = began[0].get("machine") == machine()
+                if is_alive(began[0]) if here else now - file.stat().st_mtime < STALE:
+                    found += [began[0]] if began[0] not in found else []
+        return found
 
     @property
     def state(self) -> str:
@@ -87,11 +94,21 @@ class Run:
 
 def runs_in(folder: Path) -> Iterator[Run]:
     """The runs in a folder, the oldest first; what is no run is passed over."""
-    found = [Run(file.parent) for file in folder.glob(f"*/{manifest.NAME}")]
-    for run in sorted(found, key=lambda run: (run.folder / manifest.NAME).stat().st_mtime):
+    found = []
+    for file in folder.glob(f"*/{manifest.NAME}"):
+        with suppress(OSError):  # removed meanwhile
+            found.append((file.stat().st_mtime, file.parent))
+    for _, place in sorted(found):
         with suppress(ValueError):
+            run = Run(place)
             if run.manifest:
                 yield run
+
+
+def when(line: dict[str, Any]) -> float:
+    """When a line of a journal was written."""
+    at = line.get("at")
+    return float(at) if isinstance(at, int | float) else 0.0
 
 
 def run_in(folder: Path, name: str) -> Run:

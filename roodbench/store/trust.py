@@ -38,11 +38,12 @@ def check_cache(folder: Path) -> None:
 def is_believed(file: Path) -> bool:
     """Whether a kept file is one's own, or lies where those alone who share the folder can have put it.
 
-    False for another user's in one's own cache, or in a folder that everybody may write to.
+    False for another user's in one's own cache, or where everybody may write to its folder or to the one around that:
+    there anybody can have made both.
     """
     from platformdirs import user_cache_path
 
     if not POSIX or file.stat().st_uid in (os.geteuid(), ROOT):
         return True
-    shared = not file.parent.stat().st_mode & stat.S_IWOTH
+    shared = not any(place.stat().st_mode & stat.S_IWOTH for place in (file.parent, file.parent.parent))
     return shared and not file.is_relative_to(user_cache_path("roodbench"))

@@ -54,7 +54,7 @@ def test_the_command_line_prints_it(tmp_path, capsys):
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("gen, clean: 16 images, 1 + 0 passes each, ")
     assert out[-2].startswith("in all ")
-    assert out[-1].startswith(f"0 parts of it are kept in {tmp_path}")
+    assert out[-1].startswith(f"an earlier start of this run left 0 parts; its folder: {tmp_path}")
     assert main([*words[:-3], "--out", str(tmp_path), "--quiet"]) == 0
     capsys.readouterr()
     assert main([*words, "--format", "json"]) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from detectors.care import usual_state
 from roodbench import api
 from roodbench.certify import CertifyConfig, certify
 from roodbench.certify.run import share as share_certification
@@ -65,7 +66,7 @@ def test_shards_that_there_are_not(text, capsys):
 
 
 def test_a_shard_takes_nothing_of_the_record(capsys):
-    for option in ("--fresh", "--strict"):
+    for option in ("--fresh", "--strict", "--dry-run"):
         assert main([*WORDS, "--shard", "1/2", option]) == 2
         assert f"--shard takes no {option[2:]}" in capsys.readouterr().err
 
@@ -102,6 +103,38 @@ def test_what_is_no_folder_of_a_run(text, said, tmp_path, capsys):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["run", "certify"])
+def test_whoever_would_compute_another_run_is_no_help(kind, tmp_path, capsys, monkeypatch):
+    """Another checkout, torch or data set on a node: its parts are of no use, and it must not say that they are."""
+    if kind == "run":
+        _, folder = api.run(RunConfig(detector=("ebo",), attack="none", **SMALL), out=tmp_path, workers=1)
+    else:
+        run = RunConfig(detector=("median",), norm="l2", attack="none", **{**SMALL, "limit": 4})
+        folder = share_certification(CertifyConfig(run=run, samples=200), turn=0.0, out=tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(torch, "__version__", f"{torch.__version__}.other")
+    assert main(["work", str(folder), "--quiet"]) == 2
+    err = capsys.readouterr().err
+    assert f"what '{folder}' asks for is another run here, {folder.name.rpartition('-')[0]}-" in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"check": None}, "is no manifest of schema 1"),
+        ({"command": [1]}, "is no manifest of schema 1"),
+        ({"config": {"novel": 1}}, "begun by another version of roodbench: here is no setting novel"),
+    ],
+)
+def test_a_manifest_of_another_version_is_one_line(change, said, tmp_path, capsys):
+    whole = {"schema": 1, "kind": "run", "began": "", "command": [], "cwd": str(tmp_path), "config": {}}
+    whole |= {"fresh": False, "since": 1.0, "check": True, "thorough": False, **change}
+    (tmp_path / "manifest.json").write_text(json.dumps(whole))
+    assert main(["work", str(tmp_path)]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_helpers_start_and_are_gone_at_the_end(alone, tmp_path):
     result, folder = api.run(RUN, out=tmp_path, workers=2)
     assert untimed(result) == alone
@@ -122,6 +155,27 @@ def test_a_helper_that_fails_is_said(tmp_path, caplog):
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("a worker of 2 ended early and the others went on: roodbench: error: ")
     assert "no folder of a run" in line
+
+
+def test_helpers_that_cannot_be_started_cost_their_help_only(tmp_path, caplog):
+    """As on a disk that is full, or where memory takes no further process."""
+    (tmp_path / "workers").write_text("no folder")
+    with Local(tmp_path, 3, torch.device("cpu")) as crew:
+        crew.call()
+        crew.call()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("worker 2 of 3 cannot be started, going on without more: ")
+
+
+def test_cores_are_divided_before_anything_is_computed(tmp_path, monkeypatch):
+    """For all detectors: what holds during one of them is put back at its end."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with usual_state():
+        torch.set_num_threads(2)
+        with Local(tmp_path, 1, torch.device("cpu")):
+            assert torch.get_num_threads() == 2
+        with Local(tmp_path, 10**4, torch.device("cpu")):
+            assert torch.get_num_threads() == 1
 
 
 def test_how_many_help(monkeypatch):

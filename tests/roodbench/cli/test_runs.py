@@ -11,7 +11,9 @@ import pytest
 from roodbench import api
 from roodbench.cli import main
 from roodbench.setup.config import RunConfig
+from roodbench.store import journal
 from roodbench.store.claims import me
+from roodbench.store.folder import now_in, run_folder
 from roodbench.store.journal import Journal
 from roodbench.store.runs import Run
 
@@ -65,6 +67,62 @@ def test_a_run_that_goes_on_is_left_alone(out, capsys):
     code, _, err = called(capsys, "remove", name, "--out", out)
     assert code == 2
     assert f"is being computed (process {me()['pid']}): stop it first" in err
+
+
+def elsewhere(out, name, age):
+    """A process on another machine, whose last sign of life is so many seconds old by the folder's clock."""
+    folder = out / name / "workers"
+    folder.mkdir(exist_ok=True)
+    file = folder / "other-7.jsonl"
+    file.write_text(json.dumps({"began": {"machine": "other", "pid": 7, "born": "1"}, "at": 0}) + "\n")
+    then = now_in(out) - age
+    os.utime(file, (then, then))
+
+
+@pytest.mark.parametrize(("age", "state"), [(5, "running"), (300, "finished")])
+@pytest.mark.parametrize("skew", [-1000, 0, 1000])
+def test_a_process_elsewhere_counts_by_the_folders_clock(age, state, skew, out, capsys, monkeypatch):
+    name = listed(out, capsys)[0]["name"]
+    elsewhere(out, name, age)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + skew)
+    assert [run["state"] for run in listed(out, capsys)] == [state, "finished"]
+
+
+def test_a_process_that_began_and_ended_elsewhere_says_nothing_of_another_one(out, capsys):
+    """Only a process's own journal is its sign of life."""
+    name = listed(out, capsys)[0]["name"]
+    elsewhere(out, name, 300)
+    (out / name / "workers" / "other-8.jsonl").write_text('{"made": "a"}\n')
+    assert listed(out, capsys)[0]["workers"] == []
+
+
+def test_one_long_part_is_no_end(out, capsys, monkeypatch):
+    """A journal's date is renewed while its process lives: a part may take an hour."""
+    monkeypatch.setattr(journal, "BEAT", 0.01)
+    with Journal(out) as ours:
+        os.utime(ours.file, (1, 1))
+        end = time.monotonic() + 5
+        while ours.file.stat().st_mtime < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert ours.file.stat().st_mtime > 2
+
+
+def test_a_part_that_was_computed_anew_counts_as_the_last_time(tmp_path):
+    """By when, not by the names of journals: process 999 comes after process 1000 there."""
+    for pid, seconds, at in ((999, 1.0, 1.0), (1000, 5.0, 2.0)):
+        line = {"made": "a", "detector": "d", "label": "l", "images": 4, "seconds": seconds, "at": at}
+        (tmp_path / "workers").mkdir(exist_ok=True)
+        (tmp_path / "workers" / f"host-{pid}.jsonl").write_text(json.dumps(line) + "\n")
+    assert Run(tmp_path).throughput == {"d, l": {"images": 4, "seconds": 5.0}}
+
+
+def test_words_that_are_long_make_no_name_that_is(tmp_path):
+    names = [f"/{'ü' * 90}/{'y' * 200}/b.toml", *(f"/{'x' * 240}/my.py:Score{n}" for n in range(3))]
+    place = run_folder(tmp_path, names, 1)
+    place.mkdir()
+    assert place.name.startswith("yyy")
+    assert "y.b.toml-xxx" in place.name
 
 
 def test_one_that_was_stopped(out, capsys):

@@ -5,7 +5,9 @@ import threading
 import time
 
 import pytest
+import torch
 
+from detectors.care import usual_state
 from roodbench import api
 from roodbench.engine.crew import crew_of
 from roodbench.setup.config import RunConfig
@@ -29,6 +31,34 @@ def test_ray_is_installed_by_one_command(tmp_path):
             crew_of(tmp_path, 0.0, None, engine="ray")
     else:
         assert ray.__version__
+
+
+class Failing:
+    """As much of ray as a cluster asks of tasks that have ended, one of them early."""
+
+    class exceptions:  # noqa: N801 - as ray names it
+        RayError = RuntimeError
+
+    def wait(self, tasks, num_returns, timeout):
+        return tasks[:num_returns], []
+
+    def get(self, task):
+        if task == 1:
+            raise RuntimeError("a traceback\nRuntimeError: '/runs/x' is no folder of a run")
+
+    def cancel(self, task, force):
+        pass
+
+
+def test_a_helper_that_fails_is_said(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("roodbench.engine.ray.library", Failing)
+    with usual_state():
+        torch.set_num_threads(2)
+        with crew_of(tmp_path, 0.0, torch.device("cpu"), engine="ray") as crew:
+            assert torch.get_num_threads() == 1
+            crew._tasks = [0, 1]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("1 of 2 helpers ended early and the others went on: RuntimeError: '/runs/x' is no folder")
 
 
 @pytest.fixture

@@ -94,6 +94,19 @@ def test_a_claim_that_was_renewed_meanwhile_is_put_back(file, monkeypatch):
     assert [p.name for p in file.parent.iterdir()] == [claim.name]
 
 
+def test_a_link_that_was_made_twice_is_ours(file, monkeypatch):
+    """NFS may lose the answer to a link that was made, ask again, and hear that it exists."""
+    link = os.link
+
+    def twice(old, new):
+        link(old, new)
+        link(old, new)
+
+    monkeypatch.setattr(os, "link", twice)
+    assert taken(file)
+    assert list(file.parent.iterdir()) == []
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}", '{"machine": 3}', "\x00" * 40])
 def test_a_claim_that_says_nothing_is_as_one_from_elsewhere(text, file):
     file.with_suffix(".claim").write_text(text)

@@ -106,6 +106,20 @@ def test_a_chosen_folder_may_be_a_groups_but_not_everybodys(mode, believed, tmp_
     assert ("is another user's: computing it anew" in caplog.text) != believed
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_nor_is_a_folder_of_parts_that_anybody_can_have_made(mode, tmp_path, monkeypatch):
+    """As in `--out /tmp`: whoever is first makes `cells`, for nobody else to write to."""
+    store = Store(tmp_path / "out")
+    store.save(KEY, ({"scores": torch.ones(2)}, {}))
+    file, _ = place_of(store.folder / "cells", KEY)
+    store.folder.chmod(mode)
+    assert Store(store.folder).load(KEY) is not None
+    give_away(file, monkeypatch)
+    if os.geteuid() == 0:
+        os.chown(file.parent, OTHER, OTHER)
+    assert Store(store.folder).load(KEY) is None
+
+
 def test_a_run_computes_what_a_stranger_left(tmp_path, monkeypatch):
     """The scores of a forged cell do not come back."""
     bench = roodbench.load_benchmark("digits", limit=4, ood="noise")
