@@ -82,8 +82,12 @@ def free_memory(device: torch.device) -> int:
 
 
 def halve(detector: nn.Module) -> int | None:
-    """Halve the most images that `detector` or its network takes in a pass; returns it, or None where it is 1."""
-    size = (batch_of(detector) or 1) // 2
+    """Lower the most images that `detector` or its network takes at once, to the next bound below it or else by half.
+
+    Returns it, or None where it is 1.
+    """
+    *lower, most = sorted({getattr(module, name) for module, name in bounds_of(detector)}) or [1]
+    size = lower[-1] if lower else most // 2
     if size < 1:
         return None
     limit(detector, size)
