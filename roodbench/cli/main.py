@@ -19,6 +19,7 @@ from .console import error_line, own_logging
 from .inspect import inspect
 from .list import list_names
 from .options import Grouped
+from .report import report
 from .run import run
 from .runs import runs
 from .streams import interruptible, tolerant
@@ -48,6 +49,7 @@ VERBS = {
     "certify": certify,
     "inspect": inspect,
     "list": list_names,
+    "report": report,
     "runs": runs,
     "validate": validate,
     "work": work,

@@ -1,0 +1,71 @@
+"""How far a line of the table can be trusted, in a word and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..evaluation.checks import CHECKS
+from ..evaluation.indicators import Indicator
+from ..record.notes import failures_of, undecided_of
+from ..record.row import Row, label_of
+from ..record.table import CHECKED, check_cells
+from .parts import Block, Cell, Column, Notes, Section, Table
+
+ORDER = ("unreliable", "not judged", "inconclusive", "reliable")
+TONES = {"unreliable": "bad", "not judged": "open", "inconclusive": "doubtful", "reliable": "good"}
+VERDICTS = {"passed": "good", "FAILED": "bad", "inconclusive": "doubtful"}
+
+
+def trust(line: Mapping[str, Row], indicators: Iterable[Indicator]) -> Cell:
+    """reliable, unreliable, inconclusive or not judged, and by which checks."""
+    rows = list(line.values())
+    label, radii = label_of(rows[0]), {row.eps for row in rows}
+    own = [i for i in indicators if i.detector in ("", label) and (i.eps is None or i.eps in radii)]
+    said = {note for row in rows for note in row.warnings}
+    if any(row.reliable is False for row in rows):
+        word, names = "unreliable", [i.name for i in own if i.passed is False and i.message in said]
+    elif any(row.reliable is None for row in rows):
+        word, names = "not judged", ["its checks did not run"]
+    else:
+        names = [i.name for i in own if i.passed is None and i.detector == label]
+        word = "inconclusive" if names else "reliable"
+    return Cell(word, TONES[word], ", ".join(dict.fromkeys(names)), value=ORDER.index(word))
+
+
+def checks(indicators: Sequence[Indicator]) -> Section:
+    """Every check: its number, threshold and verdict, below the sentence that says when it fails."""
+    about = (
+        "What was checked of data, network, detectors and attacks. A failed check marks its rows *: under attack their "
+        "AUROC is an upper bound only."
+    )
+    if not indicators:
+        return Section("checks", "Checks", "This record has no checks.")
+    names = dict.fromkeys(i.name for i in sorted(indicators, key=worst_first))
+    blocks = [
+        Block(
+            [cells_of(i) for i in sorted(indicators, key=worst_first) if i.name == name],
+            name,
+            f"Fails when {CHECKS[name].fails_when}." if name in CHECKS else "",
+        )
+        for name in names
+    ]
+    columns = [Column(name, "text" if name in ("checked", "verdict") else "number", name != "check") for name in CHECKED]
+    shown = [c if c.name not in ("number", "threshold") else Column(c.name) for c in columns if c.name != "check"]
+    counts = {word: sum(i.verdict == word for i in indicators) for word in ("FAILED", "inconclusive", "passed")}
+    caption = "Checks: " + ", ".join(f"{number} {word.lower()}" for word, number in counts.items())
+    lines = [*failures_of(indicators), *undecided_of(indicators)]
+    table = Table("checks", caption, [*shown, Column("in words", "text")], blocks)
+    return Section("checks", "Checks in words", about, [*([Notes(lines)] if lines else []), table])
+
+
+def cells_of(indicator: Indicator) -> list[Cell]:
+    """A check's cells, as the table of `roodbench check` prints them, and its sentence."""
+    checked, eps, _, number, threshold, verdict = check_cells(indicator)
+    said = indicator.message or {"passed": "Passed.", "inconclusive": "Noise is wider than the limit."}[verdict]
+    radius = Cell(eps, value=-1.0 if indicator.eps is None else indicator.eps)
+    return [Cell(checked), radius, Cell(number), Cell(threshold), Cell(verdict, VERDICTS[verdict]), Cell(said)]
+
+
+def worst_first(indicator: Indicator) -> int:
+    """FAILED, inconclusive, passed."""
+    return list(VERDICTS).index(indicator.verdict) if indicator.passed is not True else len(VERDICTS)
