@@ -7,31 +7,32 @@ from typing import Any
 
 from ..certify.row import CertifiedRow
 from ..certify.table import CONDITIONS, Line, by_line, cells_of, heading, notes_of, percent
-from .parts import Block, Cell, Column, Figures, Fold, Notes, Page, Section, Table
+from .parts import Block, Cell, Column, Figures, Fold, Notes, Page, Part, Section, Table, title_of
 from .plots import over_radius
 from .read import Certified
 from .svg import spread
 
-STYLES = {"attacked": "attacked at best", "certified": "certified: no adversary gets below"}
+STYLES = {"attacked": "attacked by the suite", "certified": "certified: no adversary gets below"}
 
 
 def certified(result: Certified) -> Page:
     """The sections of a certification: verdict, radii, and every number."""
     rows = result.rows
     first, second = heading(rows[0]).split("\n")
-    names = dict.fromkeys(label_of(row) for row in rows)
+    names = list(dict.fromkeys(label_of(row) for row in rows))
     columns, lines = cells_of(rows)
     found = [[Cell(text) for text in texts] for texts in lines]
     kinds = [Column(name, "text" if place in (0, 2) else "number", place < 3) for place, name in enumerate(columns)]
     table = Table("lines", second, kinds, [Block(found)])
     notes = [*result.violations, *notes_of(rows)]
-    parts = [verdict(result), Fold(f"Every number ({len(found)} lines)", [table], open=len(found) <= 12)]
+    parts: list[Part] = [verdict(result), Fold(f"Every number ({len(found)} lines)", [table], open=len(found) <= 12)]
+    parts += [Notes(notes)] if notes else []
     return Page(
-        f"{rows[0].benchmark}, certified: " + ", ".join(names),
+        title_of(f"{rows[0].benchmark}, certified", names),
         first,
         said(result),
         [
-            Section("verdict", "Verdict", "", [*parts, *([Notes(notes)] if notes else [])]),
+            Section("verdict", "Verdict", "", parts),
             radii(rows),
         ],
     )
@@ -61,7 +62,8 @@ def verdict(result: Certified) -> Table:
         ]
         for line in lines
     ]
-    return Table("verdict", "AUROC %, higher is better; certified: no adversary gets below", heads, [Block(found)], True)
+    caption = "AUROC %, higher is better; certified: no adversary gets below"
+    return Table("verdict", caption, heads, [Block(found)], cards=True)
 
 
 def marks(row: CertifiedRow) -> list[tuple[str, float, tuple[float, float]]]:
@@ -84,15 +86,15 @@ def trust(line: Line, violations: Sequence[str]) -> Cell:
 
 
 def said(result: Certified) -> list[str]:
-    """The best bound at the largest radius, and the smallest one that is not 0."""
+    """The best bound at the largest radius at which there is one."""
     rows = [row for row in result.rows if row.condition == "both"]
-    most = max(row.radius for row in rows)
+    most = max((row.radius for row in rows if row.gauroc > 0), default=rows[0].radius)
     best = max((row for row in rows if row.radius == most), key=lambda row: row.gauroc)
     words = (
         f"{label_of(best)} on {best.ood} keeps an AUROC of at least {percent(best.gauroc)} against every adversary "
         f"within {best.norm} {best.radius:.4g}; {percent(best.auroc_clean)} clean"
     )
-    reached = "" if best.auroc_attacked is None else f", {percent(best.auroc_attacked)} under the best attack"
+    reached = "" if best.auroc_attacked is None else f", {percent(best.auroc_attacked)} under attack"
     return [f"{words}{reached}.", *(f"{len(result.violations)} contradictions." for _ in result.violations[:1])]
 
 
@@ -113,7 +115,8 @@ def radii(rows: Sequence[CertifiedRow]) -> Section:
         ]
         bound = [(r.radius, f"{r.radius:.4g}", r.gauroc, (r.gauroc, r.gauroc), percent(r.gauroc)) for r in its]
         lines = {**({"attacked": [clean, *attacked]} if attacked else {}), "certified": bound}
-        drawings.append((f"{label}, {ood}", over_radius(lines, f"{label} against {ood}, AUROC %", f"radius, {its[0].norm}")))
+        drawn = over_radius(lines, f"{label} against {ood}, AUROC %", f"radius, {its[0].norm}")
+        drawings.append((f"{label}, {ood}", drawn))
     about = "Both populations attacked and bounded: the truth about the worst adversary lies between the two lines."
     return Section("radii", "AUROC over the radius", about, [Figures(drawings, list(STYLES.items()))])
 

@@ -9,7 +9,7 @@ from ..record.result import Result
 from ..record.row import CORRUPTED, AttackedPopulation, Row, label_of
 from ..record.table import LABELS, cell, cells_of, conditions_of, footnotes, heading, lines_of
 from ..record.text import as_fraction
-from .parts import Block, Cell, Column, Figures, Fold, Notes, Page, Section, Table, folded
+from .parts import Block, Cell, Column, Figures, Fold, Notes, Page, Section, Table, folded, title_of
 from .plots import over_radius
 from .scored import scored
 from .svg import spread
@@ -31,7 +31,7 @@ def evaluated(result: Result) -> Page:
     """The sections of a run: verdict, radii, scores, winners, checks, images."""
     first, second = heading(result).split("\n")
     return Page(
-        result.rows[0].benchmark + ": " + ", ".join(dict.fromkeys(label_of(row) for row in result.rows)),
+        title_of(result.rows[0].benchmark, list(dict.fromkeys(label_of(row) for row in result.rows))),
         first,
         said(result),
         [
@@ -74,7 +74,9 @@ def overall(result: Result) -> Table:
     gaps = columns.index("adaptive gap") if "adaptive gap" in columns else None
     radii = list(dict.fromkeys(cells[1].text for _, cells in found if cells[1].text != "-"))
     heads = [Column("detector", "text")]
-    heads += [Column("eps", choice=True, first=radii[-1] if len(found) > MANY and len(radii) > 1 else "")] if radii else []
+    heads += (
+        [Column("eps", choice=True, first=radii[-1] if len(found) > MANY and len(radii) > 1 else "")] if radii else []
+    )
     heads += [Column(name) for name in conditions] + ([Column("adaptive gap")] if gaps else [])
     heads += [Column("0 to 100", "drawing"), Column("trust", "text", choice=True)]
     lines = []
@@ -108,18 +110,19 @@ def said(result: Result) -> list[str]:
     sentences = []
     if sound:
         best = max(sound, key=lambda line: line[worst].auroc)
-        label, number, before = label_of(best[worst]), cell(best[worst]), cell(best["clean"])
+        label, number, before = label_of(best[worst]), cell(best[worst]), cell(best["clean"]).partition(" ")[0]
         of = "" if len(lines) == 1 else f"Of {len(lines)} detectors, "
-        kept = f"{label} keeps the highest AUROC {where}: {number}" if of else f"{label} has an AUROC of {number} {where}"
+        kept = (
+            f"{label} keeps the highest AUROC {where}: {number}" if of else f"{label} has an AUROC of {number} {where}"
+        )
         sentences.append(of + kept + ("" if worst == "clean" else f"; {before} clean") + ".")
     words = [trust(line, result.indicators).text for line, _ in found]
     counts = {word: words.count(word) for word in ("reliable", "inconclusive", "not judged", "unreliable")}
-    sentences.append(
-        f"Of {len(words)} lines of the verdict, " + ", ".join(f"{n} {word}" for word, n in counts.items() if n) + "."
-        if len(words) > 1
-        else f"The line is {words[0]}."
-    )
-    return sentences
+    kinds = [f"{n} {word}" for word, n in counts.items() if n]
+    several = f"{'All' if len(kinds) == 1 else 'Of'} {len(words)} lines of the verdict"
+    one = f"{'It is' if sentences else 'The verdict is'} {words[0]}."
+    many = f"{several} are {words[0]}." if len(kinds) == 1 else f"{several}, {' and '.join(kinds)}."
+    return [*sentences, one if len(words) == 1 else many]
 
 
 def radii(result: Result) -> Section:
@@ -173,14 +176,22 @@ def winners(attacks: Sequence[AttackedPopulation], norm: str | None) -> Section:
     found: dict[str, list[AttackedPopulation]] = {}
     for entry in attacks:
         found.setdefault(entry.detector, []).append(entry)
-    tables = [(label, [won(label, f"winners-{place}", entries, norm)]) for place, (label, entries) in enumerate(found.items())]
+    tables = [
+        (label, [won(label, f"winners-{place}", entries, norm)]) for place, (label, entries) in enumerate(found.items())
+    ]
     return Section("winners", "Who won, per image", about, folded(tables))
 
 
 def won(label: str, key: str, entries: Sequence[AttackedPopulation], norm: str | None) -> Table:
     names = list(dict.fromkeys(name for entry in entries for name in entry.components))
     names = [name for name in names if any(entry.wins.get(name) for entry in entries)]
-    heads = [Column("population", "text"), Column("eps"), Column("moved"), *map(Column, names), Column("passes an image")]
+    heads = [
+        Column("population", "text"),
+        Column("eps"),
+        Column("moved"),
+        *map(Column, names),
+        Column("passes an image"),
+    ]
     lines: list[list[Cell]] = []
     for entry in entries:
         n = len(entry.winner)
@@ -188,13 +199,15 @@ def won(label: str, key: str, entries: Sequence[AttackedPopulation], norm: str |
         eps = Cell(as_fraction(entry.eps, norm), value=entry.eps)
         cost = Cell(f"{sum(entry.passes):.0f}")
         lines.append([Cell(entry.population), eps, Cell(entry.condition), *counts, cost])
-    return Table(key, f"Images won by each component, {label}", heads, [Block(lines)])
+    return Table(key, f"Images won by each component, {label}", heads, [Block(lines)], narrow=True)
 
 
 def everything(result: Result, caption: str) -> Table:
     """The record's table, line by line."""
     columns, lines = cells_of(result)
-    kinds = [Column(name, "number" if place >= LABELS else "text", place < LABELS) for place, name in enumerate(columns)]
+    kinds = [
+        Column(name, "number" if place >= LABELS else "text", place < LABELS) for place, name in enumerate(columns)
+    ]
     found = [
         [radius_of(text, line) if place == 1 else Cell(text) for place, text in enumerate(texts)]
         + [trust(line, result.indicators)]
@@ -205,6 +218,8 @@ def everything(result: Result, caption: str) -> Table:
 
 def facts(result: Result) -> dict[str, Any]:
     """What decided the numbers: configuration, data, what was fitted, time."""
-    fitted = {d.detector: ", ".join(f"{name} {value:.6g}" for name, value in d.fitted.items()) for d in result.detectors}
+    fitted = {
+        d.detector: ", ".join(f"{name} {value:.6g}" for name, value in d.fitted.items()) for d in result.detectors
+    }
     data = {name: f"{entry.get('images')} images, sha256 {entry.get('sha256')}" for name, entry in result.data.items()}
     return {"Configuration": result.config, "Data": data, "Fitted": {k: v for k, v in fitted.items() if v}}

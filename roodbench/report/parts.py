@@ -14,7 +14,7 @@ class Cell:
 
     text: str
     tone: str = ""
-    """good, bad, doubtful or open; nothing for most."""
+    """good, bad, doubtful, open or quiet; nothing for most."""
     note: str = ""
     """What is said below the text."""
     value: float | None = None
@@ -37,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name; text, number or drawing; and whether a reader may choose among its values."""
+    """A column: its name; text, words (sentences), number or drawing; and whether a reader may choose among its values."""
 
     name: str
     kind: str = "number"
@@ -64,6 +64,8 @@ class Table:
     columns: Sequence[Column]
     blocks: Sequence[Block]
     cards: bool = False
+    narrow: bool = False
+    """Whether it is no wider than its content."""
     kind: str = field(default="table", init=False)
 
     @property
@@ -78,7 +80,8 @@ class Figures:
 
     drawings: Sequence[tuple[str, Drawing]]
     key: Sequence[tuple[str, str]] = ()
-    wide: bool = False
+    together: int = 1
+    """How many of them belong in one row."""
     kind: str = field(default="figures", init=False)
 
 
@@ -130,6 +133,15 @@ class Page:
     subtitle: str
     said: Sequence[str]
     sections: Sequence[Section]
+
+
+def title_of(benchmark: str, labels: Sequence[str]) -> str:
+    """A benchmark and its detectors, by name where they are few.
+
+    >>> title_of("digits", ["gen", "knn"]), title_of("digits", ["a", "b", "c", "d"])
+    ('digits: gen, knn', 'digits: 4 detectors')
+    """
+    return f"{benchmark}: {', '.join(labels) if len(labels) < 4 else f'{len(labels)} detectors'}"
 
 
 def folded(parts: Iterable[tuple[str, Sequence[Table | Figures | Notes]]]) -> list[Part]:

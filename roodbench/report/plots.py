@@ -21,7 +21,9 @@ Line = Sequence[tuple[float, str, float, tuple[float, float], str]]
 def over_radius(lines: Mapping[str, Line], words: str, axis: str) -> Drawing:
     """A value over the radius, one line with its band for each style."""
     most = max(point[0] for line in lines.values() for point in line)
-    said = "; ".join(f"{name}: " + ", ".join(f"{at} {cell}" for _, at, _, _, cell in line) for name, line in lines.items())
+    said = "; ".join(
+        f"{name}: " + ", ".join(f"{at} {cell}" for _, at, _, _, cell in line) for name, line in lines.items()
+    )
     axes = Axes((0.0, 1.04 * most), (0.0, 1.0), f"{words}. {said}")
     axes.ticks_up(PERCENT)
     axes.level(0.5, "chance")
@@ -51,23 +53,33 @@ def roc_curves(curves: Sequence[tuple[str, Pair]], words: str, *, log: bool) -> 
     return axes.drawing()
 
 
-def histogram(clean: Pair, attacked: Pair | None, words: str) -> Drawing:
-    """Scores of ID upwards and of OOD downwards: filled when clean, outlined when attacked."""
-    every = [*clean, *(attacked or ())]
-    edges = edges_of(every)
-    found = [shares(scores, edges) for scores in every]
-    most = max(float(values.max()) for values in found)
+def histograms(clean: Pair, attacked: Mapping[str, Pair | None], words: str) -> list[Drawing]:
+    """Scores of ID upwards and of OOD downwards, filled when clean, outlined when attacked: one drawing for each attack.
+
+    All have the same axes.
+    """
+    populations = {where: [*clean, *(pair or ())] for where, pair in attacked.items()}
+    edges = edges_of([scores for found in populations.values() for scores in found])
+    counted = {where: [shares(scores, edges) for scores in found] for where, found in populations.items()}
+    most = max(float(values.max()) for found in counted.values() for values in found)
+    threshold = float(np.mean(threshold95(clean[0])))
+    return [histogram(found, edges, most, threshold, f"{words}, {where}") for where, found in counted.items()]
+
+
+def histogram(found: Sequence[np.ndarray], edges: np.ndarray, most: float, threshold: float, words: str) -> Drawing:
+    """The shares of clean ID and OOD, and of attacked ID and OOD, in bins."""
     axes = Axes((float(edges[0]), float(edges[-1])), (-1.08 * most, 1.08 * most), words)
     for place, (values, side) in enumerate(zip(found, (1, -1, 1, -1), strict=False)):
         style = ("id" if side > 0 else "ood") + (" moved" if place > 1 else "")
         points = [(float(x), side * float(y)) for x, y in zip(edges, values, strict=False)]
         axes.steps(points, style, kind="area" if place < 2 else "outline", close=float(edges[-1]))
     axes.level(0.0, "axis")
-    threshold = float(np.mean(threshold95(clean[0])))
     if edges[0] < threshold < edges[-1]:
         axes.upright(threshold, "chance")
     low, high = axes.x
-    axes.ticks_across([(x, f"{x:.3g}") for x in (low, (low + high) / 2, high)], "score, higher is more ID")
+    digits = max(0, 1 - math.floor(math.log10(high - low)))
+    ticks = [(x, f"{x:.{digits}f}".replace("-", "\N{MINUS SIGN}")) for x in (low, (low + high) / 2, high)]
+    axes.ticks_across(ticks, "score, higher is more ID")
     axes.text(4, axes.up(most / 2) + 4, "ID")
     axes.text(4, axes.up(-most / 2) + 4, "OOD")
     return axes.drawing()

@@ -11,7 +11,7 @@ from ..record.rows import CONDITIONS
 from ..record.table import cell, conditions_of, lines_of
 from ..record.text import as_fraction
 from .parts import Figures, Section, folded
-from .plots import Pair, histogram, roc_curves
+from .plots import Pair, histograms, roc_curves
 from .svg import Drawing
 
 Lines = list[Mapping[str, Row]]
@@ -38,13 +38,16 @@ def scored(result: Result) -> list[Section]:
     key = [("clean", "clean")] + ([(worst, f"{worst}, fainter at smaller radii")] if worst != "clean" else [])
     outlined = [("id moved", "ID attacked"), ("ood moved", "OOD attacked")] if worst != "clean" else []
     filled = [("id filled", "ID clean"), ("ood filled", "OOD clean"), *outlined]
-    curves = [(label, [Figures(curves_of(sets, worst, pair_of), key, wide=True)]) for label, sets in found.items()]
-    bars = [(label, [Figures(histograms_of(sets, worst, pair_of), filled)]) for label, sets in found.items()]
+    curves = [(label, [Figures(curves_of(sets, worst, pair_of), key, together=2)]) for label, sets in found.items()]
+    bars = [
+        (label, [Figures(histograms_of(sets, worst, pair_of), filled, together=max(map(len, sets.values())))])
+        for label, sets in found.items()
+    ]
     about = (
         "ID kept against OOD taken for ID, as the threshold falls; the dotted line keeps 95% of ID. Beside each curve "
         "the same over a logarithmic axis.",
         "The share of images by score, ID above the line and OOD below it; the dotted line is the threshold that 95% of "
-        "clean ID reach. Of a detector with noise all draws are counted.",
+        "clean ID reach. Of a detector with noise all draws are counted; the end bins hold what lies beyond them.",
     )
     return [
         Section(key, title, said, folded(parts))
@@ -71,13 +74,13 @@ def histograms_of(sets: Mapping[str, Lines], worst: str, pair_of: Callable[[Row]
     """Per OOD set and radius one drawing: clean scores, and attacked ones over them."""
     drawn: Drawn = []
     for name, lines in sets.items():
-        for line in lines:
-            clean, attacked = pair_of(line["clean"]), None if worst == "clean" else pair_of(line[worst])
-            where = f"{name}{at(line[worst])}"
-            words = f"Histogram of scores, {label_of(line['clean'])}: {where}. AUROC % clean {cell(line['clean'])}"
-            words += "" if worst == "clean" else f", {worst} {cell(line[worst])}"
-            if clean is not None:
-                drawn.append((where, histogram(clean, attacked, words)))
+        clean, row = pair_of(lines[0]["clean"]), lines[0]["clean"]
+        moved = [line[worst] for line in lines if worst != "clean"]
+        places = {f"{worst}{at(r)} {cell(r)}": pair_of(r) for r in moved} or {worst: None}
+        words = f"Histogram of scores, {label_of(row)} against {name}. AUROC % clean {cell(row)}"
+        if clean is not None:
+            captions = [name + at(r) for r in moved or [row]]
+            drawn += zip(captions, histograms(clean, places, words), strict=True)
     return drawn
 
 

@@ -10,7 +10,7 @@ from html import escape
 Points = Sequence[tuple[float, float]]
 Scale = Callable[[float], float]
 WIDTH, HEIGHT = 320, 216
-LEFT, RIGHT, TOP, BOTTOM = 38, 10, 8, 36
+LEFT, RIGHT, TOP, BOTTOM = 38, 10, 8, 40
 """Margins, in units of the drawing: about pixels on the screen."""
 
 
@@ -73,7 +73,9 @@ class Axes:
 
     def dots(self, points: Points, style: str) -> None:
         for x, y in points:
-            self.parts.append(f'<circle class="dot {style}" cx="{short(self.across(x))}" cy="{short(self.up(y))}" r="3"/>')
+            self.parts.append(
+                f'<circle class="dot {style}" cx="{short(self.across(x))}" cy="{short(self.up(y))}" r="3"/>'
+            )
 
     def level(self, y: float, style: str = "grid") -> None:
         place = short(self.up(y))
@@ -92,7 +94,7 @@ class Axes:
         for place, label in kept:
             half = 3.2 * len(label)
             anchor, where = ("end", WIDTH - 1) if place + half > WIDTH - 1 else ("middle", place)
-            self.text(where, HEIGHT - BOTTOM + 14, label, anchor)
+            self.text(where, HEIGHT - BOTTOM + 17, label, anchor)
         self.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, title, "middle", "name")
 
     def ticks_up(self, ticks: Iterable[tuple[float, str]]) -> None:
@@ -110,10 +112,17 @@ class Axes:
 
 
 def spread(points: Sequence[tuple[str, float, tuple[float, float]]]) -> Drawing:
-    """Values between 0 and 1 on one short line, with their intervals: style, value, ends. Said beside it in numbers."""
-    parts = ['<path class="grid" d="M4 9H124M4 5V13M64 6V12M124 5V13"/>']
-    for style, value, (low, high) in points:
-        ends = (short(4 + 120 * min(max(end, 0.0), 1.0)) for end in (low, high))
-        parts.append(f'<path class="whisker {style}" d="M{" 9H".join(ends)}"/>')
-        parts.append(f'<circle class="dot {style}" cx="{short(4 + 120 * value)}" cy="9" r="3.5"/>')
-    return Drawing(f'<svg class="spread" viewBox="0 0 128 18" aria-hidden="true">{"".join(parts)}</svg>')
+    """How far a value in [0, 1] falls, on one short line: style, value, ends. The numbers stand beside it.
+
+    The first and the last one have their intervals, and a line from one to the other.
+    """
+    places = [short(4 + 192 * min(max(value, 0.0), 1.0)) for _, value, _ in points]
+    parts = ['<path class="grid" d="M4 10H196M4 6V14M100 7V13M196 6V14"/>']
+    parts.append(f'<path class="fall {points[-1][0]}" d="M{places[0]} 10H{places[-1]}"/>')
+    for style, _, ends in dict.fromkeys((points[0], points[-1])):
+        low, high = (short(4 + 192 * min(max(end, 0.0), 1.0)) for end in ends)
+        parts.append(f'<path class="whisker {style}" d="M{low} 10H{high}"/>')
+    for (style, _, _), place in zip(points, places, strict=True):
+        inner = place not in (places[0], places[-1])
+        parts.append(f'<circle class="dot {style}" cx="{place}" cy="10" r="{2.5 if inner else 4}"/>')
+    return Drawing(f'<svg class="spread" viewBox="0 0 200 20" aria-hidden="true">{"".join(parts)}</svg>')

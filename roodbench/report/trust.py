@@ -13,7 +13,7 @@ from .parts import Block, Cell, Column, Notes, Section, Table
 
 ORDER = ("unreliable", "not judged", "inconclusive", "reliable")
 TONES = {"unreliable": "bad", "not judged": "open", "inconclusive": "doubtful", "reliable": "good"}
-VERDICTS = {"passed": "good", "FAILED": "bad", "inconclusive": "doubtful"}
+VERDICTS = {"FAILED": "bad", "inconclusive": "doubtful", "passed": "good"}
 
 
 def trust(line: Mapping[str, Row], indicators: Iterable[Indicator]) -> Cell:
@@ -45,27 +45,27 @@ def checks(indicators: Sequence[Indicator]) -> Section:
         Block(
             [cells_of(i) for i in sorted(indicators, key=worst_first) if i.name == name],
             name,
-            f"Fails when {CHECKS[name].fails_when}." if name in CHECKS else "",
+            f"Fails when {CHECKS[name].fails_when}.".replace("`", "") if name in CHECKS else "",
         )
         for name in names
     ]
-    columns = [Column(name, "text" if name in ("checked", "verdict") else "number", name != "check") for name in CHECKED]
-    shown = [c if c.name not in ("number", "threshold") else Column(c.name) for c in columns if c.name != "check"]
+    words, choices = ("checked", "verdict"), ("checked", "eps", "verdict")
+    shown = [Column(n, "text" if n in words else "number", n in choices) for n in CHECKED if n != "check"]
     counts = {word: sum(i.verdict == word for i in indicators) for word in ("FAILED", "inconclusive", "passed")}
     caption = "Checks: " + ", ".join(f"{number} {word.lower()}" for word, number in counts.items())
     lines = [*failures_of(indicators), *undecided_of(indicators)]
-    table = Table("checks", caption, [*shown, Column("in words", "text")], blocks)
+    table = Table("checks", caption, [*shown, Column("in words", "words")], blocks)
     return Section("checks", "Checks in words", about, [*([Notes(lines)] if lines else []), table])
 
 
 def cells_of(indicator: Indicator) -> list[Cell]:
     """A check's cells, as the table of `roodbench check` prints them, and its sentence."""
     checked, eps, _, number, threshold, verdict = check_cells(indicator)
-    said = indicator.message or {"passed": "Passed.", "inconclusive": "Noise is wider than the limit."}[verdict]
+    said = indicator.message or ("noise is wider than the limit" if indicator.passed is None else "")
     radius = Cell(eps, value=-1.0 if indicator.eps is None else indicator.eps)
     return [Cell(checked), radius, Cell(number), Cell(threshold), Cell(verdict, VERDICTS[verdict]), Cell(said)]
 
 
 def worst_first(indicator: Indicator) -> int:
     """FAILED, inconclusive, passed."""
-    return list(VERDICTS).index(indicator.verdict) if indicator.passed is not True else len(VERDICTS)
+    return list(VERDICTS).index(indicator.verdict)

@@ -1,6 +1,6 @@
 "use strict";
 (function () {
-  const many = 4;
+  const many = 8;
 
   function textOf(cell) {
     const said = cell.querySelector(".said-here");
