@@ -54,7 +54,7 @@ def roc_curves(curves: Sequence[tuple[str, Pair]], words: str, *, log: bool) -> 
 
 
 def histograms(clean: Pair, attacked: Mapping[str, Pair | None], words: str) -> list[Drawing]:
-    """Scores of ID upwards and of OOD downwards, filled when clean, outlined when attacked: one drawing for each attack.
+    """Scores of ID upwards and of OOD downwards, filled when clean, outlined when attacked: one drawing an attack.
 
     All have the same axes.
     """

@@ -46,8 +46,8 @@ def scored(result: Result) -> list[Section]:
     about = (
         "ID kept against OOD taken for ID, as the threshold falls; the dotted line keeps 95% of ID. Beside each curve "
         "the same over a logarithmic axis.",
-        "The share of images by score, ID above the line and OOD below it; the dotted line is the threshold that 95% of "
-        "clean ID reach. Of a detector with noise all draws are counted; the end bins hold what lies beyond them.",
+        "The share of images by score, ID above the line and OOD below it; the dotted line is the threshold that 95% "
+        "of clean ID reach. Of a detector with noise all draws are counted; the end bins hold what lies beyond them.",
     )
     return [
         Section(key, title, said, folded(parts))

@@ -9,7 +9,7 @@ from html import escape
 
 Points = Sequence[tuple[float, float]]
 Scale = Callable[[float], float]
-WIDTH, HEIGHT = 320, 216
+WIDTH, HEIGHT = 280, 200
 LEFT, RIGHT, TOP, BOTTOM = 38, 10, 8, 40
 """Margins, in units of the drawing: about pixels on the screen."""
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..evaluation.checks import CHECKS
 from ..evaluation.indicators import Indicator
-from ..record.notes import failures_of, undecided_of
 from ..record.row import Row, label_of
 from ..record.table import CHECKED, check_cells
-from .parts import Block, Cell, Column, Notes, Section, Table
+from .parts import Block, Cell, Column, Section, Table
 
 ORDER = ("unreliable", "not judged", "inconclusive", "reliable")
 TONES = {"unreliable": "bad", "not judged": "open", "inconclusive": "doubtful", "reliable": "good"}
@@ -21,15 +20,19 @@ def trust(line: Mapping[str, Row], indicators: Iterable[Indicator]) -> Cell:
     rows = list(line.values())
     label, radii = label_of(rows[0]), {row.eps for row in rows}
     own = [i for i in indicators if i.detector in ("", label) and (i.eps is None or i.eps in radii)]
-    said = {note for row in rows for note in row.warnings}
     if any(row.reliable is False for row in rows):
-        word, names = "unreliable", [i.name for i in own if i.passed is False and i.message in said]
+        word, names = "unreliable", [i.name for i in own if any(marks(i, row) for row in rows)]
     elif any(row.reliable is None for row in rows):
         word, names = "not judged", ["its checks did not run"]
     else:
         names = [i.name for i in own if i.passed is None and i.detector == label]
         word = "inconclusive" if names else "reliable"
     return Cell(word, TONES[word], ", ".join(dict.fromkeys(names)), value=ORDER.index(word))
+
+
+def marks(indicator: Indicator, row: Row) -> bool:
+    """Whether a failed check makes a row unreliable; an average is where any of its sets is."""
+    return indicator.marks(row.condition, indicator.concerns if row.ood == "average" else [row.ood])
 
 
 def checks(indicators: Sequence[Indicator]) -> Section:
@@ -53,9 +56,8 @@ def checks(indicators: Sequence[Indicator]) -> Section:
     shown = [Column(n, "text" if n in words else "number", n in choices) for n in CHECKED if n != "check"]
     counts = {word: sum(i.verdict == word for i in indicators) for word in ("FAILED", "inconclusive", "passed")}
     caption = "Checks: " + ", ".join(f"{number} {word.lower()}" for word, number in counts.items())
-    lines = [*failures_of(indicators), *undecided_of(indicators)]
     table = Table("checks", caption, [*shown, Column("in words", "words")], blocks)
-    return Section("checks", "Checks in words", about, [*([Notes(lines)] if lines else []), table])
+    return Section("checks", "Checks in words", about, [table])
 
 
 def cells_of(indicator: Indicator) -> list[Cell]:
