@@ -37,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, its kind (text, words for sentences, number, drawing), and whether its values are a choice."""
+    """A column: its name, its kind (text, words for sentences, number, drawing), whether its values are a choice."""
 
     name: str
     kind: str = "number"
