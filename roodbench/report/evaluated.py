@@ -13,7 +13,7 @@ from .parts import Block, Cell, Column, Figures, Page, Section, Table, folded, t
 from .plots import over_radius
 from .scored import scored
 from .trust import checks
-from .verdict import ends, said, verdict, verdicts
+from .verdict import Lines, ends, said, verdict, verdicts
 
 KEY = {"min": "min: ID attacked", "max": "max: OOD attacked", "both": "both attacked"}
 
@@ -21,13 +21,14 @@ KEY = {"min": "min: ID attacked", "max": "max: OOD attacked", "both": "both atta
 def evaluated(result: Result) -> Page:
     """The sections of a run: verdict, radii, scores, winners, checks, images."""
     first, second = heading(result).split("\n")
+    found = verdicts(result)
     return Page(
         title_of(result.rows[0].benchmark, list(dict.fromkeys(label_of(row) for row in result.rows))),
         first,
-        said(result),
+        said(result, found),
         [
-            verdict(result, second),
-            radii(result),
+            verdict(result, found, second),
+            radii(result, found),
             *scored(result),
             winners(result.attacks, result.rows[-1].norm),
             checks(result.indicators),
@@ -41,22 +42,22 @@ def evaluated(result: Result) -> Page:
     )
 
 
-def radii(result: Result) -> Section:
+def radii(result: Result, lines: Lines) -> Section:
     """AUROC over the radius, one drawing a detector."""
     found: dict[str, list[Mapping[str, Row]]] = {}
-    for line, _ in verdicts(result):
+    for line, _ in lines:
         if any(row.eps is not None for row in line.values()):
             found.setdefault(label_of(line["clean"]), []).append(line)
-    several = {label: lines for label, lines in found.items() if len(lines) > 1}
+    several = {label: its for label, its in found.items() if len(its) > 1}
     if not several:
         return Section("radii", "AUROC over epsilon", "The record has one radius or none; the verdict has its numbers.")
     drawings = []
     conditions = [c for c in conditions_of(result) if c not in ("clean", *CORRUPTED)]
-    for label, lines in several.items():
-        lines = sorted(lines, key=lambda line: max(row.eps or 0.0 for row in line.values()))
-        start = point(lines[0]["clean"])
-        curves = {c: [start, *(point(line[c]) for line in lines if c in line)] for c in conditions}
-        marked = any(row.reliable is False for line in lines for row in line.values())
+    for label, its in several.items():
+        its = sorted(its, key=lambda line: max(row.eps or 0.0 for row in line.values()))
+        start = point(its[0]["clean"])
+        curves = {c: [start, *(point(line[c]) for line in its if c in line)] for c in conditions}
+        marked = any(row.reliable is False for line in its for row in line.values())
         drawings.append((label + ("*" if marked else ""), over_radius(curves, f"{label}, AUROC % over epsilon", "eps")))
     about = "The mean over OOD sets, from clean at 0 on, with 95% intervals; the dotted line is chance."
     return Section("radii", "AUROC over epsilon", about, [Figures(drawings, [(c, KEY[c]) for c in conditions])])

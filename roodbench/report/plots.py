@@ -26,7 +26,7 @@ def over_radius(lines: Mapping[str, Line], words: str, axis: str) -> Drawing:
     )
     axes = Axes((0.0, 1.04 * most), (0.0, 1.0), f"{words}. {said}")
     axes.ticks_up(PERCENT)
-    axes.level(0.5, "chance")
+    axes.rules("chance", levels=[0.5])
     ticks = {x: at for line in lines.values() for x, at, *_ in line}
     axes.ticks_across(sorted({0.0: "0", **ticks}.items()), axis)
     for style, line in lines.items():
@@ -41,12 +41,11 @@ def over_radius(lines: Mapping[str, Line], words: str, axis: str) -> Drawing:
 def roc_curves(curves: Sequence[tuple[str, Pair]], words: str, *, log: bool) -> Drawing:
     """ROC curves, each in its style, over a linear or a logarithmic axis."""
     images = max(pair[1].shape[-1] for _, pair in curves)
-    axes = Axes((0.5 / images if log else 0.0, 1.0), (0.0, 1.0), words + (", logarithmic" if log else ""), log)
+    axes = Axes((0.5 / images if log else 0.0, 1.0), (0.0, 1.0), words, log)
     axes.ticks_up(PERCENT)
-    axes.level(0.95, "chance")
+    axes.rules("chance", levels=[0.95])
     places = sorted(10.0**-k for k in range(math.floor(math.log10(2 * images)) + 1)) if log else [y for y, _ in PERCENT]
-    for x in places:
-        axes.upright(x)
+    axes.rules("grid", uprights=places)
     axes.ticks_across([(x, f"{100 * x:g}") for x in places], "% of OOD taken for ID" + (", log" if log else ""))
     for style, pair in curves:
         axes.steps([*corners(roc(*pair), log=log), (1.0, 1.0)], style)
@@ -73,13 +72,13 @@ def histogram(found: Sequence[np.ndarray], edges: np.ndarray, most: float, thres
         style = ("id" if side > 0 else "ood") + (" moved" if place > 1 else "")
         points = [(float(x), side * float(y)) for x, y in zip(edges, values, strict=False)]
         axes.steps(points, style, kind="area" if place < 2 else "outline", close=float(edges[-1]))
-    axes.level(0.0, "axis")
+    axes.rules("axis", levels=[0.0])
     if edges[0] < threshold < edges[-1]:
-        axes.upright(threshold, "chance")
+        axes.rules("chance", uprights=[threshold])
     low, high = axes.x
     digits = max(0, 1 - math.floor(math.log10(high - low)))
     ticks = [(x, f"{x:.{digits}f}".replace("-", "\N{MINUS SIGN}")) for x in (low, (low + high) / 2, high)]
     axes.ticks_across(ticks, "score, higher is more ID")
-    axes.text(4, axes.up(most / 2) + 4, "ID")
-    axes.text(4, axes.up(-most / 2) + 4, "OOD")
+    axes.text(4, axes.up(most / 2) + 4, "ID", "start")
+    axes.text(4, axes.up(-most / 2) + 4, "OOD", "start")
     return axes.drawing()

@@ -64,9 +64,9 @@ def curves_of(sets: Mapping[str, Lines], worst: str, pair_of: Callable[[Row], Pa
         styles = ["clean", *(f"{worst} faint{len(attacked) - 1 - k}" for k in range(len(attacked)))]
         curves = [(s, pair) for s, row in zip(styles, rows, strict=True) if (pair := pair_of(row)) is not None]
         said = "; ".join(f"{row.condition}{at(row)} {cell(row)}" for row in rows)
-        for log in (False, True):
-            words = f"ROC, {label_of(rows[0])} against {name}. AUROC % {said}"
-            drawn.append((name + (", log axis" if log else ""), roc_curves(curves, words, log=log)))
+        words = f"ROC, {label_of(rows[0])} against {name}. AUROC % {said}"
+        drawn.append((name, roc_curves(curves, words, log=False)))
+        drawn.append((f"{name}, log axis", roc_curves(curves, "The same over a logarithmic axis", log=True)))
     return drawn
 
 

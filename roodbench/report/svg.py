@@ -77,13 +77,11 @@ class Axes:
                 f'<circle class="dot {style}" cx="{short(self.across(x))}" cy="{short(self.up(y))}" r="3"/>'
             )
 
-    def level(self, y: float, style: str = "grid") -> None:
-        place = short(self.up(y))
-        self.parts.append(f'<path class="{style}" d="M{LEFT} {place}H{WIDTH - RIGHT}"/>')
-
-    def upright(self, x: float, style: str = "grid") -> None:
-        place = short(self.across(x))
-        self.parts.append(f'<path class="{style}" d="M{place} {TOP}V{HEIGHT - BOTTOM}"/>')
+    def rules(self, style: str, *, levels: Iterable[float] = (), uprights: Iterable[float] = ()) -> None:
+        """Straight lines from side to side, and from top to bottom."""
+        d = "".join(f"M{LEFT} {short(self.up(y))}H{WIDTH - RIGHT}" for y in levels)
+        d += "".join(f"M{short(self.across(x))} {TOP}V{HEIGHT - BOTTOM}" for x in uprights)
+        self.parts.append(f'<path class="{style}" d="{d}"/>')
 
     def ticks_across(self, ticks: Iterable[tuple[float, str]], title: str) -> None:
         """Labels below, as many as have room, the last one always, and what they measure."""
@@ -92,19 +90,19 @@ class Axes:
             if not kept or kept[-1][0] - place > 7 * max(len(label), len(kept[-1][1])) / 2 + 14:
                 kept.append((place, label))
         for place, label in kept:
-            half = 3.2 * len(label)
-            anchor, where = ("end", WIDTH - 1) if place + half > WIDTH - 1 else ("middle", place)
-            self.text(where, HEIGHT - BOTTOM + 17, label, anchor)
-        self.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, title, "middle", "name")
+            at_edge = place + 3.2 * len(label) > WIDTH - 1
+            self.text(WIDTH - 1 if at_edge else place, HEIGHT - BOTTOM + 17, label, "end" if at_edge else "")
+        self.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, title)
 
-    def ticks_up(self, ticks: Iterable[tuple[float, str]]) -> None:
+    def ticks_up(self, ticks: Sequence[tuple[float, str]]) -> None:
+        self.rules("grid", levels=[y for y, _ in ticks])
         for y, label in ticks:
-            self.level(y)
             self.text(LEFT - 6, self.up(y) + 4, label, "end")
 
-    def text(self, x: float, y: float, words: str, anchor: str = "start", style: str = "tick") -> None:
-        place = f'x="{short(x)}" y="{short(y)}"'
-        self.parts.append(f'<text class="{style}" {place} text-anchor="{anchor}">{escape(words)}</text>')
+    def text(self, x: float, y: float, words: str, side: str = "") -> None:
+        """Words in the middle of a place, or at the `end` or `start` of it."""
+        style = f' class="{side}"' if side else ""
+        self.parts.append(f'<text{style} x="{short(x)}" y="{short(y)}">{escape(words)}</text>')
 
     def drawing(self) -> Drawing:
         head = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.words)}">'

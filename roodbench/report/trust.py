@@ -15,11 +15,19 @@ TONES = {"unreliable": "bad", "not judged": "open", "inconclusive": "doubtful", 
 VERDICTS = {"FAILED": "bad", "inconclusive": "doubtful", "passed": "good"}
 
 
-def trust(line: Mapping[str, Row], indicators: Iterable[Indicator]) -> Cell:
+def by_detector(indicators: Iterable[Indicator]) -> dict[str, list[Indicator]]:
+    """The checks of each detector by its label; those of data and network under the empty one."""
+    found: dict[str, list[Indicator]] = {"": []}
+    for indicator in indicators:
+        found.setdefault(indicator.detector, []).append(indicator)
+    return found
+
+
+def trust(line: Mapping[str, Row], indicators: Mapping[str, Sequence[Indicator]]) -> Cell:
     """reliable, unreliable, inconclusive or not judged, and by which checks."""
     rows = list(line.values())
     label, radii = label_of(rows[0]), {row.eps for row in rows}
-    own = [i for i in indicators if i.detector in ("", label) and (i.eps is None or i.eps in radii)]
+    own = [i for i in (*indicators[""], *indicators.get(label, ())) if i.eps is None or i.eps in radii]
     if any(row.reliable is False for row in rows):
         word, names = "unreliable", [i.name for i in own if any(marks(i, row) for row in rows)]
     elif any(row.reliable is None for row in rows):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..record.result import Result
 from ..record.row import Row, label_of
@@ -10,15 +10,17 @@ from ..record.table import LABELS, cell, cells_of, conditions_of, footnotes, lin
 from ..record.text import as_fraction
 from .parts import Block, Cell, Column, Fold, Notes, Part, Section, Table
 from .svg import spread
-from .trust import trust
+from .trust import by_detector, trust
 
+Lines = Sequence[tuple[Mapping[str, Row], Sequence[Cell]]]
+"""Rows by condition, and their cells as the record's table prints them."""
 MANY, FEW = 12, 8
 """Lines of a table: of more, the page opens at the largest radius, or leaves them folded. Notes that stay in view."""
 
 
-def said(result: Result) -> list[str]:
+def said(result: Result, found: Lines) -> list[str]:
     """The verdict in sentences: what an attack leaves of the best, and what cannot be believed."""
-    found, conditions = verdicts(result), conditions_of(result)
+    conditions, checked = conditions_of(result), by_detector(result.indicators)
     worst = conditions[-1]
     at_most = max((line[worst].eps or 0.0 for line, _ in found if worst in line), default=0.0)
     lines = [line for line, _ in found if worst in line and (line[worst].eps or 0.0) == at_most]
@@ -32,7 +34,7 @@ def said(result: Result) -> list[str]:
         one, many = f"{label} has an AUROC of {number} {where}", f"{label} keeps the highest AUROC {where}: {number}"
         before = "" if worst == "clean" else f"; {cell(best['clean']).partition(' ')[0]} clean"
         sentences.append((one if len(lines) == 1 else f"Of {len(lines)} detectors, {many}") + before + ".")
-    words = [trust(line, result.indicators).text for line, _ in found]
+    words = [trust(line, checked).text for line, _ in found]
     counts = {word: words.count(word) for word in ("reliable", "inconclusive", "not judged", "unreliable")}
     kinds = [f"{n} {word}" for word, n in counts.items() if n]
     several = f"{'All' if len(kinds) == 1 else 'Of'} {len(words)} lines of the verdict"
@@ -43,16 +45,16 @@ def said(result: Result) -> list[str]:
     return [*sentences, one if len(words) == 1 else many, *why]
 
 
-def verdict(result: Result, about: str) -> Section:
+def verdict(result: Result, found: Lines, about: str) -> Section:
     """What became of every detector and whether to believe it, every line of the table, and what is said below it."""
-    table, every, notes = overall(result), everything(result, about), footnotes(result)
+    table, every, notes = overall(result, found), everything(result, about), footnotes(result)
     parts: list[Part] = [table, Fold(f"Every OOD set ({every.sizes} lines)", [every], open=every.sizes <= MANY)]
     if notes:
         parts.append(Notes(notes) if len(notes) <= FEW else Fold(f"Notes ({len(notes)})", [Notes(notes)]))
     return Section("verdict", "Verdict", "", parts)
 
 
-def verdicts(result: Result) -> list[tuple[Mapping[str, Row], list[Cell]]]:
+def verdicts(result: Result) -> Lines:
     """Per detector and radius the line over all OOD sets, and its cells as the record's table prints them."""
     _, lines = cells_of(result)
     pairs = list(zip(lines_of(result), lines, strict=True))
@@ -60,11 +62,10 @@ def verdicts(result: Result) -> list[tuple[Mapping[str, Row], list[Cell]]]:
     return [(line, [Cell(text) for text in texts]) for line, texts in means or pairs]
 
 
-def overall(result: Result) -> Table:
+def overall(result: Result, found: Lines) -> Table:
     """One line a detector and radius, over all OOD sets."""
-    columns, _ = cells_of(result)
-    found, conditions = verdicts(result), conditions_of(result)
-    gaps = columns.index("adaptive gap") if "adaptive gap" in columns else None
+    conditions, checked = conditions_of(result), by_detector(result.indicators)
+    gaps = any(row.adaptive_gap is not None for row in result.rows)
     radii = list(dict.fromkeys(cells[1].text for _, cells in found if cells[1].text != "-"))
     heads = [Column("detector", "text")]
     first = radii[-1] if len(found) > MANY and len(radii) > 1 else ""
@@ -78,9 +79,9 @@ def overall(result: Result) -> Table:
                 cells[0],
                 *([radius_of(cells[1].text, line)] if radii else []),
                 *cells[LABELS + 1 : LABELS + 1 + len(conditions)],
-                *([Cell(cells[gaps].text, note=interval(line[conditions[-1]]))] if gaps else []),
+                *([Cell(cells[-1].text, note=interval(line[conditions[-1]]))] if gaps else []),
                 Cell("", drawing=spread([(c, line[c].auroc, ends(line[c])) for c in conditions if c in line])),
-                trust(line, result.indicators),
+                trust(line, checked),
             ]
         )
     where = next(iter(found[0][0].values()))
@@ -93,10 +94,11 @@ def overall(result: Result) -> Table:
 def everything(result: Result, caption: str) -> Table:
     """The record's table, line by line."""
     columns, lines = cells_of(result)
+    checked = by_detector(result.indicators)
     kinds = [*(Column(name, "text", choice=True) for name in columns[:LABELS]), *map(Column, columns[LABELS:])]
     found = [
         [radius_of(text, line) if place == 1 else Cell(text) for place, text in enumerate(texts)]
-        + [trust(line, result.indicators)]
+        + [trust(line, checked)]
         for line, texts in zip(lines_of(result), lines, strict=True)
     ]
     return Table("lines", caption, [*kinds, Column("trust", "text", choice=True)], [Block(found)])

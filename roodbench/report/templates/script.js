@@ -3,8 +3,11 @@
   const many = 8;
 
   function textOf(cell) {
-    const said = cell.querySelector(".said-here");
-    return (said ? said : cell).textContent.trim();
+    return cell.firstChild ? cell.firstChild.textContent.trim() : "";
+  }
+
+  function linesOf(place) {
+    return [...place.rows].filter((line) => line.parentElement.tagName === "TBODY" && line.className !== "heading");
   }
 
   function valueOf(cell) {
@@ -21,10 +24,10 @@
   }
 
   function sort(table, place, descending) {
+    const kind = table.tHead.rows[0].cells[place].className;
     for (const body of table.tBodies) {
-      const lines = [...body.querySelectorAll("tr.line")];
-      const numeric = lines.some((line) => valueOf(line.cells[place]) !== null &&
-        (line.cells[place].dataset.v !== undefined || line.cells[place].classList.contains("number")));
+      const lines = linesOf(body);
+      const numeric = kind === "number" || lines.some((line) => line.cells[place].dataset.v !== undefined);
       lines.sort((one, other) => (descending ? -1 : 1) * compare(one.cells[place], other.cells[place], numeric));
       body.append(...lines);
     }
@@ -65,7 +68,7 @@
   }
 
   function filterable(table) {
-    const lines = [...table.querySelectorAll("tr.line")];
+    const lines = linesOf(table);
     if (lines.length < many) return;
     const form = document.createElement("form");
     form.className = "filter";
@@ -94,7 +97,7 @@
         shown += !line.hidden;
       }
       for (const heading of table.querySelectorAll("tr.heading")) {
-        heading.hidden = !heading.parentElement.querySelector("tr.line:not([hidden])");
+        heading.hidden = !heading.parentElement.querySelector("tr:not(.heading):not([hidden])");
       }
       count.textContent = shown + " of " + lines.length + " lines";
     }

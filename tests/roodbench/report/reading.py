@@ -14,7 +14,7 @@ class Tables(HTMLParser):
         self.heads: dict[str, list[str]] = {}
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
-        self.key, self.row, self.into, self.is_line, self.hidden = "", [], None, False, 0
+        self.key, self.row, self.into, self.is_line, self.hidden, self.in_body = "", [], None, False, 0, False
         self.feed(text)
         self.close()
 
@@ -23,10 +23,12 @@ class Tables(HTMLParser):
         self.tags.append((tag, found))
         self.hidden += tag in ("style", "script", "svg")
         if tag == "table":
-            self.key = found["id"]
+            self.key = found["id"].removesuffix("-table")
             self.lines[self.key], self.heads[self.key] = [], []
+        elif tag in ("thead", "tbody"):
+            self.in_body = tag == "tbody"
         elif tag == "tr":
-            self.row, self.is_line = [], found.get("class") == "line"
+            self.row, self.is_line = [], self.in_body and found.get("class") != "heading"
         elif tag in ("th", "td"):
             self.into = []
 
