@@ -67,6 +67,13 @@ def test_imports_go_downwards(file):
             assert room == "__main__" or FLOOR[other] < FLOOR[room], f"{room} imports {name}"
 
 
+def test_reports_are_drawn_from_records_alone():
+    known = {f"roodbench.certify.{name}" for name in ("certificate", "result", "row", "table")}
+    for file in (ROOT / "roodbench/report").rglob("*.py"):
+        found = {name for name in imports_of(file) if name.split(".")[1:2] in (["api"], ["certify"])}
+        assert found <= known, f"{file.name} imports {found - known}"
+
+
 def test_no_circles():
     graph = {module_of(file): {n for n in imports_of(file) if n != module_of(file)} for file in SOURCES}
     faces = {module_of(file) for file in SOURCES if file.name == "__init__.py"}

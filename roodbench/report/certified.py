@@ -62,7 +62,8 @@ def verdict(result: Certified) -> Table:
         ]
         for line in lines
     ]
-    caption = "AUROC %, higher is better; certified: no adversary gets below"
+    sure = f"with probability {1 - result.rows[0].alpha:g} for each number"
+    caption = f"AUROC %, higher is better; certified: no adversary gets below, {sure}"
     return Table("verdict", caption, heads, [Block(found)], cards=True)
 
 
@@ -76,13 +77,13 @@ def marks(row: CertifiedRow) -> list[tuple[str, float, tuple[float, float]]]:
 
 
 def trust(line: Line, violations: Sequence[str]) -> Cell:
-    """certified with its error, a bound that says nothing, or one that an attack got below."""
+    """certified, a bound that says nothing, or one that an attack got below."""
     row = line["both"]
     if violations:
         return Cell("contradicted", "bad", "an attack got below a bound")
     if not row.gauroc > 0:
         return Cell("says nothing", "open", "the bound is 0")
-    return Cell("certified", "good", f"with probability {1 - row.alpha:g}")
+    return Cell("certified", "good")
 
 
 def said(result: Certified) -> list[str]:

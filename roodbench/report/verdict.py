@@ -37,9 +37,9 @@ def said(result: Result, found: Lines) -> list[str]:
     words = [trust(line, checked).text for line, _ in found]
     counts = {word: words.count(word) for word in ("reliable", "inconclusive", "not judged", "unreliable")}
     kinds = [f"{n} {word}" for word, n in counts.items() if n]
-    several = f"{'All' if len(kinds) == 1 else 'Of'} {len(words)} lines of the verdict"
     one = f"{'It is' if sentences else 'The verdict is'} {words[0]}."
-    many = f"{several} are {words[0]}." if len(kinds) == 1 else f"{several}, {' and '.join(kinds)}."
+    many = f"Of {len(words)} lines of the verdict {', '.join(kinds)}."
+    many = f"All {len(words)} lines of the verdict are {words[0]}." if len(kinds) == 1 else many
     failed = dict.fromkeys(i.name for i in result.indicators if i.passed is False)
     why = [f"Checks that failed: {', '.join(failed)}."] if failed else []
     return [*sentences, one if len(words) == 1 else many, *why]

@@ -37,6 +37,7 @@ ADDED = {
     "validate": "--limit 20",
     "inspect": "",
     "runs": "",
+    "report": "",
     "work": "--quiet",
 }
 """What is added to a command of ours, by verb, to keep it to seconds."""
@@ -55,6 +56,7 @@ SHOWS = {
     "validate": "0 errors",
     "inspect": "normalisation: ",
     "runs": "no runs in ",
+    "report": "report.html",
     "work": "",
     "--dry-run": "passes each",
     "--shard": "",
@@ -88,6 +90,8 @@ class Shell:
             self.make_certificate()
         if verb == "work":
             given = ["work" if a == "work" else self.make_run() for a in given]
+        if verb == "report":
+            given = [self.make_run() if a == "RUN" else str(ROOT / a) if a.startswith("reports/") else a for a in given]
         out = [] if verb in ("list", "inspect", "validate", "work", "certify --verify") else ["--out", "runs"]
         assert cli.main([*given, *ADDED[verb].split(), *out]) == 0
         printed = self.capsys.readouterr().out
