@@ -143,6 +143,12 @@ def test_what_is_folded_is_printed(opened):
     assert fold.bounding_box()["height"] > 50
 
 
+def test_tables_fit_on_paper(opened, small_page):
+    tab = opened(width=703, text=small_page)  # A4 less its margins
+    tab.emulate_media(media="print")
+    assert max(tab.eval_on_selector_all("table", "all => all.map(t => t.getBoundingClientRect().right)")) <= 703
+
+
 def test_focus_is_seen(opened):
     tab = opened()
     tab.keyboard.press("Tab")

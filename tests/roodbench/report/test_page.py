@@ -9,6 +9,7 @@ import pytest
 from roodbench import Result, cli
 from roodbench.certify.table import cells_of as certified_cells
 from roodbench.certify.table import certified_table
+from roodbench.record.row import CORRUPTED
 from roodbench.record.table import cells_of, checks_table, table
 from roodbench.report.html import page
 from roodbench.report.read import Kept, read
@@ -84,6 +85,35 @@ def test_the_gap_marks_and_verdicts_of_a_made_up_record():
     assert all(line["both"].endswith("*") == ("unreliable" in line["trust"]) for line in verdict)
     assert "Of 6 lines of the verdict 2 inconclusive, 2 not judged, 2 unreliable." in found.text
     assert "Checks that failed: black-box." in found.text
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    {
+        ("clean", "min"): " keeps the highest AUROC under attack at eps 8/255 (min): ",
+        ("clean", "max"): " keeps the highest AUROC under attack at eps 8/255 (max): ",
+        ("clean", "corrupted", "worst"): " keeps the highest AUROC under the worst corruption: ",
+        ("clean",): " keeps the highest AUROC without an attack: ",
+    }.items(),
+    ids=str,
+)
+def test_records_of_other_conditions(conditions, words):
+    record = synthetic.record(["one", "two", "three"], ["noise"], [8 / 255], n=20)
+
+    def chosen(rows):
+        found = [row for row in rows if row.condition in conditions]
+        for place, name in enumerate(c for c in conditions if c in CORRUPTED):
+            lower = 0.9 - place / 4
+            clean = [row for row in rows if row.condition == "clean"]
+            found += [replace(row, condition=name, auroc=lower * row.auroc, auroc_ci=[0.5, 0.75]) for row in clean]
+        return found
+
+    attacks = [entry for entry in record.attacks if entry.condition in conditions]
+    rows, averages = chosen(record.rows), chosen(record.averages)
+    found = shown(replace(record, rows=rows, averages=averages, attacks=attacks))
+    check_numbers(found, replace(record, rows=rows, averages=averages))
+    assert words in found.text
+    assert found.heads["verdict"][:2] == ["detector", "eps" if len(conditions) == 2 else "clean"]
 
 
 def test_checks_are_those_that_check_prints():
