@@ -98,8 +98,7 @@ class Prepared(nn.Module):
 
     def __init__(self, backbone: nn.Module, sizes: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.head = copy.deepcopy(cast(Backbone, backbone).head).eval()
-        self.headless = getattr(backbone, "headless", "")
+        self.head, self.headless = cast(Backbone, backbone).head, getattr(backbone, "headless", "")
         self.body, self.folds = folded(backbone)
         self.sizes, self.batch, self.held = sizes, LARGEST["cuda"], LARGEST["cuda"]
         self.halved = self.training = False
