@@ -1,0 +1,156 @@
+"""AUROC as bars, with and without a detector over a base score, and as lines over the attack's radius."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from detectors import unknown
+
+from ..record.record import Record
+from ..record.row import Row
+from ..record.table import label_of
+from .blocks import Block
+from .style import COLOURS, GREY, HATCHES, INK, LINES, MARKS, chance, shade
+
+
+def bars(axes: Any, block: Block, ood: str | None = None) -> Any:
+    """AUROC per base score, alone and below every detector over it, with 95% intervals (PRO, Fig. 4 and 5).
+
+    Bars begin at chance, 50%, or at 0 where one is lower. `ood` is a set, near, far or average, by default the last
+    column of the block. `*` marks an attack that failed its checks.
+    """
+    column = block.column(ood)
+    rows = [line[column] for line in block.rows if line[column] is not None]
+    low = 50 if all(row.auroc >= 0.5 for row in rows) else 0
+    over = sorted(dict.fromkeys(outer(row) for row in rows), key=bool)
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: over.index(outer(row))):
+        groups.setdefault(row.base or row.detector, []).append(row)
+    width = 0.8 / max(map(len, groups.values()))
+    places = [
+        (group + (i - (len(its) - 1) / 2) * width, row)
+        for group, its in enumerate(groups.values())
+        for i, row in enumerate(its)
+    ]
+    for place, name in enumerate(over):
+        xs, those = zip(*((x, row) for x, row in places if outer(row) == name), strict=True)
+        axes.bar(
+            xs,
+            [100 * row.auroc - low for row in those],
+            0.92 * width,
+            bottom=low,
+            label=f"with {name}" if name else "score alone",
+            color=COLOURS[(place - 1) % len(COLOURS)] if name else "#bfbfbf",
+            edgecolor="white" if name else GREY,
+            hatch=HATCHES[place % len(HATCHES)],
+            linewidth=0.5,
+        )
+    for x, row in places:
+        low_end, high_end = (100 * end for end in row.auroc_ci)
+        axes.plot([x, x], [low_end, high_end], color=INK, linewidth=0.9, marker="_", markersize=4)
+        said = f"{100 * row.auroc:.1f}{'*' if row.reliable is False else ''}"
+        where = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center", "fontsize": 6.5}
+        axes.annotate(said, (x, high_end), **where, rotation=90 if width < 0.18 else 0)
+    turned = len(groups) > 8
+    axes.set_xticks(range(len(groups)), groups, rotation=45 if turned else 0, ha="right" if turned else "center")
+    axes.set_ylim(low, 104)
+    axes.set_yticks(range(low, 101, 10 if low else 20))
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel(f"AUROC, {block.columns[column]} (%)")
+    axes.grid(axis="y")
+    return axes
+
+
+def outer(row: Row) -> str:
+    """The detector over a base score; nothing for a base score alone."""
+    return row.detector if row.base else ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One detector's rows over the radius, the clean one first."""
+
+    name: str
+    setting: tuple[str, float] | None
+    """The one number by which it differs from other lines of its detector, as ("sigma", 0.05)."""
+    rows: list[Row]
+
+
+def lines_of(
+    records: Mapping[str, Record], condition: str, ood: str | None, names: Sequence[str] | None = None
+) -> list[Line]:
+    """Every detector's rows of an OOD set (or near, far, average) in a condition, by radius.
+
+    Lines of one label have the settings that differ in their names, as "ross(gen), sigma 0.05". ValueError where no
+    record has such rows.
+    """
+    found: dict[tuple[str, str, str], dict[float, Row]] = {}
+    for record in records.values():
+        for row in [*record.rows, *record.averages]:
+            if row.condition in ("clean", condition) and is_of(row, ood, record):
+                key = (label_of(row), json.dumps(row.params), row.model or "")
+                found.setdefault(key, {})[row.eps or 0.0] = row
+    found = {key: its for key, its in found.items() if len(its) > 1 and (names is None or key[0] in names)}
+    if not found:
+        has = sorted({row.condition for r in records.values() for row in r.rows if row.condition != "clean"})
+        raise ValueError(unknown("attacked condition", condition, has) if has else "no attacked rows in these records")
+    lines = []
+    for (label, params, model), its in found.items():
+        others = [(json.loads(p), m) for name, p, m in found if name == label]
+        mine = json.loads(params)
+        differ = {k: v for k, v in mine.items() if any(k not in p or p[k] != v for p, _ in others)}
+        said = [f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in differ.items()]
+        said += [model] if len({m for _, _, m in found}) > 1 else []
+        value = (
+            next(iter(differ.items()))
+            if len(differ) == 1 and isinstance(next(iter(differ.values())), float | int)
+            else None
+        )
+        lines.append(Line(", ".join([label, *said]), value, [its[eps] for eps in sorted(its)]))
+    return lines
+
+
+def is_of(row: Row, ood: str | None, record: Record) -> bool:
+    """Whether a row is of an OOD set, or of the mean that near, far or average (the default) names."""
+    group = {"near": "near", "far": "far", "average": "all", None: "all"}.get(ood)
+    return row.ood == ood if group is None else (row.ood, row.group) == ("average", group)
+
+
+def epsilon(axes: Any, lines: Sequence[Line], ood: str | None = None) -> Any:
+    """AUROC over the attack's radius with 95% bands, the clean one at 0 (ROSS: one line per sigma).
+
+    Lines that differ in one number alone are shaded by it. A hollow mark is an attack that failed its checks.
+    """
+    valued = sorted({line.setting[1] for line in lines if line.setting})
+    rest = [line for line in lines if not line.setting]
+    for place, line in enumerate(sorted(lines, key=lambda its: (its.setting is not None, its.setting or ("", 0.0)))):
+        order = valued.index(line.setting[1]) if line.setting else 0
+        colour = shade(order, len(valued)) if line.setting else COLOURS[rest.index(line) % len(COLOURS)]
+        x = [255 * (row.eps or 0.0) if line.rows[-1].norm != "l2" else row.eps or 0.0 for row in line.rows]
+        y = [100 * row.auroc for row in line.rows]
+        axes.fill_between(
+            x,
+            [100 * row.auroc_ci[0] for row in line.rows],
+            [100 * row.auroc_ci[1] for row in line.rows],
+            color=colour,
+            alpha=0.12,
+            linewidth=0,
+        )
+        mark = MARKS[place % len(MARKS)]
+        axes.plot(x, y, color=colour, linestyle=LINES[place % len(LINES)], marker=mark, label=line.name, clip_on=False)
+        bad = [i for i, row in enumerate(line.rows) if row.reliable is False]
+        axes.plot([x[i] for i in bad], [y[i] for i in bad], mark, color=colour, markerfacecolor="white", zorder=3)
+    last = lines[0].rows[-1]
+    axes.set_xlabel(
+        f"attack radius, {last.norm}" + (" (1/255 of the pixel range)" if last.norm != "l2" else " (pixels)")
+    )
+    axes.set_ylabel(f"AUROC, {ood or 'average'} (%)")
+    axes.set_ylim(0, 101)
+    axes.set_xlim(left=0)
+    axes.spines.left.set_position(("outward", 6))
+    axes.grid(axis="y")
+    chance(axes)
+    return axes
