@@ -17,6 +17,7 @@ ROOMS = [
     "record",
     "job",
     "api certify",
+    "report",
     "cli",
 ]
 """Of roodbench: each may import what stands before it; rooms on one floor do not know each other."""

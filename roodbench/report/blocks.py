@@ -121,15 +121,36 @@ def title_of(record: Record, row: Row) -> str:
 def block(
     network: str, title: str, those: Mapping[tuple[str, str, str], Mapping[str, Row]], letter: Mapping[str, str]
 ) -> Block:
-    """One block; detectors of one label that are not the same have the letters of their runs."""
-    columns = list(dict.fromkeys(column for its in those.values() for column in its))
-    means = list(MEANS.values())
-    columns.sort(key=lambda name: means.index(name) + 1 if name in means else 0)
+    """One block; what two runs have alike is in it once."""
     once: dict[tuple[str, str, str], Mapping[str, Row]] = {}
-    for key, its in those.items():  # two runs may have the same rows of a detector
+    for key, its in those.items():
         if not any(key[0] == other[0] and its == rows for other, rows in once.items()):
             once[key] = its
-    those = once
-    labels = [label for label, _, _ in those]
-    names = [label if labels.count(label) == 1 else f"{label} {letter[run]}" for label, _, run in those]
-    return Block(network, title, columns, names, [[its.get(column) for column in columns] for its in those.values()])
+    columns = list(dict.fromkeys(column for its in once.values() for column in its))
+    means = list(MEANS.values())
+    columns.sort(key=lambda name: means.index(name) + 1 if name in means else 0)
+    names = named([(label, json.loads(params), letter[run]) for label, params, run in once])
+    return Block(network, title, columns, names, [[its.get(column) for column in columns] for its in once.values()])
+
+
+def named(those: Sequence[tuple[str, Mapping[str, Any], str]]) -> list[str]:
+    """Names for detectors of (label, parameters, run): of one label, with the parameters that differ, else the run.
+
+    >>> named([("ross(gen)", {"sigma": 0.05}, "A"), ("ross(gen)", {"sigma": 0.1}, "B"), ("gen", {}, "A")])
+    ['ross(gen), sigma 0.05', 'ross(gen), sigma 0.1', 'gen']
+    >>> named([("gen", {}, "A"), ("gen", {}, "B")])
+    ['gen A', 'gen B']
+    """
+    names = [
+        ", ".join([label, *(f"{k} {v}" for k, v in differing(label, params, those).items())])
+        for label, params, _ in those
+    ]
+    return [name if names.count(name) == 1 else f"{name} {run}" for name, (_, _, run) in zip(names, those, strict=True)]
+
+
+def differing(
+    label: str, params: Mapping[str, Any], those: Sequence[tuple[str, Mapping[str, Any], str]]
+) -> dict[str, Any]:
+    """The parameters in which a detector differs from others of its label."""
+    others = [its for name, its, _ in those if name == label]
+    return {k: v for k, v in params.items() if any(k not in its or its[k] != v for its in others)}

@@ -21,8 +21,8 @@ from .figures_scores import areas, scores
 from .style import GREY, STYLE
 
 ENDINGS = ("svg", "pdf", "png")
-ACROSS = 3
-"""Panels in a row at most."""
+ACROSS, DPI = 3, 200
+"""Panels in a row at most, and dots an inch of a PNG."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,6 @@ class Kind:
     panels: Callable[[Mapping[str, Record], Asked], Panels]
     size: tuple[float, float]
     """Of a panel, in inches."""
-    shared: bool = True
-    """Whether one legend serves all panels."""
 
 
 def on_blocks(draw: Callable[..., Any]) -> Callable[[Mapping[str, Record], Asked], Panels]:
@@ -149,9 +147,15 @@ def save(drawn: Any, file: Path | str) -> None:
     """
     from matplotlib import rc_context
 
+    ending = check_file(file)
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[ending]
+    with rc_context(STYLE), replacing(Path(file)) as temporary:
+        drawn.savefig(temporary, format=ending, metadata=undated, dpi=DPI)
+
+
+def check_file(file: Path | str) -> str:
+    """The ending of a figure's file; ValueError for one that is not drawn."""
     ending = Path(file).suffix.lower().removeprefix(".")
     if ending not in ENDINGS:
         raise ValueError(unknown("file ending", ending, ENDINGS))
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[ending]
-    with rc_context(STYLE), replacing(Path(file)) as temporary:
-        drawn.savefig(temporary, format=ending, metadata=undated, dpi=200)
+    return ending

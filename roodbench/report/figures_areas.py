@@ -12,7 +12,7 @@ from detectors import unknown
 from ..record.record import Record
 from ..record.row import Row
 from ..record.table import label_of
-from .blocks import Block
+from .blocks import Block, differing, named
 from .style import COLOURS, GREY, HATCHES, INK, LINES, MARKS, chance, shade
 
 
@@ -23,20 +23,24 @@ def bars(axes: Any, block: Block, ood: str | None = None) -> Any:
     column of the block. `*` marks an attack that failed its checks.
     """
     column = block.column(ood)
-    rows = [line[column] for line in block.rows if line[column] is not None]
-    low = 50 if all(row.auroc >= 0.5 for row in rows) else 0
-    over = sorted(dict.fromkeys(outer(row) for row in rows), key=bool)
-    groups: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: over.index(outer(row))):
-        groups.setdefault(row.base or row.detector, []).append(row)
-    width = 0.8 / max(map(len, groups.values()))
+    rows = [
+        (outer(name, line[column]), line[column])
+        for name, line in zip(block.names, block.rows, strict=True)
+        if line[column]
+    ]
+    low = 50 if all(row.auroc >= 0.5 for _, row in rows) else 0
+    over = sorted(dict.fromkeys(name for name, _ in rows), key=bool)
+    groups: dict[str, list[tuple[str, Row]]] = {}
+    for name, row in sorted(rows, key=lambda its: over.index(its[0])):
+        groups.setdefault(row.base or row.detector, []).append((name, row))
+    width = min(0.45, 0.8 / max(map(len, groups.values())))
     places = [
-        (group + (i - (len(its) - 1) / 2) * width, row)
+        (group + (i - (len(its) - 1) / 2) * width, *named_row)
         for group, its in enumerate(groups.values())
-        for i, row in enumerate(its)
+        for i, named_row in enumerate(its)
     ]
     for place, name in enumerate(over):
-        xs, those = zip(*((x, row) for x, row in places if outer(row) == name), strict=True)
+        xs, those = zip(*((x, row) for x, its, row in places if its == name), strict=True)
         axes.bar(
             xs,
             [100 * row.auroc - low for row in those],
@@ -48,7 +52,7 @@ def bars(axes: Any, block: Block, ood: str | None = None) -> Any:
             hatch=HATCHES[place % len(HATCHES)],
             linewidth=0.5,
         )
-    for x, row in places:
+    for x, _, row in places:
         low_end, high_end = (100 * end for end in row.auroc_ci)
         axes.plot([x, x], [low_end, high_end], color=INK, linewidth=0.9, marker="_", markersize=4)
         said = f"{100 * row.auroc:.1f}{'*' if row.reliable is False else ''}"
@@ -64,9 +68,11 @@ def bars(axes: Any, block: Block, ood: str | None = None) -> Any:
     return axes
 
 
-def outer(row: Row) -> str:
-    """The detector over a base score; nothing for a base score alone."""
-    return row.detector if row.base else ""
+def outer(name: str, row: Row | None) -> str:
+    """What stands over a base score, and what tells it from others, as "ross, sigma 0.1"; nothing for a base alone."""
+    if row is None or not row.base:
+        return ""
+    return row.detector + name.removeprefix(label_of(row))
 
 
 @dataclass(frozen=True)
@@ -97,19 +103,11 @@ def lines_of(
     if not found:
         has = sorted({row.condition for r in records.values() for row in r.rows if row.condition != "clean"})
         raise ValueError(unknown("attacked condition", condition, has) if has else "no attacked rows in these records")
+    those = [(label, json.loads(params), model) for label, params, model in found]
     lines = []
-    for (label, params, model), its in found.items():
-        others = [(json.loads(p), m) for name, p, m in found if name == label]
-        mine = json.loads(params)
-        differ = {k: v for k, v in mine.items() if any(k not in p or p[k] != v for p, _ in others)}
-        said = [f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in differ.items()]
-        said += [model] if len({m for _, _, m in found}) > 1 else []
-        value = (
-            next(iter(differ.items()))
-            if len(differ) == 1 and isinstance(next(iter(differ.values())), float | int)
-            else None
-        )
-        lines.append(Line(", ".join([label, *said]), value, [its[eps] for eps in sorted(its)]))
+    for name, (label, params, _), its in zip(named(those), those, found.values(), strict=True):
+        differ = [(k, v) for k, v in differing(label, params, those).items() if isinstance(v, int | float)]
+        lines.append(Line(name, differ[0] if len(differ) == 1 else None, [its[eps] for eps in sorted(its)]))
     return lines
 
 

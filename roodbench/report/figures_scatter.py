@@ -23,6 +23,8 @@ FAMILIES = {
     "other": ("X", COLOURS[6]),
 }
 """Mark and colour."""
+CROWDED = 5
+"""Below this median of 100 - AUROC, in percent, axes are of square roots of FPR95 and 100 - AUROC."""
 RINGS, WAYS = (9, 17, 26, 37, 50, 66, 84, 104), 16
 """Where a name may stand: how far from its mark, in points, and in how many directions."""
 
@@ -57,12 +59,22 @@ def scatter(axes: Any, block: Block, ood: str | None = None) -> Any:
             axes.scatter(
                 xs, ys, size, marker=mark, color=colour, edgecolor="white", linewidth=0.5, label=family, zorder=3
             )
-    axes.set_xlabel(f"FPR95, {block.columns[column]} (%), lower is better")
+    spread = ""
+    if points and np.median([100 - y for *_, y in points]) < CROWDED:
+        spread = "\n(square-root axes)"
+        axes.set_xscale("function", functions=(np.sqrt, np.square))
+        axes.set_yscale("function", functions=(lambda y: -np.sqrt(100 - y), lambda y: 100 - np.square(y)))
+        axes.set_xticks([0, 1, 2, 5, 10, 20, 40, 60, 80, 100])
+        axes.set_yticks([0, 20, 40, 60, 70, 80, 90, 95, 98, 99, 100])
+        axes.set_xlim(0, min(100, 1.2 * max(x for *_, x, _ in points) + 2))
+        axes.set_ylim(max(0, 100 - 1.2 * max(100 - y for *_, y in points) - 1), 100)
+    else:
+        axes.margins(0.12)
+        axes.set_xlim(max(axes.get_xlim()[0], -4), min(axes.get_xlim()[1], 104))
+        axes.set_ylim(top=min(axes.get_ylim()[1], 101.5))
+    axes.set_xlabel(f"FPR95, {block.columns[column]} (%), lower is better{spread}")
     axes.set_ylabel(f"AUROC, {block.columns[column]} (%), higher is better")
     axes.grid(axis="both")
-    axes.margins(0.12)
-    axes.set_xlim(max(axes.get_xlim()[0], -4), min(axes.get_xlim()[1], 104))
-    axes.set_ylim(top=min(axes.get_ylim()[1], 101.5))
     name_points(axes, [(name + ("*" if row.reliable is False else ""), x, y) for name, row, x, y in points])
     return axes
 
@@ -93,6 +105,7 @@ def name_points(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
                     best, place = cost, tuple((middle - marks[i]) / scale)
         text.remove()
         taken.append(box_around(*(marks[i] + np.array(place) * scale), extent.width, extent.height))
+        gap = np.maximum(np.abs(place) - np.array([extent.width, extent.height]) / (2 * scale), 0)
         line = {"arrowstyle": "-", "linewidth": 0.5, "color": "#8c8c8c", "shrinkA": 1, "shrinkB": 3}
         axes.annotate(
             name,
@@ -103,7 +116,7 @@ def name_points(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
             va="center",
             fontsize=7,
             color=INK,
-            arrowprops=line if np.hypot(*place) > 16 + extent.width / 2 / scale else None,
+            arrowprops=line if np.hypot(*gap) > 8 else None,
         )
 
 

@@ -13,7 +13,7 @@ from ..record.text import as_fraction
 from .style import COLOURS, GREY
 
 BINS, TAILS = (12, 40), 0.01
-"""The fewest bins and the most, and the share of all scores at either end that goes into the first and the last of them."""
+"""The fewest bins and the most, and the share of all scores that either end bin may hold besides its own."""
 
 
 def scores(axes: Any, record: Record, detector: str, ood: str, eps: float | None = None) -> Any:
