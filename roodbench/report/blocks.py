@@ -14,7 +14,7 @@ from ..record.row import Row
 from ..record.table import ORDER, adversary_of, label_of
 from ..record.text import as_fraction
 from .compare import adversary
-from .comparison import letters
+from .comparison import letters, named
 
 MEANS = {"near": "near", "far": "far", "all": "average"}
 """What a mean over the OOD sets of a group is called."""
@@ -131,26 +131,3 @@ def block(
     columns.sort(key=lambda name: means.index(name) + 1 if name in means else 0)
     names = named([(label, json.loads(params), letter[run]) for label, params, run in once])
     return Block(network, title, columns, names, [[its.get(column) for column in columns] for its in once.values()])
-
-
-def named(those: Sequence[tuple[str, Mapping[str, Any], str]]) -> list[str]:
-    """Names for detectors of (label, parameters, run): of one label, with the parameters that differ, else the run.
-
-    >>> named([("ross(gen)", {"sigma": 0.05}, "A"), ("ross(gen)", {"sigma": 0.1}, "B"), ("gen", {}, "A")])
-    ['ross(gen), sigma 0.05', 'ross(gen), sigma 0.1', 'gen']
-    >>> named([("gen", {}, "A"), ("gen", {}, "B")])
-    ['gen A', 'gen B']
-    """
-    names = [
-        ", ".join([label, *(f"{k} {v}" for k, v in differing(label, params, those).items())])
-        for label, params, _ in those
-    ]
-    return [name if names.count(name) == 1 else f"{name} {run}" for name, (_, _, run) in zip(names, those, strict=True)]
-
-
-def differing(
-    label: str, params: Mapping[str, Any], those: Sequence[tuple[str, Mapping[str, Any], str]]
-) -> dict[str, Any]:
-    """The parameters in which a detector differs from others of its label."""
-    others = [its for name, its, _ in those if name == label]
-    return {k: v for k, v in params.items() if any(k not in its or its[k] != v for its in others)}

@@ -21,6 +21,8 @@ LINES = 30
 PARTS = {"revision": "code", "code": "code", "python": "versions", "versions": "versions"}
 """What the record's environment speaks of; all else in it is the machine."""
 ABSENT = "-"
+Place = tuple[str, str, str, float | None, str | None]
+"""Detector, OOD set (or mean), condition, radius, norm."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,12 @@ def what_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Changes
     old, new = (numbers_of(record) for record in (before, after))
     if not old.keys() & new.keys():
         raise ValueError("the two runs have no row in common: expected two of one configuration, or nearly")
+    both = {row: (old[row], new[row]) for row in old if row in new}
     moved = [
-        Moved(*row, name, old[row].get(name, ABSENT), new[row].get(name, ABSENT))
-        for row in old
-        if row in new
-        for name in {**old[row], **new[row]}
-        if not same(old[row].get(name, ABSENT), new[row].get(name, ABSENT))
+        Moved(*row, name=name, before=one.get(name, ABSENT), after=other.get(name, ABSENT))
+        for row, (one, other) in both.items()
+        for name in {**one, **other}
+        if not same(one.get(name, ABSENT), other.get(name, ABSENT))
     ]
     alone = {
         run: list(
@@ -139,7 +141,7 @@ def what_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Changes
         )
         for run, one, other in (("A", old, new), ("B", new, old))
     }
-    compared = sum(len(old[row]) for row in old if row in new)
+    compared = sum(len(one) for one, _ in both.values())
     return Changes(changes, sorted(moved, key=lambda m: -m.by), compared, alone, {})
 
 
@@ -174,15 +176,16 @@ def different(before: Any, after: Any, where: str = "") -> Iterator[tuple[str, A
         yield where, before, after
 
 
-def numbers_of(record: Mapping[str, Any]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Of every row, by detector, OOD set (or mean), condition, radius and norm, its numbers and verdicts by name."""
-    found = {}
+def numbers_of(record: Mapping[str, Any]) -> dict[Place, dict[str, Any]]:
+    """Of every row its numbers and verdicts, by name."""
+    found: dict[Place, dict[str, Any]] = {}
     for row in [*record["rows"], *record.get("averages", [])]:
         label = row["detector"] + (f"({row['base']})" if row.get("base") else "")
         ood = f"mean of {row['group']}" if row["ood"] == "average" else row["ood"]
-        key = (label, ood, row["condition"], row.get("eps", row.get("radius")), row.get("norm"))
         numbers = (int, float, type(None))
-        found[key] = {n: v for n, v in row.items() if isinstance(v, numbers) and n not in ("eps", "radius", "base")}
+        found[label, ood, row["condition"], row.get("eps", row.get("radius")), row.get("norm")] = {
+            n: v for n, v in row.items() if isinstance(v, numbers) and n not in ("eps", "radius", "base")
+        }
     return found
 
 

@@ -15,16 +15,18 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
-from ..metrics.paired import holm, paired_test, rank_ranges
+from ..metrics.paired import Paired, holm, paired_test, rank_ranges
 from ..record.record import Record, score_key
 from ..record.row import Row
 from ..record.rows import CONDITIONS
 from ..record.table import label_of
 from ..record.text import as_fraction
-from .comparison import Comparison, Pair, Standing, letters
+from .comparison import Comparison, Pair, Standing, letters, named
 
 ALPHA = 1 - metrics.LEVEL
 """The probability of one wrong "differs" or more among all tests of a comparison."""
+Place = tuple[str, float | None, str | None]
+"""Condition, radius in pixels, and norm."""
 ADVERSARY = (*("method", "objective", "strength", "budget", "steps", "restarts", "threat", "quantize", "precision"),)
 """Settings of an attack that no row names."""
 
@@ -88,21 +90,19 @@ def compare(records: Mapping[str, Record], ood: Sequence[str] | None = None) -> 
     entries = entries_of(records)
     if len(entries) < 2:
         raise ValueError(f"one detector, {entries[0].name}: expected at least two, of one run or of several")
-    found: dict[Any, dict[str, tuple[metrics.Components, list[Row]]]] = {}
+    found: dict[Place, dict[str, tuple[metrics.Components, list[Row]]]] = {}
     for entry in entries:
-        for key, rows in by_condition(entry, sets).items():
+        for place, rows in by_place(entry, sets).items():
             parts = [entry.components(row) for row in rows]
-            found.setdefault(key, {})[entry.name] = (metrics.average(parts) if len(parts) > 1 else parts[0], rows)
-    shared = {key: those for key, those in sorted(found.items(), key=lambda item: order(item[0])) if len(those) > 1}
-    keys, tests = [], []
-    for key, those in shared.items():
-        for first, second in combinations(those, 2):
-            keys.append((key, first, second))
-            tests.append(tested(key, first, second, those[first][0], those[second][0]))
+            found.setdefault(place, {})[entry.name] = (metrics.average(parts) if len(parts) > 1 else parts[0], rows)
+    found = {place: best_first(found[place]) for place in sorted(found, key=order)}
+    shared = {place: those for place, those in found.items() if len(those) > 1}
+    asked = [(place, a, b) for place, those in shared.items() for a, b in combinations(those, 2)]
+    tests = [tested(shared[place][a][0], shared[place][b][0], f"{a} and {b}, {place[0]}") for place, a, b in asked]
     corrected = holm([test.p for test in tests])
     pairs = [
-        Pair(*key, a, b, test.difference.value, test.difference.ci, test.p, p, p <= ALPHA)
-        for (key, a, b), test, p in zip(keys, tests, corrected, strict=True)
+        Pair(condition, eps, norm, a, b, test.difference.value, test.difference.ci, test.p, p, p <= ALPHA)
+        for ((condition, eps, norm), a, b), test, p in zip(asked, tests, corrected, strict=True)
     ]
     record = next(iter(records.values()))
     sizes = {row.ood: row.n_ood for row in record.rows if row.ood in sets}
@@ -111,21 +111,20 @@ def compare(records: Mapping[str, Record], ood: Sequence[str] | None = None) -> 
         sets,
         record.rows[0].n_id,
         sum(sizes.values()),
-        [standing for key, those in shared.items() for standing in ranked(key, those, pairs)],
+        [standing for place, those in shared.items() for standing in ranked(place, those, pairs)],
         pairs,
         list(notes(records, entries, found, len(tests))),
     )
 
 
 def entries_of(records: Mapping[str, Record]) -> list[Entry]:
-    """Every detector of every run; those of one label have the letters of their runs."""
-    labels = {name: list(dict.fromkeys(d.detector for d in record.detectors)) for name, record in records.items()}
-    every = [label for its in labels.values() for label in its]
-    return [
-        Entry(label if every.count(label) == 1 else f"{label} {letter}", label, records[name])
-        for letter, (name, its) in zip(letters(len(labels)), labels.items(), strict=True)
-        for label in its
-    ]
+    """Every detector of every run; of one label, with the parameters that differ or the letters of their runs."""
+    found = []
+    for letter, record in zip(letters(len(records)), records.values(), strict=True):
+        params = {label_of(row): row.params for row in record.rows}
+        found += [((label, its, letter), record) for label, its in params.items()]
+    names = named([those for those, _ in found])
+    return [Entry(name, label, record) for name, ((label, _, _), record) in zip(names, found, strict=True)]
 
 
 def same_images(records: Mapping[str, Record], ood: Sequence[str] | None) -> list[str]:
@@ -155,45 +154,50 @@ def same_images(records: Mapping[str, Record], ood: Sequence[str] | None) -> lis
     return sets
 
 
-def by_condition(entry: Entry, sets: Sequence[str]) -> dict[Any, list[Row]]:
+def by_place(entry: Entry, sets: Sequence[str]) -> dict[Place, list[Row]]:
     """The rows of a detector by condition, radius in pixels and norm; those that have every OOD set."""
-    found: dict[Any, dict[str, Row]] = {}
+    found: dict[Place, dict[str, Row]] = {}
     for row in entry.rows:
         if row.ood in sets:
             radius = None if row.eps_pixel is None else round(row.eps_pixel, 12)
             found.setdefault((row.condition, radius, row.norm), {})[row.ood] = row
-    return {key: [rows[name] for name in sets] for key, rows in found.items() if len(rows) == len(sets)}
+    return {place: [rows[name] for name in sets] for place, rows in found.items() if len(rows) == len(sets)}
 
 
-def order(key: tuple[str, float | None, str | None]) -> tuple[int, float, int]:
-    condition, radius, _ = key
-    return (0 if radius is None else 1, radius or 0.0, list(CONDITIONS).index(condition))
+def order(place: Place) -> tuple[float, int]:
+    """Clean first, then by radius."""
+    condition, radius, _ = place
+    return (-1.0 if radius is None else radius, list(CONDITIONS).index(condition))
 
 
-def tested(key: Any, first: str, second: str, a: metrics.Components, b: metrics.Components) -> Any:
+def best_first(those: Mapping[str, tuple[metrics.Components, list[Row]]]) -> dict[str, Any]:
+    return dict(sorted(those.items(), key=lambda item: -item[1][0].value))
+
+
+def tested(first: metrics.Components, second: metrics.Components, which: str) -> Paired:
+    """The test; ValueError, naming the two, where they cannot be paired."""
     try:
-        return paired_test(a, b)
+        return paired_test(first, second)
     except ValueError as error:
-        raise ValueError(f"{first} and {second}, {key[0]}: {error}") from None
+        raise ValueError(f"{which}: {error}") from None
 
 
 def ranked(
-    key: Any, those: Mapping[str, tuple[metrics.Components, list[Row]]], pairs: Sequence[Pair]
+    place: Place, those: Mapping[str, tuple[metrics.Components, list[Row]]], pairs: Sequence[Pair]
 ) -> Iterator[Standing]:
     """The detectors of one condition, the best first."""
     names = list(those)
     differs = np.zeros((len(names), len(names)), dtype=bool)
     for pair in pairs:
-        if (pair.condition, pair.eps, pair.norm) == key and pair.differs:
+        if (pair.condition, pair.eps, pair.norm) == place and pair.differs:
             i, j = names.index(pair.first), names.index(pair.second)
             differs[i, j] = differs[j, i] = True
-    ranges = rank_ranges([those[name][0].value for name in names], differs)
-    for place in sorted(range(len(names)), key=lambda i: ranges[i][0]):
-        area, rows = those[names[place]]
+    ranges = rank_ranges([area.value for area, _ in those.values()], differs)
+    for (name, (area, rows)), (rank, best, worst) in zip(those.items(), ranges, strict=True):
         flags = {row.reliable for row in rows}
         reliable = False if False in flags else None if None in flags else True
-        estimate = area.interval()
-        yield Standing(*key, names[place], estimate.value, estimate.ci, *ranges[place], len(area.v_id), reliable)
+        ends = area.interval().ci
+        yield Standing(*place, name, area.value, ends, rank, best, worst, len(area.v_id), reliable)
 
 
 def notes(
@@ -212,7 +216,7 @@ def notes(
         yield "* unreliable: a check failed, the AUROC under attack is an upper bound only, and so is its rank"
     if any(None in its for its in flags):
         yield "not judged: an attack's own checks did not run, its AUROC may be too high"
-    if len({len(next(iter(those.values()))[0].v_id) for those in found.values()} | draws_of(found)) > 1:
+    if any(len(area.v_id) > 1 for those in found.values() for area, _ in those.values()):
         yield "randomised detectors: the mean AUROC over their draws, whose noise is in intervals and tests"
     for (one, a), (other, b) in combinations(records.items(), 2):
         said = [k for k in ADVERSARY if attacked and adversary(a)[k] != adversary(b)[k]]
@@ -224,7 +228,3 @@ def notes(
         if lacking:
             what = " ".join(filter(None, (key[0], key[2], as_fraction(key[1], key[2]) if key[1] else "")))
             yield f"{what}: not of {', '.join(lacking)}"
-
-
-def draws_of(found: Mapping[Any, Mapping[str, Any]]) -> set[int]:
-    return {len(area.v_id) for those in found.values() for area, _ in those.values()}

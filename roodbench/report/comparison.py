@@ -5,9 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from ..record.text import as_fraction, framed
+
+SHOWN = 30
+"""Pairs in a table; of more, those alone that differ."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +21,10 @@ class Standing:
 
     condition: str
     eps: float | None
+    """In pixels, like that of a pair."""
     norm: str | None
     detector: str
+    """Its label, with what tells it from another of that label."""
     auroc: float
     auroc_ci: list[float]
     rank: int
@@ -91,13 +98,16 @@ class Comparison:
                 "differs" if p.differs else "-",
             )
             for p in self.pairs
+            if p.differs or len(self.pairs) <= SHOWN
         ]
+        left = len(self.pairs) - len(tests)
+        more = [f"{left} of {len(self.pairs)} pairs do not differ: --format csv has them too"] if left else []
         ood = f"mean of {', '.join(self.ood)}" if len(self.ood) > 1 else self.ood[0]
         runs = [f"{name}: {run}" for name, run in zip(letters(len(self.runs)), self.runs, strict=True)]
         heading = [*(runs if len(runs) > 1 else []), f"{ood}: {self.n_id} ID and {self.n_ood} OOD images"]
         standing = framed(("condition", "detector", "AUROC % [95% interval]", "rank [range]"), ranks, before=heading)
         columns = ("condition", "pair", "difference % [95% interval]", "p", "p (Holm)", "")
-        return standing + "\n" + framed(columns, tests, after=self.notes)
+        return standing + "\n" + framed(columns, tests, after=[*more, *self.notes])
 
 
 def place_of(part: Standing | Pair) -> str:
@@ -120,3 +130,26 @@ def letters(count: int) -> list[str]:
     (['A', 'B', 'C'], ['A2', 'B2'])
     """
     return [chr(65 + i % 26) + (str(i // 26 + 1) if i >= 26 else "") for i in range(count)]
+
+
+def named(those: Sequence[tuple[str, Mapping[str, Any], str]]) -> list[str]:
+    """Names for detectors of (label, parameters, run): of one label, with the parameters that differ, else the run.
+
+    >>> named([("ross(gen)", {"sigma": 0.05}, "A"), ("ross(gen)", {"sigma": 0.1}, "B"), ("gen", {}, "A")])
+    ['ross(gen), sigma 0.05', 'ross(gen), sigma 0.1', 'gen']
+    >>> named([("gen", {}, "A"), ("gen", {}, "B")])
+    ['gen A', 'gen B']
+    """
+    names = [
+        ", ".join([label, *(f"{k} {v}" for k, v in differing(label, params, those).items())])
+        for label, params, _ in those
+    ]
+    return [name if names.count(name) == 1 else f"{name} {run}" for name, (_, _, run) in zip(names, those, strict=True)]
+
+
+def differing(
+    label: str, params: Mapping[str, Any], those: Sequence[tuple[str, Mapping[str, Any], str]]
+) -> dict[str, Any]:
+    """The parameters in which a detector differs from others of its label."""
+    others = [its for name, its, _ in those if name == label]
+    return {k: v for k, v in params.items() if any(k not in its or its[k] != v for its in others)}

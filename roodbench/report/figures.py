@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def on_blocks(draw: Callable[..., Any]) -> Callable[[Mapping[str, Record], Asked
 
     def panels(records: Mapping[str, Record], asked: Asked) -> Panels:
         blocks = [b.only(asked.detectors) for b in blocks_of(records, [asked.condition or "clean"])]
-        return [(b.network, b.title, lambda axes, b=b: draw(axes, b, asked.ood)) for b in blocks]
+        return [(b.network, b.title, partial(draw, block=b, ood=asked.ood)) for b in blocks]
 
     return panels
 
@@ -62,9 +63,7 @@ def over_radius(records: Mapping[str, Record], asked: Asked) -> Panels:
     condition = asked.condition or "both"
     lines = lines_of(records, condition, asked.ood, asked.detectors)
     row = lines[0].rows[-1]
-    return [
-        (f"{row.benchmark}, {row.model}", f"{condition}: {row.attack}", lambda axes: epsilon(axes, lines, asked.ood))
-    ]
+    return [(f"{row.benchmark}, {row.model}", f"{condition}: {row.attack}", partial(epsilon, lines=lines))]
 
 
 def histograms(records: Mapping[str, Record], asked: Asked) -> Panels:
@@ -75,7 +74,7 @@ def histograms(records: Mapping[str, Record], asked: Asked) -> Panels:
         for label in dict.fromkeys(entry.detector for entry in record.detectors):
             if asked.detectors is None or label in asked.detectors:
                 said = areas(record, label, ood)
-                panels.append((f"{label}, {ood}", said, lambda axes, r=record, d=label, o=ood: scores(axes, r, d, o)))
+                panels.append((f"{label}, {ood}", said, partial(scores, record=record, detector=label, ood=ood)))
     if not panels:
         labels = [entry.detector for record in records.values() for entry in record.detectors]
         raise ValueError(unknown("detector", (asked.detectors or [""])[0], labels))

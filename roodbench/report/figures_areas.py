@@ -12,7 +12,8 @@ from detectors import unknown
 from ..record.record import Record
 from ..record.row import Row
 from ..record.table import label_of
-from .blocks import Block, differing, named
+from .blocks import MEANS, Block
+from .comparison import differing, named
 from .style import COLOURS, GREY, HATCHES, INK, LINES, MARKS, chance, shade
 
 
@@ -23,11 +24,8 @@ def bars(axes: Any, block: Block, ood: str | None = None) -> Any:
     column of the block. `*` marks an attack that failed its checks.
     """
     column = block.column(ood)
-    rows = [
-        (outer(name, line[column]), line[column])
-        for name, line in zip(block.names, block.rows, strict=True)
-        if line[column]
-    ]
+    found = [(name, line[column]) for name, line in zip(block.names, block.rows, strict=True)]
+    rows = [(outer(name, row), row) for name, row in found if row is not None]
     low = 50 if all(row.auroc >= 0.5 for _, row in rows) else 0
     over = sorted(dict.fromkeys(name for name, _ in rows), key=bool)
     groups: dict[str, list[tuple[str, Row]]] = {}
@@ -35,9 +33,9 @@ def bars(axes: Any, block: Block, ood: str | None = None) -> Any:
         groups.setdefault(row.base or row.detector, []).append((name, row))
     width = min(0.45, 0.8 / max(map(len, groups.values())))
     places = [
-        (group + (i - (len(its) - 1) / 2) * width, *named_row)
+        (group + (i - (len(its) - 1) / 2) * width, name, row)
         for group, its in enumerate(groups.values())
-        for i, named_row in enumerate(its)
+        for i, (name, row) in enumerate(its)
     ]
     for place, name in enumerate(over):
         xs, those = zip(*((x, row) for x, its, row in places if its == name), strict=True)
@@ -68,11 +66,9 @@ def bars(axes: Any, block: Block, ood: str | None = None) -> Any:
     return axes
 
 
-def outer(name: str, row: Row | None) -> str:
+def outer(name: str, row: Row) -> str:
     """What stands over a base score, and what tells it from others, as "ross, sigma 0.1"; nothing for a base alone."""
-    if row is None or not row.base:
-        return ""
-    return row.detector + name.removeprefix(label_of(row))
+    return row.detector + name.removeprefix(label_of(row)) if row.base else ""
 
 
 @dataclass(frozen=True)
@@ -114,41 +110,41 @@ def lines_of(
 def is_of(row: Row, ood: str | None, record: Record) -> bool:
     """Whether a row is of an OOD set, or of the mean that near, far or average (the default) names."""
     group = {"near": "near", "far": "far", "average": "all", None: "all"}.get(ood)
+    sets = {its.ood for its in record.rows}
+    if ood is None and len(sets) == 1:
+        return row.ood in sets
     return row.ood == ood if group is None else (row.ood, row.group) == ("average", group)
 
 
-def epsilon(axes: Any, lines: Sequence[Line], ood: str | None = None) -> Any:
-    """AUROC over the attack's radius with 95% bands, the clean one at 0 (ROSS: one line per sigma).
+def epsilon(axes: Any, lines: Sequence[Line]) -> Any:
+    """AUROC over the attack's radius with 95% intervals, the clean one at 0 (ROSS: one line per sigma).
 
-    Lines that differ in one number alone are shaded by it. A hollow mark is an attack that failed its checks.
+    Lines that differ in one number alone are shaded by it. A hollow mark is an attack that failed its checks; marks of
+    one radius stand a little apart.
     """
     valued = sorted({line.setting[1] for line in lines if line.setting})
     rest = [line for line in lines if not line.setting]
+    linf = lines[0].rows[-1].norm != "l2"
+    widest = max(row.eps or 0.0 for line in lines for row in line.rows) * (255 if linf else 1)
     for place, line in enumerate(sorted(lines, key=lambda its: (its.setting is not None, its.setting or ("", 0.0)))):
         order = valued.index(line.setting[1]) if line.setting else 0
         colour = shade(order, len(valued)) if line.setting else COLOURS[rest.index(line) % len(COLOURS)]
-        x = [255 * (row.eps or 0.0) if line.rows[-1].norm != "l2" else row.eps or 0.0 for row in line.rows]
+        apart = 0.009 * widest * (place - (len(lines) - 1) / 2)
+        x = [(row.eps or 0.0) * (255 if linf else 1) + apart for row in line.rows]
         y = [100 * row.auroc for row in line.rows]
-        axes.fill_between(
-            x,
-            [100 * row.auroc_ci[0] for row in line.rows],
-            [100 * row.auroc_ci[1] for row in line.rows],
-            color=colour,
-            alpha=0.12,
-            linewidth=0,
-        )
-        mark = MARKS[place % len(MARKS)]
-        axes.plot(x, y, color=colour, linestyle=LINES[place % len(LINES)], marker=mark, label=line.name, clip_on=False)
+        for at, row in zip(x, line.rows, strict=True):
+            axes.plot([at, at], [100 * end for end in row.auroc_ci], color=colour, linewidth=0.9, clip_on=False)
+        mark, style = MARKS[place % len(MARKS)], LINES[place % len(LINES)]
+        axes.plot(x, y, color=colour, linestyle=style, marker=mark, label=line.name, clip_on=False)
         bad = [i for i, row in enumerate(line.rows) if row.reliable is False]
-        axes.plot([x[i] for i in bad], [y[i] for i in bad], mark, color=colour, markerfacecolor="white", zorder=3)
+        hollow = {"color": colour, "markerfacecolor": "white", "zorder": 3}
+        axes.plot([x[i] for i in bad], [y[i] for i in bad], mark, **hollow)
     last = lines[0].rows[-1]
-    axes.set_xlabel(
-        f"attack radius, {last.norm}" + (" (1/255 of the pixel range)" if last.norm != "l2" else " (pixels)")
-    )
-    axes.set_ylabel(f"AUROC, {ood or 'average'} (%)")
+    what = last.ood if last.ood != "average" else MEANS[last.group]
+    axes.set_xlabel(f"attack radius, {last.norm} ({'1/255 of the pixel range' if linf else 'pixels in [0, 1]'})")
+    axes.set_ylabel(f"AUROC, {what} (%)")
     axes.set_ylim(0, 101)
-    axes.set_xlim(left=0)
-    axes.spines.left.set_position(("outward", 6))
+    axes.set_xlim(-0.03 * widest, 1.03 * widest)
     axes.grid(axis="y")
     chance(axes)
     return axes

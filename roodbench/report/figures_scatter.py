@@ -55,10 +55,9 @@ def scatter(axes: Any, block: Block, ood: str | None = None) -> Any:
         its = [(x, y) for _, row, x, y in points if family_of(row) == family]
         if its:
             xs, ys = zip(*its, strict=True)
-            size = 90 if mark == "*" else 34
-            axes.scatter(
-                xs, ys, size, marker=mark, color=colour, edgecolor="white", linewidth=0.5, label=family, zorder=3
-            )
+            size = 100 if mark == "*" else 36
+            look = {"facecolor": (colour, 0.35), "edgecolor": colour, "linewidth": 1.1}  # what lies below shows
+            axes.scatter(xs, ys, size, marker=mark, label=family, zorder=3, **look)
     spread = ""
     if points and np.median([100 - y for *_, y in points]) < CROWDED:
         spread = "\n(square-root axes)"
@@ -84,7 +83,7 @@ def name_points(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
     axes.figure.draw_without_rendering()  # the layout decides where the marks are
     scale, frame = axes.figure.dpi / 72, axes.get_window_extent()
     marks = axes.transData.transform([(x, y) for _, x, y in points])
-    taken = [box_around(x, y, 8 * scale, 8 * scale) for x, y in marks]
+    taken = [box_around(mark, 8 * scale, 8 * scale) for mark in marks]
     crowd = [sum(np.hypot(*(marks - mark).T) < 40 * scale) for mark in marks]
     for i in np.argsort(crowd, kind="stable"):
         name, x, y = points[i]
@@ -98,13 +97,13 @@ def name_points(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
             for angle in np.linspace(0, 2 * np.pi, WAYS, endpoint=False):
                 way = np.array([np.cos(angle), np.sin(angle)])
                 middle = marks[i] + way * (ring * scale + np.abs(way) * (extent.width / 2, extent.height / 4))
-                box = box_around(*middle, extent.width + scale, extent.height)
+                box = box_around(middle, extent.width + scale, extent.height)
                 outside = box[0] < frame.x0 or box[2] > frame.x1 or box[1] < frame.y0 or box[3] > frame.y1
                 cost = sum(overlap(box, other) for other in taken) + ring + 8 * (1 - way @ away) + 1e6 * outside
                 if cost < best:
                     best, place = cost, tuple((middle - marks[i]) / scale)
         text.remove()
-        taken.append(box_around(*(marks[i] + np.array(place) * scale), extent.width, extent.height))
+        taken.append(box_around(marks[i] + np.array(place) * scale, extent.width, extent.height))
         gap = np.maximum(np.abs(place) - np.array([extent.width, extent.height]) / (2 * scale), 0)
         line = {"arrowstyle": "-", "linewidth": 0.5, "color": "#8c8c8c", "shrinkA": 1, "shrinkB": 3}
         axes.annotate(
@@ -120,8 +119,9 @@ def name_points(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
         )
 
 
-def box_around(x: float, y: float, wide: float, high: float) -> tuple[float, float, float, float]:
+def box_around(middle: np.ndarray, wide: float, high: float) -> tuple[float, float, float, float]:
     """Left, low, right, high."""
+    x, y = middle
     return (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)
 
 
