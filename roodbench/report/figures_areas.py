@@ -14,7 +14,7 @@ from ..record.row import Row
 from ..record.table import label_of
 from .blocks import MEANS, Block
 from .comparison import differing, named
-from .style import COLOURS, GREY, HATCHES, INK, LINES, MARKS, chance, shade
+from .style import COLOURS, GREY, HATCHES, INK, LINES, MARKS, chance, shade, warn
 
 
 def bars(axes: Any, block: Block, ood: str | None = None) -> Any:
@@ -63,6 +63,7 @@ def bars(axes: Any, block: Block, ood: str | None = None) -> Any:
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel(f"AUROC, {block.columns[column]} (%)")
     axes.grid(axis="y")
+    warn(axes, "*", (row for _, row in rows))
     return axes
 
 
@@ -147,4 +148,5 @@ def epsilon(axes: Any, lines: Sequence[Line]) -> Any:
     axes.set_xlim(-0.03 * widest, 1.03 * widest)
     axes.grid(axis="y")
     chance(axes)
+    warn(axes, "hollow", (row for line in lines for row in line.rows))
     return axes

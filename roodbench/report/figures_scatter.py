@@ -12,7 +12,7 @@ from detectors.registry import BASES, OF_FEATURES, OF_LOGITS, WRAPPERS
 
 from ..record.row import Row
 from .blocks import Block
-from .style import COLOURS, INK
+from .style import COLOURS, INK, warn
 
 FAMILIES = {
     "logits": ("o", COLOURS[0]),
@@ -74,6 +74,7 @@ def scatter(axes: Any, block: Block, ood: str | None = None) -> Any:
     axes.set_xlabel(f"FPR95, {block.columns[column]} (%), lower is better{spread}")
     axes.set_ylabel(f"AUROC, {block.columns[column]} (%), higher is better")
     axes.grid(axis="both")
+    warn(axes, "*", (row for _, row, _, _ in points))
     name_points(axes, [(name + ("*" if row.reliable is False else ""), x, y) for name, row, x, y in points])
     return axes
 

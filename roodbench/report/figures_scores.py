@@ -10,7 +10,7 @@ from ..metrics import threshold95
 from ..record.record import Record
 from ..record.table import label_of
 from ..record.text import as_fraction
-from .style import COLOURS, GREY
+from .style import COLOURS, GREY, warn
 
 BINS, TAILS = (12, 40), 0.01
 """The fewest bins and the most, and the share of all scores that either end bin may hold besides its own."""
@@ -31,7 +31,7 @@ def scores(axes: Any, record: Record, detector: str, ood: str, eps: float | None
     for side, name, state in (("ID", own, "min"), ("OOD", ood, "max")):
         if (name, state) in attacked:
             found[side, "attacked"] = record.scores_of(detector, name, state, eps)
-    edges = edges_of([its.ravel() for its in found.values()])
+    edges = edges_of(list(found.values()))
     for (side, state), its in found.items():
         colour = COLOURS[0] if side == "ID" else COLOURS[1]
         counts = shares(its, edges)
@@ -46,6 +46,7 @@ def scores(axes: Any, record: Record, detector: str, ood: str, eps: float | None
     axes.set_ylim(bottom=0)
     axes.set_xlabel(f"score of {detector}")
     axes.set_ylabel("images (%)")
+    warn(axes, "*", (row for row in rows if row.condition == "both" and row.eps == eps))
     return axes
 
 
@@ -63,9 +64,9 @@ def areas(record: Record, detector: str, ood: str) -> str:
 
 def edges_of(scores: list[np.ndarray]) -> np.ndarray:
     """Equal bins between the quantiles that leave `TAILS` of all scores outside; of constant scores, around them."""
-    low, high = np.quantile(np.concatenate(scores), [TAILS, 1 - TAILS])
+    low, high = np.quantile(np.concatenate([its.ravel() for its in scores]), [TAILS, 1 - TAILS])
     margin = 0.5 * max(abs(low), 1e-12) if high <= low else 0.0
-    count = int(np.clip(2 * np.sqrt(max(its.size for its in scores)), *BINS))
+    count = int(np.clip(2 * np.sqrt(max(its.shape[-1] for its in scores)), *BINS))
     return np.linspace(low - margin, high + margin, count + 1)
 
 

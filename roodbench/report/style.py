@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..record.row import Row
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 """Okabe and Ito's."""
@@ -57,11 +61,16 @@ def chance(axes: Any) -> None:
     axes.axhline(50, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     axes.annotate(
         "chance",
-        (1, 50),
+        (0, 50),
         xycoords=("axes fraction", "data"),
-        xytext=(-2, 2),
+        xytext=(3, 2),
         textcoords="offset points",
         fontsize=7,
         color=GREY,
-        ha="right",
     )
+
+
+def warn(axes: Any, mark: str, rows: Iterable[Row]) -> None:
+    """What a mark means, in the legend, where a row has it: an attack that failed its checks."""
+    if any(row.reliable is False for row in rows):
+        axes.plot([], [], " ", label=f"{mark}: a check failed, an upper bound only")
