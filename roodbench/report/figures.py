@@ -70,7 +70,10 @@ def histograms(records: Mapping[str, Record], asked: Asked) -> Panels:
     """A panel per detector, against the first OOD set or the one that was asked for."""
     panels: Panels = []
     for record in records.values():
-        ood = asked.ood or record.rows[0].ood
+        sets = list(dict.fromkeys(row.ood for row in record.rows))
+        ood = asked.ood or sets[0]
+        if ood not in sets:
+            raise ValueError(unknown("OOD set", ood, sets))
         for label in dict.fromkeys(entry.detector for entry in record.detectors):
             if asked.detectors is None or label in asked.detectors:
                 said = areas(record, label, ood)

@@ -96,6 +96,13 @@ def lines_of(
             if row.condition in ("clean", condition) and is_of(row, ood, record):
                 key = (label_of(row), json.dumps(row.params), row.model or "")
                 found.setdefault(key, {})[row.eps or 0.0] = row
+    known = {row.ood: None for record in records.values() for row in record.rows}
+    if ood is not None and ood not in (*known, *MEANS.values()):
+        raise ValueError(unknown("OOD set", ood, [*known, *MEANS.values()]))
+    labels = list(dict.fromkeys(label for label, _, _ in found))
+    for name in names or ():
+        if name not in labels:
+            raise ValueError(unknown("detector", name, labels))
     found = {key: its for key, its in found.items() if len(its) > 1 and (names is None or key[0] in names)}
     if not found:
         has = sorted({row.condition for r in records.values() for row in r.rows if row.condition != "clean"})

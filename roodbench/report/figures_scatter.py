@@ -61,8 +61,8 @@ def scatter(axes: Any, block: Block, ood: str | None = None) -> Any:
     spread = ""
     if points and np.median([100 - y for *_, y in points]) < CROWDED:
         spread = "\n(square-root axes)"
-        axes.set_xscale("function", functions=(np.sqrt, np.square))
-        axes.set_yscale("function", functions=(lambda y: -np.sqrt(100 - y), lambda y: 100 - np.square(y)))
+        axes.set_xscale("function", functions=(root, square))
+        axes.set_yscale("function", functions=(lambda y: -root(100 - y), lambda y: 100 + square(y)))
         axes.set_xticks([0, 1, 2, 5, 10, 20, 40, 60, 80, 100])
         axes.set_yticks([0, 20, 40, 60, 70, 80, 90, 95, 98, 99, 100])
         axes.set_xlim(0, min(100, 1.2 * max(x for *_, x, _ in points) + 2))
@@ -77,6 +77,16 @@ def scatter(axes: Any, block: Block, ood: str | None = None) -> Any:
     warn(axes, "*", (row for _, row, _, _ in points))
     name_points(axes, [(name + ("*" if row.reliable is False else ""), x, y) for name, row, x, y in points])
     return axes
+
+
+def root(values: np.ndarray) -> np.ndarray:
+    """Square roots with their signs: margins of an axis may lie below 0."""
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def square(values: np.ndarray) -> np.ndarray:
+    """What `root` undoes."""
+    return np.sign(values) * np.square(values)
 
 
 def name_points(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:

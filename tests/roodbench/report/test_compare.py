@@ -72,7 +72,7 @@ def test_detectors_of_several_runs_are_compared_and_named():
 
 
 def test_what_one_detector_lacks_is_said():
-    found = compare({"a": evaluated("gen"), "b": evaluated("msp", 4 / 255)})
+    found = compare({"a": evaluated("gen"), "b": evaluated("msp", 96 / 255)})
     assert {s.condition for s in found.standings} == {"clean"}
     assert "both linf 16/255: not of msp" in found.notes
 
@@ -200,7 +200,7 @@ def test_on_the_command_line(tmp_path, capsys):
 
 
 def test_many_pairs_are_cut_in_the_table_alone():
-    found = compare({"run": merged(several(), *(evaluated("ebo", eps) for eps in (4 / 255, 16 / 255)))})
+    found = compare({"run": merged(several(), *(evaluated("ebo", eps) for eps in (16 / 255, 96 / 255)))})
     assert len(found.pairs) == 6 * 7
     assert f"{sum(not p.differs for p in found.pairs)} of 42 pairs do not differ" in found.to_table()
     assert len(found.to_csv().splitlines()) == 43
