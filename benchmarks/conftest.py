@@ -84,7 +84,7 @@ def timed(benchmark: Any, setting: Setting) -> Callable[..., None]:
             precision=precision,
             **facts,
         )
-        benchmark.pedantic(synchronised, rounds=1 if TINY else 5, warmup_rounds=1)
+        benchmark.pedantic(synchronised, rounds=1 if TINY else 3 if DEVICE.type == "cuda" else 5, warmup_rounds=1)
 
     return run
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .care import usual_state
 from .detector import Batches, Detector
-from .smoothing import COPIES, PAPER, SIGMAS, Smoothed, deviation, device_of
+from .smoothing import COPIES, PAPER, SIGMAS, Smoothed, deviation, device_of, median
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -63,7 +63,7 @@ class ROSS(Smoothed):
         with torch.no_grad():
             for x, _ in val:
                 x = x if device is None else x.to(device)
-                m.append(self.matrix(x, generator=generator).median(0).values)
+                m.append(median(self.matrix(x, generator=generator))[0])
         if not m:
             raise ValueError("ross cannot fit tau on an empty validation split")
         self.fit_medians(torch.cat(m))
@@ -80,7 +80,7 @@ class ROSS(Smoothed):
         self.spread = high - low if high > low else 1.0
 
     def combine(self, s: Tensor) -> Tensor:
-        tau, m = self._fitted_tau(), s.median(0).values
+        tau, m = self._fitted_tau(), median(s)[0]
         D = self.instability_of(s, m)
         D = D.clamp_min(self.eta) if self.floored else D + self.eta
         return m.clamp_max(tau) + (m - tau).clamp_min(0) * (1 + self.gain / D)

@@ -79,7 +79,7 @@ class Smoothed(Wrapper):
         found = []
         for member in members:
             scores = [matrix[: member.copies] for matrix in matrices]
-            member.fit_medians(scores[0].median(0).values)
+            member.fit_medians(median(scores[0])[0])
             found.append([member.combine(s) for s in scores])
         return found
 
@@ -109,7 +109,7 @@ class Smoothed(Wrapper):
     def instability(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """D (B,), the mean absolute deviation of the copies' scores around their median."""
         s = self.matrix(x, generator=generator)
-        return deviation(s, s.median(0).values)
+        return deviation(s, median(s)[0])
 
     def own_value_and_grad(
         self, x: Tensor, *, objective: str, draws: int | None, generator: torch.Generator | None
@@ -147,7 +147,7 @@ class Smoothed(Wrapper):
     def _reduce(self, s: Tensor, objective: str) -> tuple[Tensor, Tensor]:
         """The objective (B,) of the copies' scores (N, B) and its derivative in each of them (N, B)."""
         if objective == "soft-median":
-            m = s.median(0).values
+            m = median(s)[0]
             h = (deviation(s, m) / 2).clamp_min(torch.finfo(s.dtype).tiny ** 0.5)
             weights = (-(((s - m) / h) ** 2) / 2).softmax(0)
             return (weights * s).sum(0), weights
@@ -180,6 +180,16 @@ def device_of(module: torch.nn.Module) -> torch.device | None:
     return next((t.device for t in [*module.parameters(), *module.buffers()]), None)
 
 
+def median(s: Tensor) -> tuple[Tensor, Tensor]:
+    """The median (B,) over the copies' scores (N, B), the lower middle for even N, and whose it is; NaN where one is.
+
+    Of equal scores the same one every time, which `torch.median` does not promise on a GPU: their gradients differ.
+    """
+    ordered, index = s.sort(dim=0, stable=True)
+    middle = torch.where(ordered[-1].isnan(), len(s) - 1, (len(s) - 1) // 2)[None]
+    return ordered.gather(0, middle)[0], index.gather(0, middle)[0]
+
+
 def deviation(s: Tensor, m: Tensor) -> Tensor:
     """D = mean_i |s_i - m| over the copies (N, B), the mean absolute deviation around m (B,)."""
     return (s - m).abs().mean(0)
@@ -197,7 +207,7 @@ class Median(Smoothed):
     )
 
     def combine(self, s: Tensor) -> Tensor:
-        return s.median(0).values
+        return median(s)[0]
 
     def own_value_and_grad(
         self, x: Tensor, *, objective: str, draws: int | None, generator: torch.Generator | None
@@ -207,7 +217,7 @@ class Median(Smoothed):
         n, generator = draws or self.copies, self._required(generator)
         state = generator.get_state()
         with torch.no_grad():
-            index = self.matrix(x, generator=generator, n=n).median(0).indices
+            _, index = median(self.matrix(x, generator=generator, n=n))
         generator.set_state(state)
         middle, start = x, 0
         for z in self.noisy(x, n, generator):
@@ -231,7 +241,7 @@ class MAD(Smoothed):
     reference = PAPER
 
     def combine(self, s: Tensor) -> Tensor:
-        return -deviation(s, s.median(0).values)
+        return -deviation(s, median(s)[0])
 
 
 class COV(Smoothed):
@@ -242,5 +252,5 @@ class COV(Smoothed):
     reference = PAPER
 
     def combine(self, s: Tensor) -> Tensor:
-        m = s.median(0).values
+        m, _ = median(s)
         return -deviation(s, m) / (m + 1e-12)

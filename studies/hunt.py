@@ -57,7 +57,7 @@ class Hunt:
         own = self.detector.objectives
         cheap = [name for name in own if self.passes_of(name) == 2]
         self.climbed = "exact" if "exact" in cheap or not cheap else cheap[0]
-        self.best, self.value = self.x, torch.full((len(self.x),), -torch.inf)
+        self.best, self.value = self.x, self.x.new_full((len(self.x),), -torch.inf)
 
     def passes_of(self, objective: str) -> int:
         return sum(self.detector.passes(objective, 8 if self.detector.randomized else None))
@@ -101,7 +101,7 @@ class Hunt:
 
     def corner(self) -> Tensor:
         """A random point far out: of linf a corner, of l2 on the sphere."""
-        noise = torch.randn(self.x.shape, generator=self.generator)
+        noise = torch.randn(self.x.shape, generator=self.generator, device=self.x.device)
         return self.plan.threat.project(self.x + self.plan.threat.eps * self.plan.threat.ascent(noise), self.x)
 
     def net(self, z: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ def relays(h: Hunt, start: int) -> None:
 
 def hops(h: Hunt, start: int) -> None:
     """Basin hopping: from the best so far, a third of the pixels drawn anew."""
-    kept = torch.rand(h.x.shape, generator=h.generator) > 1 / 3
+    kept = torch.rand(h.x.shape, generator=h.generator, device=h.x.device) > 1 / 3
     h.climb(torch.where(kept, h.best, h.corner()) if start else h.random(), 10, scale=0.5 if start else 1.0)
 
 
@@ -200,7 +200,7 @@ def rows_of(options: argparse.Namespace) -> Iterator[list[str]]:
 
 def found_on(setting: Setting, name: str, options: argparse.Namespace) -> Iterator[list[str]]:
     detector, _ = setting.fitted(name)
-    evaluator = Evaluator(Worker(detector), setting.bench)
+    evaluator = Evaluator(Worker(detector, device=setting.device), setting.bench)
     attacker, references = evaluator.attacker, evaluator.references()
     plan = plan_of(setting.bench, eps=options.eps, norm=options.norm, strength=options.strength)
     plan = evaluator.within(plan, options.budget)
@@ -208,11 +208,11 @@ def found_on(setting: Setting, name: str, options: argparse.Namespace) -> Iterat
     (ood,) = setting.bench.ood.values()
     directions: tuple[Direction, ...] = ("min", "max")
     sets: dict[Direction, ImageSet] = {"min": setting.bench.id_test, "max": ood}
-    clean = {d: torch.cat([images for _, images in s.shards()]) for d, s in sets.items()}
+    clean = {d: s.shard(0, len(s)).to(setting.device) for d, s in sets.items()}
     allowed = sum(attacks.cost(detector, plan, sized))
 
     def chosen(d: Direction, *candidates: Tensor) -> Tensor:
-        stream = lambda: torch.Generator().manual_seed(1)  # noqa: E731
+        stream = lambda: torch.Generator(setting.device).manual_seed(1)  # noqa: E731
         return attacks.select(detector, candidates, sign=SIGN[d], stream=stream, reference=references[d])[0]
 
     def area(side: Ends) -> Components:
@@ -235,7 +235,7 @@ def found_on(setting: Setting, name: str, options: argparse.Namespace) -> Iterat
         ends: dict[Direction, Tensor] = {}
         spent = 0.0
         for d, other in zip(directions, reversed(directions), strict=True):
-            generator = torch.Generator().manual_seed(0)
+            generator = torch.Generator(setting.device).manual_seed(0)
             hunt = Hunt(detector, clean[d], clean[other], plan, SIGN[d], generator, allowed)
             ends[d] = chosen(d, clean[d], hunted(hunt, HUNTS[method]))
             spent += hunt.spent / 2

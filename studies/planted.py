@@ -61,7 +61,7 @@ def truth(parts: Parts, plant: Plant, bench: Benchmark, eps: float, seed: int = 
 
 def rows_of(options: argparse.Namespace) -> Iterator[list[str]]:
     """The cells of the table, one row per plant."""
-    with setting_of(run_config(options, compile="off")) as setting:
+    with setting_of(run_config(options, compile="off", device="cpu")) as setting:
         bench, eps = setting.bench, options.eps / 255
         parts = Parts(setting.plain, bench.id_train, bench.id_val)
         for plant in LATER if options.later else PLANTS:
@@ -94,7 +94,7 @@ def seen(parts: Parts, plant: Plant, bench: Benchmark, eps: float, seed: int) ->
 
 def power_of(options: argparse.Namespace) -> Iterator[list[str]]:
     """The cells of the table, one row per part and share: in what percentage of the seeds it is seen."""
-    with setting_of(run_config(options, compile="off")) as setting:
+    with setting_of(run_config(options, compile="off", device="cpu")) as setting:
         parts = Parts(setting.plain, setting.bench.id_train, setting.bench.id_val)
         for part in ("knn", "vim"):
             for share in SHARES:

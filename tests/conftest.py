@@ -8,6 +8,7 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers that share the cores: one thread each, also in what they start
     os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["ROODBENCH_WORKERS"] = "1"  # but where a test asks for more
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same tests on every machine; benchmarks/gpu.sh is for a GPU
 
 import pytest
 import torch

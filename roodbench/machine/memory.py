@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 LARGEST = {"cpu": 256, "cuda": 2048}
 """Images in one pass at most: more is no faster."""
+HELD = 4096
+"""Images at most whose activations wait for one backward pass."""
 
 
 def within_memory(compute: Callable[[], T], detector: nn.Module, label: str) -> T:
@@ -38,17 +40,14 @@ def within_memory(compute: Callable[[], T], detector: nn.Module, label: str) -> 
             torch.cuda.empty_cache()
 
 
-def fitting_batch(body: nn.Module, x: Tensor) -> int:
-    """The images that one forward and backward pass may take: at most a quarter of the free memory, a power of two.
+def fitting_images(body: nn.Module, x: Tensor) -> int:
+    """The images whose activations may wait for one backward pass: a quarter of the free memory, a power of two.
 
     What a pass keeps for the backward is measured on 1 and 2 images.
     """
     kept = [saved_bytes(body, x[:n]) for n in (1, 2)]
-    limit = LARGEST.get(x.device.type, LARGEST["cpu"])
-    most = free_memory(x.device) // 4 // max(1, kept[1] - kept[0]) if len(x) > 1 else limit
-    while limit > max(1, most):
-        limit //= 2
-    return limit
+    most = free_memory(x.device) // 4 // max(1, kept[1] - kept[0]) if len(x) > 1 else LARGEST["cpu"]
+    return 1 << min(max(1, most), HELD).bit_length() - 1
 
 
 def saved_bytes(body: nn.Module, x: Tensor) -> int:

@@ -17,7 +17,7 @@ from detectors.care import usual_state
 
 from ..models import Classifier
 from ..models.classifier import Backbone
-from .memory import LARGEST, fitting_batch
+from .memory import LARGEST, fitting_images
 
 log = logging.getLogger("roodbench")
 Network = Callable[[Tensor], Tensor]
@@ -51,7 +51,8 @@ def prepare(net: Classifier, sample: Tensor, *, compile: str = "auto", work: flo
     if not agrees(net, fast, sample, "folded"):
         return net
     compile_network(fast, net, sample, compile=compile, work=work)
-    backbone.batch = fitting_batch(backbone.body, sample)
+    most = fitting_images(backbone.body, sample)
+    backbone.batch, backbone.held = min(most, LARGEST.get(sample.device.type, LARGEST["cpu"])), most
     return fast
 
 
@@ -89,17 +90,18 @@ def agrees(plain: Classifier, fast: Classifier, sample: Tensor, how: str) -> boo
 class Prepared(nn.Module):
     """A backbone whose features come from a folded, channels-last and perhaps compiled copy of it.
 
-    Under autograd, batches above `batch` are recomputed in the backward pass, a part at a time: memory stays bounded.
+    It takes `batch` images at a time. Under autograd, batches above `held` are recomputed in the backward pass, a part
+    at a time: memory stays bounded.
     """
 
-    incidental = frozenset({"batch", "halved", "_runs"})
+    incidental = frozenset({"batch", "held", "halved", "_runs"})
 
     def __init__(self, backbone: nn.Module, sizes: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.head, self.headless = cast(Backbone, backbone).head, getattr(backbone, "headless", "")
         self.body, self.folds = folded(backbone)
-        self.sizes, self.batch = sizes, LARGEST["cuda"]
-        self.halved = False
+        self.sizes, self.batch, self.held = sizes, LARGEST["cuda"], LARGEST["cuda"]
+        self.halved = self.training = False
         """Whether passes run in bfloat16."""
         self._runs: dict[bool, tuple[Network, Network, Network]] = {}
 
@@ -113,8 +115,8 @@ class Prepared(nn.Module):
         if not (torch.is_grad_enabled() and x.requires_grad):
             with torch.no_grad():
                 return self._join(self._run, x.split(self.batch))
-        if len(x) <= self.batch:
-            return self._run(x)
+        if len(x) <= self.held:
+            return self._join(self._run, x.split(self.batch))
         from torch.utils.checkpoint import checkpoint
 
         return self._join(lambda part: checkpoint(self._run, part, use_reentrant=False), x.split(self.batch))

@@ -153,7 +153,9 @@ def load_model(
         with silent():
             loaded = source.load(name if source is OWN else name.partition(":")[2], wanted)
     shape = Shape(normalisation_of(mean, std), size, head)
-    return assembled(name, loaded, shape, sample).requires_grad_(False).to(device)
+    net = assembled(name, loaded, shape, sample).requires_grad_(False).to(device)
+    net.backbone.eval()
+    return net
 
 
 def option_of(key: str) -> str:

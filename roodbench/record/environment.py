@@ -37,7 +37,7 @@ def environment(device: torch.device) -> Environment:
     packages = ("roodbench", "torch", "numpy", "scipy", "scikit-learn", "pillow", "safetensors")
     return Environment(
         python=platform.python_version(),
-        versions={name: installed(name) for name in packages},
+        versions={**{name: installed(name) for name in packages}, "torch": str(torch.__version__)},
         platform=platform.platform(),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         device_type=device.type,

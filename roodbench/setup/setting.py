@@ -67,7 +67,7 @@ class Setting:
         self.bench.check()
         self.net = prepare(self.plain, self.sample, compile="off")
         if config.batch_size is not None and isinstance(self.net.backbone, Prepared):
-            self.net.backbone.batch = config.batch_size
+            self.net.backbone.batch = self.net.backbone.held = config.batch_size
         self._made: dict[str, Detector] = {}
         self.left_out: dict[str, str] = {}
         """Why the network has not what a detector needs, by its name (`names`)."""

@@ -135,7 +135,7 @@ def test_a_prepared_network_stays_there(digits, digits_net, gpu):
     fast = prepare(net, x.to("cuda"), compile="off")
     assert fast is not net
     torch.testing.assert_close(fast(x.to("cuda")).cpu(), digits_net(x))
-    fast.backbone.batch = 3  # parts, which are computed again in the backward pass
+    fast.backbone.batch = fast.backbone.held = 3  # parts, which are computed again in the backward pass
     half = HalfGradients(detectors.create("msp", fast), fast)
     value, grad = half.value_and_grad(x.to("cuda"))
     assert value.device == grad.device == torch.device("cuda", 0)

@@ -82,7 +82,7 @@ def test_a_fresh_run_is_shared_from_when_it_began(alone, tmp_path):
 def test_one_more_process_reads_the_folder(alone, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _, folder = api.run(RUN, out="runs", workers=1)
-    for cell in sorted(Path("runs/cells").iterdir())[::2]:
+    for cell in Path("runs/cells").iterdir():
         cell.unlink()
     parts = len(made(folder))
     (Path("elsewhere")).mkdir()

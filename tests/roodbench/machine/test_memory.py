@@ -12,7 +12,7 @@ import roodbench
 from detectors import Detector, Outputs
 from roodbench.engine.errors import EvaluationError
 from roodbench.machine import memory
-from roodbench.machine.memory import fitting_batch, halve, saved_bytes, within_memory
+from roodbench.machine.memory import fitting_images, halve, saved_bytes, within_memory
 from roodbench.machine.prepare import Prepared
 from roodbench.models import Classifier
 
@@ -106,9 +106,11 @@ def test_the_memory_model_counts_what_a_backward_pass_needs(monkeypatch):
     body = fast.backbone.body
     per_image = saved_bytes(body, x[:3]) - saved_bytes(body, x[:2])
     assert per_image == (3 + 2 * 5) * 64 * 4  # the convolution's input and both outputs of tanh
-    for free, batch in ((10**12, 256), (4 * per_image * 100, 64), (per_image, 1), (0, 1)):
+    for free, most in ((10**12, 4096), (4 * per_image * 100, 64), (per_image, 1), (0, 1)):
         monkeypatch.setattr(memory, "free_memory", lambda device, free=free: free)
-        assert fitting_batch(body, x) == batch
+        assert fitting_images(body, x) == most
+        backbone = roodbench.prepare(net, x, compile="off").backbone
+        assert (backbone.batch, backbone.held) == (min(most, 256), most)
 
 
 def test_free_memory_is_positive():

@@ -119,11 +119,12 @@ def cosine(a, b):
     return F.cosine_similarity(a.flatten(1), b.flatten(1))
 
 
-def test_gradients_in_parts_are_the_gradients(x):
+@pytest.mark.parametrize("held", [4, 64], ids=["recomputed", "kept"])
+def test_gradients_in_parts_are_the_gradients(held, x):
     fast = prepare(resnet(), x, compile="off")
     gen = detectors.create("gen", fast)
     value, grad = gen.value_and_grad(x)
-    fast.backbone.batch = 4
+    fast.backbone.batch, fast.backbone.held = 4, held
     in_parts = gen.value_and_grad(x)
     torch.testing.assert_close(in_parts[0], value)
     torch.testing.assert_close(in_parts[1], grad)
@@ -186,7 +187,7 @@ def test_scores_that_look_into_the_network_are_the_same_of_one_that_runs_in_part
     """Also their gradients, for which its passes are computed again, and those of their other objectives."""
     x = digits.id_test.shard(0, 10)
     fast_net = prepare(digits_net, x, compile="off")
-    fast_net.backbone.batch = 4
+    fast_net.backbone.batch = fast_net.backbone.held = 4
     plain, fast = (detectors.create(name, net).fit(digits.id_train, digits.id_val) for net in (digits_net, fast_net))
     for objective in plain.objectives:
         for ours, theirs in zip(*(d.value_and_grad(x, objective=objective) for d in (fast, plain)), strict=True):
