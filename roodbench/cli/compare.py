@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -50,4 +51,4 @@ def changes(given: dict[str, Any]) -> Changes:
         return with_scores(before, after)
     if isinstance(before, Result) or isinstance(after, Result):
         raise ValueError("--changes compares two runs of one kind: one of these is a certification")
-    return what_changed(before.to_dict(), after.to_dict())
+    return what_changed(asdict(before), asdict(after))

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from .options import arguments
 
 if TYPE_CHECKING:
-    from ..certify.result import CertifiedResult
     from ..record.result import Result
+    from ..report.read import Certified
 
 RUNS = arguments("runs", "Runs: folders, records (result.json), or names that `runs` lists.", "RUN...")
 SPLIT = ","
 
 
-def every_record(places: Sequence[str] | None, out: str | None) -> dict[str, Result | CertifiedResult]:
+def every_record(places: Sequence[str] | None, out: str | None) -> dict[str, Result | Certified]:
     """Every record by its run's name, or by its place where two have one name; ValueError where there is none."""
     from ..report.read import read
 

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..certify.certificate import NAME as CERTIFICATE
 from ..certify.result import CertifiedResult
+from ..certify.row import CertifiedRow
+from ..record.environment import Environment
+from ..record.record import parsed, typed
 from ..record.result import Result
 from ..store import manifest
 from ..store.files import file_in, read_text
@@ -17,11 +21,24 @@ from ..store.runs import RECORD, run_in
 
 
 @dataclass(frozen=True)
+class Certified:
+    """What a page shows of a certification's record, of any version."""
+
+    config: dict[str, Any]
+    environment: Environment
+    network: dict[str, Any]
+    data: dict[str, Any]
+    rows: list[CertifiedRow]
+    violations: list[str]
+    timing: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Kept:
     """A record and what its folder says besides."""
 
     name: str
-    record: Result | CertifiedResult
+    record: Result | Certified
     manifest: dict[str, Any]
     """Empty where the record lies alone."""
 
@@ -46,15 +63,25 @@ def read(place: Path | str, out: Path | str | None = None) -> Kept:
     if not file.exists():
         what = "stopped before its end: the command that began it goes on" if (folder / manifest.NAME).exists() else ""
         raise ValueError(f"'{folder}' has no {RECORD}: " + (what or "expected a run's folder or its record"))
-    record = reader(file).load(file)
+    record = certified(file) if is_certified(file) else Result.load(file)
     said = manifest.read(file.parent) if file.with_name(manifest.NAME).is_file() else {}
     return Kept(file.absolute().parent.name, record, said)
 
 
-def reader(file: Path) -> type[Result] | type[CertifiedResult]:
-    """Whose record a file is; that of a run where it is none at all, which says so."""
+def is_certified(file: Path) -> bool:
+    """Whether a file is a certification's record rather than a run's, or none at all."""
     try:
         found = json.loads(read_text(file))
     except json.JSONDecodeError:
-        return Result
-    return CertifiedResult if isinstance(found, dict) and "violations" in found else Result
+        return False
+    return isinstance(found, dict) and "violations" in found
+
+
+def certified(file: Path) -> Certified:
+    """A certification's record; a certificate beside it must be its own."""
+    if file.with_name(CERTIFICATE).is_file():
+        CertifiedResult.load(file)
+    found = parsed(read_text(file), CertifiedResult, "certificates", "certify")
+    rows = [typed(CertifiedRow, entry) for entry in found["rows"]]
+    parts = {name: found[name] for name in ("config", "network", "data", "violations", "timing")}
+    return Certified(rows=rows, environment=typed(Environment, found["environment"]), **parts)
