@@ -1,1 +1,1 @@
-"""What people look at: pages, drawn from records alone."""
+"""What people look at, drawn from records alone: pages, comparisons, tables, figures."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,10 @@ class Certified:
     rows: list[CertifiedRow]
     violations: list[str]
     timing: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record, JSON-like."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
