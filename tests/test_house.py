@@ -17,6 +17,7 @@ ROOMS = [
     "record",
     "job",
     "api certify",
+    "report",
     "cli",
 ]
 """Of roodbench: each may import what stands before it; rooms on one floor do not know each other."""
@@ -64,6 +65,13 @@ def test_imports_go_downwards(file):
                 continue
             assert room not in EVERYWHERE | {"__main__"} or room == "__main__", f"the root imports {name}"
             assert room == "__main__" or FLOOR[other] < FLOOR[room], f"{room} imports {name}"
+
+
+def test_reports_are_drawn_from_records_alone():
+    known = {f"roodbench.certify.{name}" for name in ("certificate", "result", "row", "table")}
+    for file in (ROOT / "roodbench/report").rglob("*.py"):
+        found = {name for name in imports_of(file) if name.split(".")[1:2] in (["api"], ["certify"])}
+        assert found <= known, f"{file.name} imports {found - known}"
 
 
 def test_no_circles():

@@ -25,6 +25,12 @@ def percent(value: float | None) -> str:
 
 def certified_table(rows: Sequence[CertifiedRow]) -> str:
     """One line per detector, radius and OOD set; certified <= attacked in each condition."""
+    columns, lines = cells_of(rows)
+    return framed(columns, lines, before=[heading(rows[0])], after=notes_of(rows), left=(0, 2))
+
+
+def cells_of(rows: Sequence[CertifiedRow]) -> tuple[list[str], list[list[str]]]:
+    """The table's column names and lines."""
     first = rows[0]
     columns = [
         "detector",
@@ -56,8 +62,12 @@ def certified_table(rows: Sequence[CertifiedRow]) -> str:
                 " <= ".join(percent(d[k]) for k in ("certified", "attacked", "clean")),
             ]
         )
-    notes = list(dict.fromkeys(f"{r.detector}({r.base}): {reason}" for r in rows for reason in r.reasons))
-    return framed(columns, lines, before=[heading(first)], after=notes, left=(0, 2))
+    return columns, lines
+
+
+def notes_of(rows: Iterable[CertifiedRow]) -> list[str]:
+    """Why bounds say nothing, each reason once a detector."""
+    return list(dict.fromkeys(f"{r.detector}({r.base}): {reason}" for r in rows for reason in r.reasons))
 
 
 def heading(row: CertifiedRow) -> str:

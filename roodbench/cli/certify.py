@@ -58,7 +58,9 @@ OWN = (
     *NETWORKS,
     *("batch_size", "memory", "device", *HANDS, "compile"),
     option("seed", int | None, None, "Seed all noise; default 0, of --verify a random one.", "Machine"),
-    *("out", "fresh", *SHOWING),
+    *("out", "fresh"),
+    changed("format", help="Print a table, json or csv."),
+    *("log_format", "quiet"),
 )
 
 

@@ -9,15 +9,23 @@ from typing import Any
 import typer
 
 from ..setup.threats import THREATS
+from .given import one_format
 from .options import OPTIONS, Context, changed, taking
 from .run import evaluated, warn
 
 LIMIT = 32
 
 
-@taking(*(changed(name, default=LIMIT) if name == "limit" else name for name in OPTIONS if name != "no_check"))
+OWN = {
+    "limit": changed("limit", default=LIMIT),
+    "format": changed("format", help="Print a table, json or csv."),
+}
+
+
+@taking(*(OWN.get(name, name) for name in OPTIONS if name != "no_check"))
 def check(context: Context, **given: Any) -> None:
     """Run the indicators of attack failure on a few images: can the attack be trusted?"""
+    one_format(given["format"], ("table", "json", "csv"))
     if given["threat"] in THREATS:
         raise ValueError(f"threat {given['threat']}: there is no attack to check, expected one of an adversary")
     indicators = (result := evaluated(context, given, check=True, thorough=True)).indicators

@@ -15,13 +15,17 @@ from .. import __version__
 from ..engine.errors import EvaluationError
 from .certify import certify
 from .check import check
+from .compare import compare
 from .console import error_line, own_logging
+from .figure import figure
 from .inspect import inspect
 from .list import list_names
 from .options import Grouped
+from .report import report
 from .run import run
 from .runs import runs
 from .streams import interruptible, tolerant
+from .table import table
 from .validate import validate
 from .work import work
 
@@ -45,10 +49,14 @@ def about(version: Annotated[bool, typer.Option("--version", help="Print the ver
 VERBS = {
     "run": run,
     "check": check,
+    "compare": compare,
     "certify": certify,
+    "figure": figure,
     "inspect": inspect,
     "list": list_names,
+    "report": report,
     "runs": runs,
+    "table": table,
     "validate": validate,
     "work": work,
 }

@@ -32,6 +32,12 @@ def argument(name: str, help: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
+def arguments(name: str, help: str, metavar: str) -> inspect.Parameter:
+    """Words without an option's name, any number of them."""
+    annotation = Annotated[list[str] | None, typer.Argument(help=help, metavar=metavar, show_default=False)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
 OPTIONS = {
     parameter.name: parameter
     for parameter in (
@@ -199,7 +205,7 @@ OPTIONS = {
         option("dry_run", bool, False, "Show what the run would take, from a rehearsal.", OUTPUT, "--dry-run"),
         option("fresh", bool, False, "Compute anew what earlier runs kept, and keep that.", OUTPUT, "--fresh"),
         option("track", str | None, None, "Log parameters, metrics and report to mlflow too.", OUTPUT),
-        option("format", str, "table", "Print a table, json or csv.", OUTPUT),
+        option("format", str, "table", "Print a table, json, csv, or the papers' table in markdown or latex.", OUTPUT),
         option(
             "no_check",
             bool,
@@ -226,7 +232,7 @@ NETWORKS = (
     *("model_dir", "threat_model", "download"),
 )
 """Options of the network."""
-SEVERAL = ("detector", "ood", "eps", "radius")
+SEVERAL = ("detector", "ood", "eps", "radius", "condition")
 """Options that take several values, separated by commas: of a second one, the first would be forgotten."""
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 TRACKERS = ("mlflow",)
 
 
+FORMATS = ("table", "json", "csv", "markdown", "latex")
+
+
 @taking(*OPTIONS)
 def run(context: Context, **given: Any) -> None:
     """Evaluate detectors, clean and under attack: results on stdout, the rest on stderr."""
@@ -44,6 +47,11 @@ def showing(format: str) -> Iterator[Callable[[Any], None]]:
     """How a record is shown in a format, also one that could not be kept."""
 
     def show(result: Any) -> None:
+        if format in ("markdown", "latex"):
+            from ..report.tables import papers_table
+
+            typer.echo(papers_table({"A": result}, format))
+            return
         shown = {"table": result.to_table, "json": result.to_json, "csv": lambda: result.to_csv().rstrip()}
         typer.echo(shown[format]())
 
@@ -115,7 +123,7 @@ def hands(given: dict[str, Any]) -> dict[str, Any]:
 
 def asked(context: Context, given: dict[str, Any]) -> RunConfig:
     """The settings that the options name."""
-    one_format(given["format"], ("table", "json", "csv"))
+    one_format(given["format"], FORMATS)
     check_protocol(context)
     config = run_config(given)
     check_spelt(context, config)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..data import Benchmark
 from ..evaluation.indicators import Indicator, indicators_of
 from ..evaluation.populations import Evaluated
 from ..store.cells import checksum
@@ -42,7 +43,7 @@ def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.devi
     return Result(
         config=config,
         environment=environment(device),
-        data=found[0].bench.description(),
+        data=described(found[0].bench),
         rows=rows,
         averages=averages,
         shifted_id=shifted,
@@ -53,6 +54,15 @@ def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.devi
         scores=scores,
         scores_sha256=checksum(scores),
     )
+
+
+def described(bench: Benchmark) -> dict[str, dict[str, Any]]:
+    """Counts and hashes of all splits; of test sets that repeat images, `copies`: each with the first of its kind."""
+    found = bench.description()
+    for images in (bench.id_test, *bench.ood.values()):
+        if copies := [[i, first] for i, first in enumerate(images.first.tolist()) if first != i]:
+            found[f"{images.split}: {images.name}"]["copies"] = copies
+    return found
 
 
 def scores_in(found: Iterable[Evaluated]) -> dict[str, Tensor]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from ..metrics import auroc
 from ..store.cells import checksum
 from .record import Record, score_key
+from .row import Row, label_of
 from .rows import CONDITIONS
 
 ROUNDING = 1e-9
@@ -56,17 +59,21 @@ def sizes_of(record: Record) -> dict[str, Any]:
 
 def other_aurocs(record: Record, own: str) -> Iterator[str]:
     """The rows whose AUROC does not follow from the scores; `own` is the name of the ID set."""
-    config, labels = record.config, {entry.detector for entry in record.detectors}
-    threat = config.get("threat") or config.get("plan", {}).get("threat", {}).get("noise")
+    for row in record.rows:
+        pair = scores_of_row(record, row, own)
+        if pair is not None and abs((value := auroc(*pair)) - row.auroc) > ROUNDING:
+            where = f"{label_of(row)} on {row.ood}, {row.condition}"
+            yield f"the AUROC of {where}, is {value:.9g}, the record's {row.auroc:.9g}"
+
+
+def scores_of_row(record: Record, row: Row, own: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """The scores (R, n) of ID, the set `own`, and (R, m) of OOD that a row's AUROC is of; None where none are kept."""
+    label = label_of(row)
+    if row.condition not in CONDITIONS or label not in {entry.detector for entry in record.detectors}:
+        return None
+    threat = record.config.get("threat") or record.config.get("plan", {}).get("threat", {}).get("noise")
     drawn = 1 if threat == "known-seed" else None  # its rows speak of the draw that the adversary knows
-    for row in (row for row in record.rows if row.condition in CONDITIONS):
-        label = f"{row.detector}({row.base})" if row.base else row.detector
-        if label in labels:
-            keys = [
-                score_key(label, name, state, row.eps)
-                for name, state in zip((own, row.ood), CONDITIONS[row.condition], strict=True)
-            ]
-            value = auroc(*(record.scores[key].double().numpy()[:drawn] for key in keys))
-            if abs(value - row.auroc) > ROUNDING:
-                where = f"{label} on {row.ood}, {row.condition}"
-                yield f"the AUROC of {where}, is {value:.9g}, the record's {row.auroc:.9g}"
+    states = zip((own, row.ood), CONDITIONS[row.condition], strict=True)
+    keys = [score_key(label, name, state, row.eps) for name, state in states]
+    id_scores, ood_scores = (record.scores[key].double().numpy()[:drawn] for key in keys)
+    return id_scores, ood_scores

@@ -32,7 +32,7 @@ class Record:
     config: dict[str, Any]
     environment: Environment
     data: dict[str, dict[str, Any]]
-    """Per split: number of images and their hash."""
+    """Per split: number of images and their hash; of test sets that repeat images, `copies` [image, first alike]."""
     rows: list[Row]
     averages: list[Row]
     shifted_id: list[ShiftedSet]

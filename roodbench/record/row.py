@@ -72,6 +72,11 @@ class Row:
     aupr_out_ci: list[float] | None = None
 
 
+def label_of(row: Row) -> str:
+    """The detector's label, as ross(gen)."""
+    return row.detector + (f"({row.base})" if row.base else "")
+
+
 def renamed(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row's JSON in today's names: `adaptive_gap` was that at equal steps before there was one at equal passes."""
     if "adaptive_gap_steps" in entry:

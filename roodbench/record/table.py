@@ -10,10 +10,11 @@ from ..evaluation.indicators import Indicator
 from ..setup.protocols import faults_of
 from .notes import failures_of, notes_of, undecided_of
 from .record import Record
-from .row import CORRUPTED, Row, ShiftedSet
+from .row import CORRUPTED, Row, ShiftedSet, label_of
 from .text import as_fraction, framed
 
 ORDER = ("clean", "min", "max", "both", *CORRUPTED)
+CHECKED = ("checked", "eps", "check", "number", "threshold", "verdict")
 LABELS = 3
 """How many columns, from the left, are text."""
 
@@ -26,19 +27,14 @@ def table(result: Record) -> str:
 
 def checks_table(indicators: Sequence[Indicator]) -> str:
     """The verdicts of the checks as text, one a line."""
-    columns = ("checked", "eps", "check", "number", "threshold", "verdict")
-    lines = [
-        (
-            i.detector or i.about,
-            as_fraction(i.eps),
-            i.name,
-            f"{i.number:.3g}",
-            limit_of(i),
-            i.verdict,
-        )
-        for i in indicators
-    ]
-    return framed(columns, lines, after=[*failures_of(indicators), *undecided_of(indicators)])
+    lines = [check_cells(i) for i in indicators]
+    return framed(CHECKED, lines, after=[*failures_of(indicators), *undecided_of(indicators)])
+
+
+def check_cells(indicator: Indicator) -> tuple[str, ...]:
+    """An indicator's cells, under the names in `CHECKED`."""
+    i = indicator
+    return i.detector or i.about, as_fraction(i.eps), i.name, f"{i.number:.3g}", limit_of(i), i.verdict
 
 
 def limit_of(indicator: Indicator) -> str:
@@ -87,11 +83,6 @@ def networks(rows: Sequence[Row]) -> str:
     return ", ".join(f"{network} for {' and '.join(labels)}" for network, labels in found.items())
 
 
-def label_of(row: Row) -> str:
-    """The detector's label, as ross(gen)."""
-    return row.detector + (f"({row.base})" if row.base else "")
-
-
 def adversary_of(config: dict[str, Any]) -> str:
     """What of the adversary is not the default, as `, resubmit:3, 8-bit images`; old records name it otherwise."""
     plan = config.get("plan", config)
@@ -106,18 +97,15 @@ def adversary_of(config: dict[str, Any]) -> str:
 
 
 def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
-    """The table's column names and lines; an average only where it is over several OOD sets, and each once."""
-    conditions = [c for c in ORDER if any(row.condition == c for row in result.rows)]
+    """The table's column names and lines (`lines_of`)."""
+    conditions = conditions_of(result)
     worst = conditions[-1]
     rated = ["clean", *([c for c in conditions if c in CORRUPTED] or ([worst] if worst != "clean" else []))]
     columns = ["detector", "eps", "OOD set", "n", *conditions, *(f"FPR95 {c}".removesuffix(" clean") for c in rated)]
     gaps = any(row.adaptive_gap is not None for row in result.rows)
     columns += ["adaptive gap"] if gaps else []
-    sets = list(dict.fromkeys((row.ood, row.group) for row in result.rows))
-    members = {group: sum(group in ("all", its) for _, its in sets) for group in ("near", "far", "all")}
-    shown = [g for g, n in members.items() if n > 1 and (g == "all" or n < len(sets))]
     lines = []
-    for line in by_line([*result.rows, *(row for row in result.averages if row.group in shown)]):
+    for line in lines_of(result):
         row, last = line["clean"], line[worst]
         where = f"mean of {row.group}" if row.ood == "average" else f"{row.ood} ({row.group})"
         cells = [
@@ -132,6 +120,19 @@ def cells_of(result: Record) -> tuple[list[str], list[list[str]]]:
             cells.append("-" if last.adaptive_gap is None else f"{100 * last.adaptive_gap:.1f}")
         lines.append(cells)
     return columns, lines
+
+
+def conditions_of(result: Record) -> list[str]:
+    """The conditions that a record has, the worst last."""
+    return [c for c in ORDER if any(row.condition == c for row in result.rows)]
+
+
+def lines_of(result: Record) -> list[dict[str, Row]]:
+    """The rows of each line by condition; an average only where it is over several OOD sets, and each once."""
+    sets = list(dict.fromkeys((row.ood, row.group) for row in result.rows))
+    members = {group: sum(group in ("all", its) for _, its in sets) for group in ("near", "far", "all")}
+    shown = [g for g, n in members.items() if n > 1 and (g == "all" or n < len(sets))]
+    return list(by_line([*result.rows, *(row for row in result.averages if row.group in shown)]))
 
 
 def footnotes(result: Record) -> list[str]:

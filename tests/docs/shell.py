@@ -37,13 +37,19 @@ ADDED = {
     "validate": "--limit 20",
     "inspect": "",
     "runs": "",
+    "report": "",
     "work": "--quiet",
+    "compare": "",
+    "table": "",
+    "figure": "",
 }
 """What is added to a command of ours, by verb, to keep it to seconds."""
 DATA = {"DATA": ".", "cifar10_resnet20.safetensors": "weights/cifar10_resnet20.safetensors"}
 """What stands for a place of the reader's, and where it is below the data root."""
 FOREIGN = ("torchvision:", "timm:", "robustbench:")
 """How the networks of other libraries begin."""
+DRAWN = ("report", "compare", "table", "figure")
+"""Verbs that draw from records and run nothing."""
 CERTIFICATE = "certify --radius 0.1 --limit 2 --samples 500 --ood unseen-digits --attack none --out made"
 """What makes the certificate.json that a page speaks of."""
 SHOWS = {
@@ -55,7 +61,12 @@ SHOWS = {
     "validate": "0 errors",
     "inspect": "normalisation: ",
     "runs": "no runs in ",
+    "report": "report.html",
     "work": "",
+    "compare": "paired by image",
+    "--changes": "numbers moved",
+    "table": "digits-cnn",
+    "figure": ".",
     "--dry-run": "passes each",
     "--shard": "",
 }
@@ -88,10 +99,15 @@ class Shell:
             self.make_certificate()
         if verb == "work":
             given = ["work" if a == "work" else self.make_run() for a in given]
-        out = [] if verb in ("list", "inspect", "validate", "work", "certify --verify") else ["--out", "runs"]
+        if verb == "figure" and importlib.util.find_spec("matplotlib") is None:
+            assert "matplotlib" in EXTRAS["report"]
+            pytest.skip("matplotlib is not installed: pip install '.[report]'")
+        if verb in DRAWN:
+            given = [self.record(a) for a in given]
+        out = [] if verb in ("list", "inspect", "validate", "work", "certify --verify", *DRAWN) else ["--out", "runs"]
         assert cli.main([*given, *ADDED[verb].split(), *out]) == 0
         printed = self.capsys.readouterr().out
-        (shown,) = [a for a in argv if a in ("--dry-run", "--shard")] or [verb.removesuffix(" on DATA")]
+        (shown,) = [a for a in argv if a in ("--dry-run", "--shard", "--changes")] or [verb.removesuffix(" on DATA")]
         assert SHOWS[shown] in printed
         if shown == "--shard":
             return
@@ -110,6 +126,17 @@ class Shell:
         """The folder of a run that has begun."""
         assert cli.main(["--detector", "gen", "--attack", "none", "--limit", "4", "--out", "made", "--quiet"]) == 0
         (made,) = self.folder.glob("made/*/manifest.json")
+        self.capsys.readouterr()
+        return str(made.parent)
+
+    def record(self, word: str) -> str:
+        """What a word of a command that draws from records stands for: RUN and OTHER are runs, of other networks."""
+        if word not in ("RUN", "OTHER"):
+            return str(ROOT / word) if word.startswith("reports/") else word
+        network = {"RUN": "digits-cnn", "OTHER": "digits-cnn-at"}[word]
+        words = f"--detector gen,msp --attack none --limit 4 --ood noise --model {network} --out {word} --quiet"
+        assert cli.main(words.split()) == 0
+        (made,) = self.folder.glob(f"{word}/*/result.json")
         self.capsys.readouterr()
         return str(made.parent)
 

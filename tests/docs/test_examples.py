@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_every_block_has_a_test():
-    pages = ("README.md", "docs/attacks.md", "docs/certification.md")
+    pages = ("README.md", "docs/attacks.md", "docs/certification.md", "docs/comparing.md")
     blocks = {"docs/custom-detector.md": 7, "docs/network.md": 2, "docs/data.md": 2, **dict.fromkeys(pages, 1)}
     assert set(BLOCKS) == {f"{page}-{n}" for page, count in blocks.items() for n in range(count)}
     own = [source for name, source in BLOCKS.items() if "custom-detector" in name and source in own_detectors()]
@@ -133,3 +133,10 @@ def test_a_benchmark_of_ones_own_arrays(run):
 def test_blocks_are_found():
     assert blocks("```python\nx = 1\n```\n```sh\ny\n```\n", "python") == ["x = 1\n"]
     assert ROOT / "README.md" in PAGES
+
+
+def test_a_figure_on_axes_of_ones_own(run):
+    pytest.importorskip("matplotlib", reason="pip install '.[report]'")
+    names, _ = run("docs/comparing.md-0")
+    heights = [bar.get_y() + bar.get_height() for group in names["axes"].containers for bar in group]
+    assert heights == pytest.approx([100 * row.auroc for row in names["result"].rows])

@@ -1,0 +1,91 @@
+"""Where a page's record comes from: a run's folder, its result.json, or the name of a run that is kept."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..certify.certificate import NAME as CERTIFICATE
+from ..certify.result import CertifiedResult
+from ..certify.row import CertifiedRow
+from ..record.environment import Environment
+from ..record.record import parsed, typed
+from ..record.result import Result
+from ..store import manifest
+from ..store.files import file_in, read_text
+from ..store.folder import runs_folder
+from ..store.runs import RECORD, run_in
+
+
+@dataclass(frozen=True)
+class Certified:
+    """What a page shows of a certification's record, of any version."""
+
+    config: dict[str, Any]
+    environment: Environment
+    network: dict[str, Any]
+    data: dict[str, Any]
+    rows: list[CertifiedRow]
+    violations: list[str]
+    timing: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record, JSON-like."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A record and what its folder says besides."""
+
+    name: str
+    record: Result | Certified
+    manifest: dict[str, Any]
+    """Empty where the record lies alone."""
+
+    @property
+    def command(self) -> str:
+        """The command that began the run, as a shell takes it; empty where nothing says it."""
+        words = [str(word) for word in self.manifest.get("command", [])]
+        if words and Path(words[0]).name in ("__main__.py", "roodbench"):
+            words = ["roodbench", *words[1:]]
+        return shlex.join(words)
+
+
+def read(place: Path | str, out: Path | str | None = None) -> Kept:
+    """The record at a place, or of the run of that name in the folder `out`; ValueError where there is none.
+
+    Scores and certificates are read where they lie beside it, and must be its own.
+    """
+    folder = Path(place)
+    if not folder.exists() and folder.name == str(place) and place:
+        folder = run_in(runs_folder(out), str(place)).folder
+    file = file_in(folder, RECORD)
+    if not file.exists():
+        what = "stopped before its end: the command that began it goes on" if (folder / manifest.NAME).exists() else ""
+        raise ValueError(f"'{folder}' has no {RECORD}: " + (what or "expected a run's folder or its record"))
+    record = certified(file) if is_certified(file) else Result.load(file)
+    said = manifest.read(file.parent) if file.with_name(manifest.NAME).is_file() else {}
+    return Kept(file.absolute().parent.name, record, said)
+
+
+def is_certified(file: Path) -> bool:
+    """Whether a file is a certification's record rather than a run's, or none at all."""
+    try:
+        found = json.loads(read_text(file))
+    except json.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and "violations" in found
+
+
+def certified(file: Path) -> Certified:
+    """A certification's record; a certificate beside it must be its own."""
+    if file.with_name(CERTIFICATE).is_file():
+        CertifiedResult.load(file)
+    found = parsed(read_text(file), CertifiedResult, "certificates", "certify")
+    rows = [typed(CertifiedRow, entry) for entry in found["rows"]]
+    parts = {name: found[name] for name in ("config", "network", "data", "violations", "timing")}
+    return Certified(rows=rows, environment=typed(Environment, found["environment"]), **parts)
