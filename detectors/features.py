@@ -189,7 +189,8 @@ class KNN(FeatureScore):
 
     def fit_features(self, h: Tensor, train: Fitting) -> None:
         if len(h) < self.neighbours:
-            raise ValueError(f"knn with {self.neighbours} neighbours: ID train has only {len(h)} images")
+            most = f"set neighbours to at most {len(h)} (--param neighbours={len(h)})"
+            raise ValueError(f"knn with {self.neighbours} neighbours: ID train has only {len(h)} images: {most}")
         self.bank = unit(h)
         self.squares = self.bank.double().square().sum(1)
 

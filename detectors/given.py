@@ -95,7 +95,9 @@ def fault_of_logits(given: Any, x: Tensor, classes: int = 2) -> str:
         return f"gave {shown(given)} for {n} images: {expected}; {fault}"
     if given.ndim == 2 and len(given) == n and given.shape[1] >= classes:
         return ""
-    return f"gives outputs of shape {tuple(given.shape)} for {n} images: {expected}"
+    few = given.ndim == 2 and len(given) == n and given.shape[1] > 1
+    labels = f", since labels go up to {classes - 1}: do they begin at 0?" if few else ""
+    return f"gives outputs of shape {tuple(given.shape)} for {n} images: {expected}{labels}"
 
 
 def kind_of_outputs(logits: Tensor) -> str:

@@ -31,6 +31,7 @@ def work(context: Context, **given: Any) -> None:
     if given["leader"] is not None:
         threading.Thread(target=follow, args=(given["leader"],), daemon=True).start()
     from ..store import manifest
+    from ..store.runs import RECORD
 
     folder = Path(given["folder"]).absolute()
     said = manifest.read(folder)
@@ -47,7 +48,8 @@ def work(context: Context, **given: Any) -> None:
         "among": 1 if given["leader"] is None else of,
     }
     (share_certification if said["kind"] == "certify" else share_run)(said, given["device"], settings)
-    log.info("all of %s is kept: the process that began it writes the record", folder)
+    written = (folder / RECORD).is_file()
+    log.info("all of %s is kept%s", folder, "" if written else ": the process that began it writes the record")
 
 
 def share_run(said: dict[str, Any], device: str, settings: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from detectors import unknown
 
-from .corruptions import of_name
+from .corruptions import of_name, origins
 from .images import ImageSet, SplitGuard, joined_sets, subset
 
 log = logging.getLogger("roodbench")
@@ -87,7 +87,9 @@ class Benchmark:
                 "(where OOD sets are chosen, name shifted ones too)"
             )
         name = f"{self.id_test.name}-full-spectrum"
-        whole = joined_sets(name, [self.id_test, *self.shifted.values()])
+        sets = [self.id_test, *self.shifted.values()]
+        whole = joined_sets(name, sets)
+        whole.origins = origins(sets)
         return replace(self, name=f"{self.name}-full-spectrum", id_test=whole, shifted={}, corruptions={})
 
     def corrupted(self) -> Benchmark:
@@ -185,7 +187,7 @@ def check_limits(limit: object, train_limit: object) -> None:
     if not isinstance(limit, Integral | None) or isinstance(limit, bool):
         raise ValueError(f"limit {limit!r}: expected a whole number of images per population, or None for all")
     if limit is not None and int(limit) < 2:
-        raise ValueError(f"limit {limit}: expected at least 2 images per population")
+        raise ValueError(f"limit {limit}: expected at least 2 images per population, or None for all")
     if not isinstance(train_limit, Integral | None) or isinstance(train_limit, bool):
         raise ValueError(f"train_limit {train_limit!r}: expected a whole number of training images, 0 for all")
     if train_limit is not None and (int(train_limit) < 0 or train_limit == 1):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .arrays import file_source
+from .images import ImageSet
 from .picture import Frame
 from .source import Source, joined
 
@@ -49,6 +51,18 @@ def of_name(name: str) -> tuple[str, int] | None:
 def bare(path: str) -> str:
     """A path without its corruption and severity: of the copies of one image the same."""
     return IN_PATH.sub("", path)
+
+
+def origins(sets: Sequence[ImageSet]) -> list[Hashable]:
+    """What the images of several sets are copies of: of the first and of corrupted ones their bare names, else of none.
+
+    The first is that of the clean images.
+    """
+    return [
+        bare(name) if images is sets[0] or of_name(images.name) or of_path(name) else (images.name, place)
+        for images in sets
+        for place, name in enumerate(images.names)
+    ]
 
 
 def by_corruption(key: str, source: Source) -> dict[str, Source]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Literal, get_args
@@ -41,7 +41,8 @@ class SplitGuard:
         clashes = [(other, name) for other, name in found if other[0] != split]
         if clashes:
             (other, other_name), name = clashes[0]
-            more = f", and so are {len(clashes) - 1} more" if len(clashes) > 1 else ""
+            others = len(clashes) - 1
+            more = f", and so {'is' if others == 1 else 'are'} {others} more" if others else ""
             raise ValueError(f"the same image is in {other} ({other_name}) and in {split} ({name}){more}")
 
 
@@ -77,6 +78,8 @@ class ImageSet:
         """Whether `outputs` leaves alone what other processes kept of a network."""
         self.source: Any = None
         """What reads images one by one (`Source`), where there is such a thing."""
+        self.origins: Sequence[Hashable] | None = None
+        """What each image is a copy of, where a set has several copies of one that differ (`corruptions.origins`)."""
         self._outputs: dict[tuple[str, torch.device], Fitting] = {}
 
         @cache
@@ -121,6 +124,14 @@ class ImageSet:
     def first(self) -> np.ndarray:
         """int64 (n,): for each image the index of the first image of the set with the same pixels."""
         return self._content().first
+
+    @property
+    def related(self) -> np.ndarray:
+        """int64 (n,): like `first`, with copies of one image as one: what varies together in intervals."""
+        if self.origins is None:
+            return self.first
+        places: dict[Hashable, int] = {}
+        return np.array([places.setdefault(self.origins[i], i) for i in self.first.tolist()])
 
     @property
     def distinct(self) -> int:
@@ -219,6 +230,7 @@ class ImageSet:
         part, content = copy.copy(self), self._content().at(index)
         part.labels, part.names = self.labels[index], [self.names[i] for i in index]
         part._content = cache(lambda: content)
+        part.origins = None if self.origins is None else [self.origins[i] for i in index]
         part.source = None if self.source is None else self.source.at(index)
         return part
 

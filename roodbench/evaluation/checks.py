@@ -69,8 +69,8 @@ CHECKS = {
     "id-accuracy": Check(
         "network",
         0.0,
-        "{where}: ID accuracy {accuracy:.1%} is what labels that know nothing of the images would give ({chance:.1%}): "
-        "are the labels permuted, is the network trained, its input normalised?",
+        "{where}: ID accuracy {accuracy:.1%} is not clearly above the {chance:.1%} of labels that know nothing of the "
+        "images: are the labels permuted, is the network trained, its input normalised?",
         "the ID accuracy exceeds the agreement that its labels and predictions would have by chance by less than 3 "
         "standard errors (of few images: by less than a quarter of the way to 1)",
         "one pass of the network over ID test",
@@ -80,12 +80,13 @@ CHECKS = {
         "detector",
         REPEATABLE,
         "{label} scores the same images differently ({number:.2g} relative): set `randomized` in a "
-        "Detector, draw all noise from the generator it is given, and remember no earlier call",
+        "Detector, draw all noise from the generator it is given, and depend on no earlier call or number of threads",
         "repeated scorings of the same images, also after others, or by a copy that has scored nothing before, differ "
-        "by more than 1e-4 (relative): noise that is not declared or, where it is, not drawn from the given generator, "
-        "or a score that remembers earlier calls (not what it keeps in globals, or where it cannot be copied)",
+        "by more than 1e-4 (relative), or by a copy with another number of threads by more than 1e-3 of the spread: "
+        "noise that is not declared or, where it is, not drawn from the given generator, or a score that remembers "
+        "earlier calls (not what it keeps in globals, or where it cannot be copied) or depends on the threads",
         "6 scorings of the first 64 ID images, one of 64 of every set and of the attacked images; of a user's "
-        "detector, two more of 64 of every set, one of them by a copy of it, and four of 16 images of noise",
+        "detector, three more of 64 of every set, two of them by a copy of it, and four of 16 images of noise",
     ),
     "constant": Check(
         "detector",

@@ -73,7 +73,7 @@ class Companies:
 
         A score that differs on repetition cannot be compared: `randomness` says so.
         """
-        gap = max(self.repeated(self.sets[:1]), self.remembered())
+        gap = max(self.repeated(self.sets[:1]), self.remembered(), self.threaded())
         if gap > REPEATABLE:
             return gap
         for company in (*(self.mixed(s) for s in self.sets), *self.pairs(), *self.filled()):
@@ -105,6 +105,16 @@ class Companies:
         with suppress(Exception):  # a copy of a user's own that does not work says nothing
             return self.repeated(self.sets[::-1], offset=False, by=self.evaluator.unmet)
         return 0.0
+
+    def threaded(self) -> float:
+        """The largest difference where that copy scores with another number of threads; 0 for what rounding does."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1 if threads > 1 else 2)
+        try:
+            gap = self.remembered()
+        finally:
+            torch.set_num_threads(threads)
+        return gap if gap > ROUNDING else 0.0
 
     def mixed(self, images: ImageSet) -> Company:
         """Its first shard with most of its images replaced by other populations': some stay, the extremes among them.

@@ -120,5 +120,5 @@ class Evaluated:
         return drawn[:1] if known else drawn
 
     def groups(self, ood: str) -> Groups:
-        """Which images of ID and of an OOD set are the same: intervals count them once."""
-        return self.bench.id_test.first, self.bench.ood[ood].first
+        """Which images of ID and of an OOD set are the same, or copies of one: intervals count them once."""
+        return self.bench.id_test.related, self.bench.ood[ood].first

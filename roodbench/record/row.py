@@ -50,7 +50,7 @@ class Row:
     aupr_out: float
     """The same with OOD positive."""
     passes: dict[str, list[float]]
-    """Mean network passes [forward, backward] per attacked image: id, ood."""
+    """Mean network passes [forward, backward] per attacked image: id, ood (of an average, of all its OOD sets)."""
     reliable: bool | None
     """Whether its checks passed; None under an attack whose indicators' own attacks did not run."""
     warnings: list[str]

@@ -58,7 +58,7 @@ def rows_of(found: Evaluated, verdicts: Sequence[Indicator]) -> tuple[list[Row],
                 group=bench.groups[name],
                 n_ood=len(bench.ood[name]),
                 **numbers(parts, before.get(name)),
-                **passes(found, id_state, name, ood_state),
+                **passes(found, id_state, [name], ood_state),
             )
             for name, parts in measured.items()
         ]
@@ -73,7 +73,7 @@ def rows_of(found: Evaluated, verdicts: Sequence[Indicator]) -> tuple[list[Row],
                     group=group,
                     n_ood=sum(len(bench.ood[name]) for name in names),
                     **numbers(mean, metrics.average([before[name] for name in names]) if before else None),
-                    **passes(found, id_state, names[0], ood_state),
+                    **passes(found, id_state, names, ood_state),
                 )
                 averages.append(row)
     return rows, averages
@@ -224,14 +224,26 @@ def gaps(parts: Measured) -> dict[str, Any]:
     return found
 
 
-def passes(found: Evaluated, id_state: str, ood: str, ood_state: str) -> dict[str, Any]:
-    """The row's `passes` and `passes_equal`."""
-    sides = {"id": found.populations[found.bench.id_test.name, id_state], "ood": found.populations[ood, ood_state]}
-    equal = {side: [0, 0] if its.equal is None else list(its.equal.passes) for side, its in sides.items()}
-    return {
-        "passes": {side: list(its.passes) for side, its in sides.items()},
-        "passes_equal": equal if any(its.equal for its in sides.values()) else None,
+def passes(found: Evaluated, id_state: str, oods: Sequence[str], ood_state: str) -> dict[str, Any]:
+    """The row's `passes` and `passes_equal`: over the images of all its OOD sets."""
+    id_test = found.bench.id_test.name
+    sides = {
+        "id": [found.populations[id_test, id_state]],
+        "ood": [found.populations[ood, ood_state] for ood in oods],
     }
+    equal = {side: [p.equal for p in its if p.equal is not None] for side, its in sides.items()}
+    return {
+        "passes": {side: mean_passes(its) for side, its in sides.items()},
+        "passes_equal": {side: mean_passes(its) for side, its in equal.items()} if any(equal.values()) else None,
+    }
+
+
+def mean_passes(populations: Sequence[Population]) -> list[float]:
+    """Mean network passes [forward, backward] of their images; 0 of none."""
+    if not populations:
+        return [0, 0]
+    sizes = [population.scores.shape[1] for population in populations]
+    return np.average([population.passes for population in populations], axis=0, weights=sizes).tolist()
 
 
 def warnings(name: str, area: Components) -> list[str]:

@@ -11,7 +11,12 @@ from tests.detectors.table import NAMES, PARAMS, batches, smooth_fit
 
 def test_fits_that_cannot_work_say_why(table, train):
     cases = {
-        "knn with 300 neighbours: ID train has only 200 images": ("knn", {"neighbours": 300}, train, None),
+        "knn with 300 neighbours: ID train has only 200 images: set neighbours to at most 200 ": (
+            "knn",
+            {"neighbours": 300},
+            train,
+            None,
+        ),
         "mds: class 2 has no image": ("mds", {}, train, torch.tensor([0, 1, 3, 3]).repeat(50)),
         "vim with dim 12: 12 features leave no null space": ("vim", {"dim": 12}, train, None),
         "vim with dim 300: 12 features leave no null space": ("vim", {"dim": 300}, train, None),

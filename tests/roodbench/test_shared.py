@@ -93,6 +93,8 @@ def test_one_more_process_reads_the_folder(alone, tmp_path, capsys, monkeypatch)
     monkeypatch.chdir(tmp_path)
     result = api.run(RUN, out="runs", workers=1)[0]
     assert (untimed(result), result.timing.reused["cells"]) == (alone, result.timing.reused["of"])
+    assert main(["work", str(tmp_path / folder)]) == 0
+    assert capsys.readouterr().err.endswith("is kept\n")  # nobody has a record to write
 
 
 @pytest.mark.parametrize(("text", "said"), [(None, "no folder of a run"), ("{", "not JSON"), ("{}", "no manifest of")])

@@ -1,13 +1,16 @@
 """Covariate-shifted ID counted as ID."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+import detectors
 import roodbench
 from roodbench import cli
+from roodbench.data import ImageSet
 from tests.roodbench.data.pictures import draw, own_folder
 
 TOML = """name = "pets"
@@ -61,6 +64,29 @@ def test_without_shifted_sets_it_is_a_mistake(root):
         with pytest.raises(ValueError, match="has no covariate-shifted ID set for a full spectrum"):
             bench.full_spectrum()
     assert len(roodbench.load_benchmark(str(root), ood=["foxes", "rainy"]).full_spectrum().id_test) == 18
+
+
+def test_corrupted_copies_of_an_image_count_once(digits_net):
+    """Five copies that differ by a shade of grey say as much as one."""
+    bench = roodbench.load_benchmark("digits", ood="unseen-digits", limit=30)
+    known = bench.id_test
+
+    def shaded(severity):
+        def read():
+            return np.maximum(known.array, np.float32(severity / 255))
+
+        return ImageSet(f"fog/{severity}", "ID test", known.labels, read, names=known.names)
+
+    shifted = {f"fog/{severity}": shaded(severity) for severity in range(1, 6)}
+    whole = replace(bench, shifted=shifted).full_spectrum()
+    assert whole.id_test.distinct > 150
+    assert np.array_equal(whole.id_test.related, np.tile(np.arange(30), 6))
+    assert np.array_equal(whole.id_test.at(np.arange(31, 60)).related, np.arange(29))
+    widths = []
+    for its in (bench, whole):
+        (row,) = roodbench.evaluate(detectors.create("mls", digits_net), its, attack="none").rows
+        widths.append(row.auroc_ci[1] - row.auroc_ci[0])
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
 
 
 def test_a_run_counts_them_as_id(root, tmp_path, capsys):

@@ -125,6 +125,13 @@ class Remembers(Planted):
         return s - self.running
 
 
+class CountsThreads(Planted):
+    """Another score where torch has several threads."""
+
+    def forward(self, x):
+        return self.energy(x) * (2.0 if torch.get_num_threads() > 1 else 1.0)
+
+
 class RemembersOthers(Planted):
     """The mean of the last other batch is added: at once repeated, the score is the same."""
 
@@ -224,8 +231,8 @@ def test_a_hook_that_knows_the_original_alone_is_no_memory(digits_net, digits):
     assert [i.name for i in clean(detector).indicators if i.passed is False] == []
 
 
-@pytest.mark.parametrize("planted", [Remembers, RemembersOthers, RemembersTheFirst, RemembersFarAway])
-def test_a_score_that_remembers_earlier_calls_is_marked(planted, digits_net):
+@pytest.mark.parametrize("planted", [Remembers, RemembersOthers, RemembersTheFirst, RemembersFarAway, CountsThreads])
+def test_a_score_that_is_another_one_in_other_calls_is_marked(planted, digits_net):
     result = clean(planted(digits_net, None))
     assert "randomness" in [i.name for i in result.indicators if i.passed is False]
     assert {row.reliable for row in result.rows} == {False}

@@ -122,7 +122,7 @@ def test_a_network_that_always_says_the_same_class_is_noticed():
     array[..., 0], array[:, 0, 0, 2] = 1, np.linspace(0, 1, 100)
     id_test = ImageSet("id", "ID test", (np.arange(100) % 5 == 0).astype(int), lambda: array)
     found = of_network(replace(bench, id_test=id_test), 2)
-    assert found["id-accuracy"].startswith("the network: ID accuracy 80.0% is what labels that know nothing")
+    assert found["id-accuracy"].startswith("the network: ID accuracy 80.0% is not clearly above the 80.0% of labels")
 
 
 def test_labels_of_classes_that_are_never_predicted_are_noticed(digits_net):

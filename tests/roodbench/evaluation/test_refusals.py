@@ -167,9 +167,13 @@ PLANTS = {
     ),
     "sets": (sets, ValueError, r"made \(OOD test\) has images .* one network takes one shape"),
     "test-fit": (fitted_on_a_test_set, ValueError, r"digits is a test set \(ID test\)"),
-    "limit": (limit, ValueError, "limit 1: expected at least 2 images per population"),
+    "limit": (limit, ValueError, "limit 1: expected at least 2 images per population, or None for all"),
     "channels": (channels, ValueError, "network rgb takes 3 channels: digits has 1"),
-    "logits": (logits, ValueError, r"network small gives outputs of shape \(2, 3\) for 2 images: expected \(2, K\)"),
+    "logits": (
+        logits,
+        ValueError,
+        r"network small gives outputs of shape \(2, 3\) for 2 images: expected \(2, K\) .* begin at 0\?",
+    ),
     "weights": (weights, ValueError, r"checkpoint '.*' does not fit cifar-resnet20"),
     "features": (
         features,

@@ -1,12 +1,15 @@
 """A record is short in a prompt, comes back from its folder with its scores, and names them exactly."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 import detectors
 import roodbench
 from roodbench.certify import CertifiedResult, read
+from roodbench.record.row import ShiftedSet
+from roodbench.record.table import corrupted_lines
 from tests.roodbench.helpers import small
 
 
@@ -116,3 +119,15 @@ def test_a_certificate_is_found_in_its_folder(certified_folder, tmp_path):
         read(folder / "result.json")
     with pytest.raises(ValueError, match=r"No such file, expected a certificate\.json or the folder of a run"):
         read(tmp_path)
+
+
+def test_the_worst_corruption_of_a_set_alone_is_named_where_it_is_another():
+    fog, snow = (
+        ShiftedSet("gen", f"{name}/1", 10, 1.0, 0.1, True, name, 1, auroc, {})
+        for name, auroc in (("fog", {"tin": 0.9, "svhn": 0.5}), ("snow", {"tin": 0.6, "svhn": 0.9}))
+    )
+    (line,) = corrupted_lines([fog, snow])
+    assert "worst fog/1: 70.0, " in line
+    assert line.endswith("; alone, tin snow/1")
+    (line,) = corrupted_lines([fog, replace(snow, auroc={"tin": 0.95, "svhn": 0.9})])
+    assert line.endswith("10.0% of 10 images flagged as OOD, below the threshold that 95% of clean ID reach")

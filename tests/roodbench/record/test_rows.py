@@ -76,6 +76,17 @@ def test_first_names_the_first_image_of_the_same_content():
     assert images.first.dtype == np.int64
 
 
+def test_passes_of_an_average_are_those_of_all_its_images(digits_net):
+    bench = small(6, ("unseen-digits", "photos"))
+    bench = replace(bench, ood={**bench.ood, "photos": bench.ood["photos"].at(np.arange(3))})
+    attack = {"attack": "max", "eps": 64 / 255, "steps": 5, "check": False}
+    result = roodbench.evaluate(detectors.create("mls", digits_net), bench, **attack)
+    digits, photos = (row.passes["ood"] for row in result.rows if row.condition == "max")
+    assert digits != photos
+    mean = next(row for row in result.averages if (row.condition, row.group) == ("max", "all"))
+    assert mean.passes == {"id": [0, 0], "ood": pytest.approx(np.average([digits, photos], axis=0, weights=[6, 3]))}
+
+
 MEANS = {
     "unseen-digits": [],
     "unseen-digits,photos": ["all"],
