@@ -139,7 +139,7 @@ MISTAKES = {
     "--device cuda": "has no CUDA",
     "--device tpu": "device 'tpu'",
     "--atack both": "No such option: --atack",
-    "attack": "unknown command 'attack': expected one of certify, check, compare, figure, inspect, list, run",
+    "attack": "unknown command 'attack': expected one of certify, check, ",
     "--checkpoint x.pt": "digits-cnn comes with its weights",
     "--benchmark cifar10": "give --data-root DIR or set ROODBENCH_DATA",
     "--benchmark cifar10 --data-root /nowhere": "data root '/nowhere' is not a folder",
