@@ -73,7 +73,7 @@ class Changes:
     def verdict(self) -> str:
         """What moved, and what may be the cause, in one sentence."""
         parts = list(dict.fromkeys(change.part for change in self.changes))
-        differ = f"{', '.join(parts)} differ" if parts else "nothing else that the records say differs"
+        differ = f"what differs: {', '.join(parts)}" if parts else "nothing else that the records say differs"
         clean = self.scores.get("clean")
         rounding = "" if clean is None else f"; clean scores differ by {clean:.1e} at most, "
         rounding += "" if clean is None else "which is rounding" if clean <= MOST else "which is more than rounding"

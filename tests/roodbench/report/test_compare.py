@@ -155,7 +155,7 @@ def test_changes_are_named_with_what_moved():
     assert [m.by for m in found.moved] == pytest.approx([0.01, 0.01])
     assert found.scores == {"clean": pytest.approx(1e-3, rel=0.01), "attacked": 0.0}
     assert "2 of" in found.verdict
-    assert "data, configuration, machine, code differ; clean scores differ by 1.0e-03" in found.verdict
+    assert "what differs: data, configuration, machine, code; clean scores differ by 1.0e-03" in found.verdict
     assert "| " not in found.to_table()
     assert json.loads(found.to_json())["verdict"] == found.verdict
 

@@ -60,7 +60,7 @@ def test_bars_begin_at_zero_where_one_is_below_chance(axes):
 def test_the_scatter_is_of_fpr_and_auroc(axes):
     block = next(b for b in blocks_of({"run": several()}, ["max"]) if "96/255" in b.title)
     scatter(axes, block)
-    points = np.concatenate([its.get_offsets() for its in axes.collections])
+    points = np.asarray(np.concatenate([its.get_offsets() for its in axes.collections]))
     rows = [line[0] for line in block.rows]  # near is its only set, the first
     assert points[:, 0] == pytest.approx([100 * row.fpr95_ood for row in rows])
     assert points[:, 1] == pytest.approx([100 * row.auroc for row in rows])
