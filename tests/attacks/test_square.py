@@ -48,7 +48,7 @@ def test_linear_score_comes_within_2_percent(x, w, norm, eps, bounds, sign):
     [
         ("linf", 0.07, FREE),
         ("linf", 0.2, (0.0, 1.0)),
-        ("l2", 0.4, (0.0, 1.0)),
+        pytest.param("l2", 0.4, (0.0, 1.0), marks=pytest.mark.slow),
         pytest.param("l2", 1.5, FREE, marks=pytest.mark.slow),
     ],
 )

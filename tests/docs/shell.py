@@ -29,7 +29,7 @@ EXTRAS = dict(
 TESTED = re.findall(r'"(\w+)"', re.findall(r"^testpaths = \[(.*)\]$", SETTINGS, re.MULTILINE)[0])
 ADDED = {
     "run": "--limit 4 --steps 2 --no-check",
-    "run on DATA": "--limit 2 --steps 2 --no-check --param copies=3",
+    "run on DATA": "--limit 2 --train-limit 100 --steps 2 --no-check --param copies=3",
     "check": "--limit 4 --steps 2",
     "certify": "--limit 2 --steps 2 --samples 500 --ood unseen-digits",
     "certify --verify": "--samples 500",

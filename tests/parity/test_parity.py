@@ -42,7 +42,7 @@ SCORES = sorted({key.split("__")[0] for key in KEYS if key.count("__") == 3})
 KNOWN = [s for s in SCORES if s in detectors.BASES or s.startswith("pro-")]
 
 
-LONG = {"fdbd", "knn", "mds", "rmds", "odin", "gradnorm"}
+LONG = {"fdbd", "knn", "mds", "rmds", "vim", "odin", "gradnorm"}
 NOW = [s for s in KNOWN if (s in detectors.BASES and s not in LONG) or s == "pro-gen"]
 LATER = [pytest.param(score, False, marks=pytest.mark.slow) for score in KNOWN if score not in NOW]
 LATER += [pytest.param(score, True, marks=pytest.mark.slow) for score in KNOWN if score.startswith(("pro-", "odin"))]

@@ -137,8 +137,12 @@ def test_every_public_name_is_called():
     assert set(roodbench.__all__) <= set(CALLS)
 
 
-@pytest.mark.parametrize("state", [usual, changed], ids=lambda state: state.__name__)
-@pytest.mark.parametrize("call", CALLS)
+LONG = {"cli run", "cli check", "cli certify", "run several", "search", "certify", "verify", "plan", "fit", "suite"}
+STATES = [(call, changed) for call in CALLS]
+STATES += [pytest.param(call, usual, marks=[pytest.mark.slow] if call in LONG else []) for call in CALLS]
+
+
+@pytest.mark.parametrize(("call", "state"), STATES, ids=lambda part: getattr(part, "__name__", part))
 def test_a_public_call_leaves_the_global_state_alone(call, state, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plugin_left_alone.py").write_text(PLUGIN)

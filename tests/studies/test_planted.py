@@ -46,6 +46,7 @@ def test_the_table_says_what_became_of_a_plant(printed):
     assert 0 <= float(row["true"]) <= 100
 
 
+@pytest.mark.slow
 def test_the_power_of_a_share_that_is_there_and_of_none(printed, monkeypatch):
     monkeypatch.setattr(planted, "SHARES", (0.0, 1.0))
     planted.main(["--power", "--images", "8", "--seeds", "1"])

@@ -203,6 +203,7 @@ def test_real_cifar10_runs(command, data_root):
         "texture,cifar10jpeg",
         "--limit",
         "12",
+        "--no-check",
     ]
     network = ["--model", "cifar-resnet20", "--checkpoint", str(weights)]
     code, out, _ = command(*arguments, *network, "--detector", "gen", "--format", "json")

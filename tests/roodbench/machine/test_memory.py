@@ -53,7 +53,11 @@ def test_what_says_that_memory_ran_out(error):
     assert not out_of_memory(RuntimeError("shapes do not match"))
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY[:2], ids=["of the GPU", "of the CPU"])
+@pytest.mark.parametrize(
+    "error",
+    [pytest.param(OUT_OF_MEMORY[0], marks=pytest.mark.slow), OUT_OF_MEMORY[1]],
+    ids=["of the GPU", "of the CPU"],
+)
 def test_a_run_out_of_memory_goes_on_with_smaller_passes_and_the_same_scores(error, digits_net, caplog):
     bench = roodbench.load_benchmark("digits", limit=12).only(["noise"])
 
