@@ -18,7 +18,20 @@ def bench():
     return roodbench.load_benchmark("digits", limit=16, ood=["unseen-digits"])
 
 
-ALIKE = "pro ross ross-q mad cov dice she nnguide rankfeat odin approximate-mass openmax".split()
+ALIKE = [
+    "pro",
+    "ross",
+    "ross-q",
+    "mad",
+    "cov",
+    "dice",
+    "she",
+    "nnguide",
+    "rankfeat",
+    "odin",
+    "approximate-mass",
+    "openmax",
+]
 """The first cost most, and fall as median does; the others as ebo does."""
 
 
