@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+if sys.platform == "linux":
+    import resource
 
 import torch
 
@@ -62,8 +64,10 @@ def bound_gpu(share: int, device: torch.device) -> Callable[[], None]:
 
 def left_of_data() -> int:
     """Bytes by which the data of this process may grow: more than there are where nothing bounds it."""
+    if sys.platform != "linux":
+        return sys.maxsize
     limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
-    return sys.maxsize if limit < 0 or sys.platform != "linux" else limit - data_held()
+    return sys.maxsize if limit < 0 else limit - data_held()
 
 
 def left_of_gpu(device: torch.device) -> int:
