@@ -16,7 +16,7 @@ from tests.docs.shell import Shell, rule_of
 from tests.roodbench.data.pictures import own_folder
 
 FOUND = {
-    part.strip().removeprefix(".venv/bin/"): name_of(page)
+    part.strip().removeprefix(".venv/bin/").replace("python -m roodbench ", "roodbench "): name_of(page)
     for page in reversed(PAGES)
     for command in commands(page.read_text(encoding="utf-8"))
     for part in command.split("&&")

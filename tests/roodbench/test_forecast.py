@@ -14,7 +14,7 @@ SMALL = {"ood": ("photos", "noise"), "limit": 8, "device": "cpu"}
 WORDS = ["--detector", "gen", "--ood", "photos", "--limit", "8", "--steps", "2", "--dry-run"]
 
 
-@pytest.mark.parametrize("detector", ["gen", "ross"])
+@pytest.mark.parametrize("detector", ["gen", pytest.param("ross", marks=pytest.mark.slow)])
 def test_the_parts_are_those_of_the_run(detector, digits_net, tmp_path):
     config = RunConfig(detector=detector, eps=(0.02, 0.05), steps=3, restarts=1, **SMALL)
     found = api.forecast(config, out=tmp_path, check=False)

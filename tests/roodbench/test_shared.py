@@ -190,6 +190,7 @@ def test_how_many_help(monkeypatch):
         workers_for(0.0, cpu, 0)
 
 
+@pytest.mark.slow
 def test_a_certification_is_shared_too(tmp_path):
     run = RunConfig(detector=("median",), norm="l2", steps=1, restarts=1, **{**SMALL, "limit": 8})
     config = CertifyConfig(run=run, samples=1500)

@@ -248,7 +248,7 @@ def test_an_attack_that_ends_on_a_kink_is_judged_beside_it(images):
     assert 0 < (near - top).abs().max() <= 0.1 / 50 + 1e-6
 
 
-@pytest.mark.parametrize(("share", "passed"), [(0.3, False), (0.0, True)])
+@pytest.mark.parametrize(("share", "passed"), [(0.3, False), pytest.param(0.0, True, marks=pytest.mark.slow)])
 def test_the_record_says_so(share, passed, digits_net):
     """The energy with a part of another score that has no gradient: what is left of it still attacks a little."""
     bench = small(40)

@@ -36,7 +36,7 @@ UNHEALTHY = ("mad", "cov", "ash", "knn", "gradnorm", "mds", "approximate-mass")
 """mad and cov have a maximum inside; ash's gradient says nothing of the units that it cuts; of gradnorm Square finds
 0.3 points more with one seed of three; knn's neighbours change: twice the steps take 0.5 to 0.7 points more; a second
 restart takes 0.9 points more from mds; approximate-mass jumps at every kink of the network."""
-ALIKE = {"ross-q", "median", "pro", "msp-t", "ent", "mls", "fdbd", "rmds", "vim", "react", "scale"}
+ALIKE = {"ross-q", "median", "pro", "msp-t", "ent", "mls", "fdbd", "rmds", "vim", "react", "scale", "msp"}
 ALIKE |= {"dice", "she", "nnguide", "klm", "relation", "odin", "openmax", "rankfeat", "ross"}
 """What others show, or what takes long: studies.false_alarms runs all of them, and `.ci/run` ROSS, as its main job."""
 HEALTHY = [name for name in DETECTORS if name not in UNHEALTHY]

@@ -78,7 +78,7 @@ class Noisy(detectors.Detector):
 """
 
 
-@pytest.mark.parametrize("base", ["ownbase:Largest", "./plainbase.py:Plain"])
+@pytest.mark.parametrize("base", [pytest.param("ownbase:Largest", marks=pytest.mark.slow), "./plainbase.py:Plain"])
 def test_a_base_score_of_ones_own_is_wrapped_as_ours_is(base, folder, capsys):
     (folder / "ownbase.py").write_text(OWN)
     (folder / "plainbase.py").write_text(PLAIN.format(more=""))
