@@ -95,8 +95,12 @@ class Job:
         """The parts of the work and how long each takes one process, from short rehearsals; nothing is kept of them."""
         parts: list[Part] = []
         for name in self.setting.names:
+            begun = time.perf_counter()
             with self._evaluator(name) as (evaluator, _):
                 plans = [evaluator.within(plan, self.config.budget) for plan in self.setting.plans]
+                for plan in plans:
+                    evaluator.sized(plan)
+                self.loaded += time.perf_counter() - begun
                 parts += forecast(evaluator, self.config.attack, plans, check=self.check, thorough=self.thorough)
         return parts
 

@@ -105,13 +105,16 @@ def foretold(context: Context, given: dict[str, Any]) -> None:
     computing()
     found = api.forecast(config, out=given["out"], check=not given["no_check"])
     if given["format"] == "json":
-        typer.echo(json.dumps({**asdict(found), "seconds": found.seconds}, indent=1, default=str))
+        typer.echo(
+            json.dumps({**asdict(found), "seconds": found.seconds, "at_most": found.at_most}, indent=1, default=str)
+        )
         return
     for part in found.parts:
         passes = "{:.0f} + {:.0f} passes each".format(*part.passes)
         typer.echo(f"{part.detector}, {part.what}: {part.images} images, {passes}, {part.seconds:.1f} s")
     typer.echo(
-        f"in all {found.seconds:.0f} s of one process at most (decided images stop), {found.memory / 2**30:.1f} GiB"
+        f"in all about {found.seconds:.0f} s of one process, {found.at_most:.0f} s if no image is decided early, "
+        f"{found.memory / 2**30:.1f} GiB"
     )
     typer.echo(f"an earlier start of this run left {found.kept} parts; its folder: {found.folder}")
 

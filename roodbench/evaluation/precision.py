@@ -15,7 +15,7 @@ from detectors.score import device_of
 from ..data import Benchmark
 from ..engine.copies import OnCopies
 from ..engine.streams import stream
-from ..machine.prepare import HalfGradients, Prepared
+from ..machine.prepare import HalfGradients, Prepared, operations
 from ..models import Classifier
 
 log = logging.getLogger("roodbench")
@@ -23,9 +23,10 @@ log = logging.getLogger("roodbench")
 HARMLESS = 0.005
 """Share of the score's change that the median image of the rehearsal may lose (benchmarks/RESULTS.md has the cost)."""
 REPAYS = {"cpu": 5e12, "cuda": 5e14}
-"""Floating point operations of a run from which the rehearsal, a few percent of it, repays itself."""
+"""Floating point operations of a run from which the rehearsal repays itself, where it is no larger SHARE of them."""
+SHARE = 0.05
 IMAGES, STEPS = 32, 8
-"""Of the rehearsal."""
+"""Of the rehearsal, in each direction."""
 
 
 def precision_of(
@@ -38,10 +39,25 @@ def precision_of(
     usable = isinstance(net.backbone, Prepared) and detector.network is net and has_bfloat16(device)
     if not usable or work < REPAYS.get(device.type, float("inf")):
         return "float32"
+    passes, x = rehearsal(detector, plan), bench.id_val.shard(0, 1).to(device)
+    if passes * operations(net, x) > SHARE * work:
+        return "float32"
     lost = loss_of_half(detector, net, bench, plan, seed)
     chosen = "bfloat16" if lost <= HARMLESS else "float32"
     log.info("%s: %s gradients; bfloat16's lose %.1f%% in a rehearsal", detector.label, chosen, 100 * lost)
     return chosen
+
+
+def rehearsed_by(detector: Detector) -> str:
+    """The objective of the rehearsal."""
+    return "mean" if "mean" in detector.objectives else "exact"
+
+
+def rehearsal(detector: Detector, plan: AttackPlan) -> float:
+    """Forward passes of the network that `loss_of_half` needs, a backward pass counted as two."""
+    objective = rehearsed_by(detector)
+    forward, backward = detector.passes(objective, attacks.fixed_draws(detector, objective, plan))
+    return 2 * 2 * IMAGES * STEPS * (forward + 2.0 * backward)
 
 
 def loss_of_half(detector: Detector, net: Classifier, bench: Benchmark, plan: AttackPlan, seed: int) -> float:
@@ -51,8 +67,7 @@ def loss_of_half(detector: Detector, net: Classifier, bench: Benchmark, plan: At
     """
     label, noisy = detector.label, detector.randomized
     plain, half = OnCopies(detector, label), OnCopies(HalfGradients(detector, net), label)
-    objective = "mean" if "mean" in detector.objectives else "exact"
-    losses = []
+    objective, losses = rehearsed_by(detector), []
     for images, sign in ((bench.id_val, -1), (bench.ood_val, 1)):
         x = images.shard(0, min(IMAGES, len(images))).to(device_of(net))
 

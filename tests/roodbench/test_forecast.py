@@ -19,7 +19,11 @@ def test_the_parts_are_those_of_the_run(detector, digits_net, tmp_path):
     config = RunConfig(detector=detector, eps=(0.02, 0.05), steps=3, restarts=1, **SMALL)
     found = api.forecast(config, out=tmp_path, check=False)
     label = found.parts[0].detector
-    wanted = [("clean", 24), *((f"{d} at {eps}", n) for eps in (0.02, 0.05) for d, n in (("min", 8), ("max", 16)))]
+    wanted = [
+        ("clean", 24),
+        ("checks of the score", 24),
+        *((f"{d} at {eps}", n) for eps in (0.02, 0.05) for d, n in (("min", 8), ("max", 16))),
+    ]
     assert [(part.what, part.images) for part in found.parts] == wanted
     assert all(part.seconds > 0 for part in found.parts)
     assert found.seconds == pytest.approx(found.load + sum(part.seconds for part in found.parts))
@@ -28,7 +32,7 @@ def test_the_parts_are_those_of_the_run(detector, digits_net, tmp_path):
     result, folder = api.run(config, out=tmp_path, check=False, workers=1)
     assert folder == found.folder
     spent = [sum(attack.passes) for attack in result.attacks]
-    assert max(spent) <= sum(found.parts[1].passes) + 1e-6  # of images that are never decided
+    assert max(spent) <= sum(found.parts[2].passes) + 1e-6  # of images that are never decided
     assert label == result.detectors[0].detector
 
 
@@ -39,13 +43,13 @@ def test_passes_are_the_plans(digits_net, tmp_path):
     from roodbench.setup.setting import plan_of
 
     plan = plan_of(small(8), steps=3, restarts=2)
-    assert found.parts[1].passes == attacks.cost(gen, plan)
+    assert found.parts[2].passes == attacks.cost(gen, plan)
 
 
 def test_checks_are_parts_too(tmp_path):
     config = RunConfig(detector="pro", attack="max", steps=2, restarts=1, **{**SMALL, "limit": 40})
     what = [part.what for part in api.forecast(config, out=tmp_path).parts]
-    assert what == ["clean", "max", "max, base score alone", "indicators"]
+    assert what == ["clean", "checks of the score", "max", "max, base score alone", "indicators"]
 
 
 def test_the_command_line_prints_it(tmp_path, capsys):
@@ -60,11 +64,12 @@ def test_the_command_line_prints_it(tmp_path, capsys):
     assert main([*words, "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["kept"] > 0
-    assert [part["what"] for part in found["parts"]] == ["clean", "min", "max", "indicators"]
+    assert [part["what"] for part in found["parts"]] == ["clean", "checks of the score", "min", "max", "indicators"]
     assert main([*words, "--format", "csv"]) == 2
     assert "unknown format 'csv': expected one of table, json" in capsys.readouterr().err
 
 
 def test_without_an_attack(tmp_path):
-    (part,) = api.forecast(RunConfig(detector="gen", attack="none", **SMALL), out=tmp_path).parts
+    part, checks = api.forecast(RunConfig(detector="gen", attack="none", **SMALL), out=tmp_path).parts
+    assert checks.what == "checks of the score"
     assert (part.what, part.images, part.passes) == ("clean", 24, (1, 0))
