@@ -45,7 +45,7 @@ class Best:
         self.detector, self.sign, self.stream = detector, sign, stream
         draws = selection_draws(detector, tries, draws)
         self.weights = best_of(tries, draws, x.device) if detector.randomized else None
-        self.ranks = None if reference is None else reference.flatten().sort().values
+        self.ranks = None if reference is None else reference.to(x.device).flatten().sort().values
         self.images = x
         self.winner = torch.zeros(len(x), dtype=torch.long, device=x.device)
         self.component, self.scored = 0, 0

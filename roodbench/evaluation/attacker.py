@@ -52,7 +52,7 @@ class Attacker:
             direction,
             streams=lambda name: self.worker.stream(name, population, shard),
             draws=draws,
-            reference=None if reference is None else reference.to(x.device),
+            reference=reference,
             view=self.view,
             components=components,
             start=start,

@@ -14,7 +14,7 @@ class Spread(Detector):
     name, randomized = "spread", True
 
     def forward(self, x, *, generator=None):
-        return x[:, 0, 0, 0] + x[:, 0, 0, 1] * torch.randn(len(x), generator=generator)
+        return x[:, 0, 0, 0] + x[:, 0, 0, 1] * torch.randn(len(x), generator=generator, device=x.device)
 
 
 def candidate(location, scale, n=400):
@@ -29,6 +29,15 @@ def test_selection_goes_by_expected_rank_not_by_the_median():
     assert chosen.float().mean() > 0.95
     by_median = select(Spread(), [still, wide], sign=1, stream=lambda: streams("rank"))[1]
     assert by_median.float().mean() < 0.5
+
+
+def test_clean_scores_may_lie_on_the_cpu(gpu):
+    """Reported scores do, wherever images and detector are."""
+    still, wide = candidate(0.9, 0.0).to("cuda"), candidate(0.5, 2.0).to("cuda")
+    reference = torch.linspace(1.0, 1.1, 50)
+    stream = lambda: torch.Generator("cuda").manual_seed(0)  # noqa: E731
+    images = select(Spread(), [still, wide], sign=1, reference=reference, stream=stream)[0]
+    assert images.device.type == "cuda"
 
 
 def test_selection_averages_over_draws():
