@@ -114,8 +114,8 @@ class Component:
             **own,
         }
         if plan.method == "suite" and self.algorithm == "pgd" and self.objective in detector.jumps:
-            # one long run that averages over its steps finds more there than short ones
-            found |= {"restarts": 1, "steps": found["restarts"] * found["steps"], "momentum": MOMENTUM}
+            # two long runs that average over their steps find more there than short ones
+            found |= {"restarts": 2, "steps": found["restarts"] * found["steps"], "momentum": MOMENTUM}
         return found
 
     def cost(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> Passes:

@@ -60,7 +60,8 @@ def components_of(detector: Detector, plan: AttackPlan) -> tuple[Component, ...]
 
     The suite: pgd on every objective, the cheap base score first; targeted starts where a look is one pass of the
     network; apgd; `refine`; square. Where a look takes several passes, pgd makes a quarter of the restarts, on a
-    surrogate half of the steps, and twice as many on an objective that needs all copies.
+    surrogate half of the steps, and twice as many on an objective that needs all copies. A score that jumps is worth
+    more long runs than its surrogates (benchmarks/RESULTS.md, Hunts).
     """
     method, objective, strength = plan.method, plan.objective, plan.strength
     check_method(method, objective)
@@ -69,7 +70,8 @@ def components_of(detector: Detector, plan: AttackPlan) -> tuple[Component, ...]
         return (component(method, objective) if named else Component(method, objective or "exact"),)
     if method == "transfer":
         return (Component("pgd", "base" if "base" in detector.objectives else "exact"),)
-    targets = sorted(detector.objectives, key=lambda name: not is_base(name)) if objective is None else [objective]
+    own = [name for name in detector.objectives if not detector.jumps or name in detector.jumps or is_base(name)]
+    targets = sorted(own, key=lambda name: not is_base(name)) if objective is None else [objective]
     runs = [Component("pgd", target, *shares(detector, target)) for target in targets]
     cheap = [run.objective for run in runs if is_cheap(detector, run.objective)]
     if cheap:

@@ -19,6 +19,7 @@ from attacks import (
     Trace,
     check_method,
     component,
+    components_of,
     cost,
     suite,
 )
@@ -255,14 +256,17 @@ def test_the_suite_counts_a_winner_by_its_place(x, w):
     assert detectors.Plain(Mean()).label == "Mean"
 
 
-def test_a_gradient_that_jumps_is_averaged_over_one_long_run():
-    """In the suite, at the passes of the short runs; who names pgd and its numbers gets them."""
+def test_a_gradient_that_jumps_is_averaged_over_two_long_runs():
+    """In the suite, at the passes of the short runs and of a surrogate; who names pgd and its numbers gets them."""
     steady, jumping = (Plain(nn.Identity()) for _ in range(2))
+    steady.objectives = jumping.objectives = ("exact", "mean")
     jumping.jumps = frozenset({"exact"})
     pgd, plan = component("pgd:exact"), AttackPlan(THREAT, strength=Strength(10, 4, None))
     short, long = (pgd.arguments(d, plan, {}) for d in (steady, jumping))
     assert (short["steps"], short["restarts"], short["momentum"]) == (10, 4, 0.0)
-    assert (long["steps"], long["restarts"], long["momentum"]) == (40, 1, 0.75)
-    assert sum(pgd.cost(jumping, plan, {})) <= sum(pgd.cost(steady, plan, {}))
+    assert (long["steps"], long["restarts"], long["momentum"]) == (40, 2, 0.75)
+    names = [[c.name for c in components_of(d, plan)] for d in (steady, jumping)]
+    assert names == [["pgd:exact", "targeted:exact", "pgd:mean", "refine"], ["pgd:exact", "targeted:exact", "refine"]]
+    assert cost(jumping, plan) <= cost(steady, plan)
     named = AttackPlan(THREAT, "pgd", None, Strength(10, 4, None))
     assert pgd.arguments(jumping, named, {}) == pgd.arguments(steady, named, {})
