@@ -246,6 +246,11 @@ class Shell:
         assert name in (".", "roodbench")
         assert {e for e in extras.split(",") if e} <= set(EXTRAS)
 
+    def site(self, *argv: str) -> None:
+        """It is how CI builds the pages; `docs` brings what it takes."""
+        assert f".venv/bin/python -m sphinx {' '.join(argv)}\n" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+        assert "sphinx" in EXTRAS["docs"]
+
     def linter(self, name: str, *argv: str) -> None:
         """It is one that `dev` brings and pyproject.toml configures."""
         assert f'"{name}>=' in EXTRAS["dev"]
@@ -263,6 +268,7 @@ RULES: list[tuple[str, Callable[..., None]]] = [
     (r"python -m pytest(?: (.*))?", Shell.tests),
     (r"python -m benchmarks\.ratios (.*)", Shell.ratios),
     (r"python -m tests\.docs\.tables", Shell.tables),
+    (r"python -m sphinx (.*)", Shell.site),
     (r"python -m tests\.parity\.reference", Shell.parity),
     (r"python -m tests\.pretend (.*)", Shell.pretend),
     (r"python -m tests\.roodbench\.metrics\.coverage", Shell.coverage),
