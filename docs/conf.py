@@ -95,6 +95,12 @@ def opened(app: Any, doctree: Any, name: str) -> None:
             node.replace_self(nodes.reference("", "", *node.children, refuri=f"{up}_downloads/{node['filename']}"))
 
 
+def levelled(app: Any, name: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """The navigation's captions say to screen readers which level of heading they are."""
+    tree = "furo_navigation_tree"
+    context[tree] = context[tree].replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def finished(app: Any, error: Exception | None) -> None:
     """The first page has the name by which servers find it."""
     if error is None:
@@ -105,4 +111,5 @@ def setup(app: Any) -> None:
     """Sphinx calls this."""
     app.connect("source-read", read)
     app.connect("doctree-resolved", opened)
+    app.connect("html-page-context", levelled, priority=900)  # after the theme
     app.connect("build-finished", finished)
