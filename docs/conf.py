@@ -42,7 +42,7 @@ autodoc_preserve_defaults = True
 html_theme = "furo"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
-html_copy_source = False
+html_copy_source = html_use_index = False
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0b5cad", "color-brand-content": "#0b5cad"},
     "dark_css_variables": {"color-brand-primary": "#7cb8f5", "color-brand-content": "#7cb8f5"},
