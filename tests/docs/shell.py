@@ -234,7 +234,8 @@ class Shell:
         assert subprocess.run(["bash", "-n", file], cwd=ROOT, capture_output=True, text=True).stderr == ""
         text = (ROOT / file).read_text(encoding="utf-8")
         for module in re.findall(r"python -m ([\w.]+)", text):
-            assert importlib.util.find_spec(module) is not None, f"{file}: no module {module}"
+            there = importlib.util.find_spec(module) is not None or f'"{module}>=' in EXTRAS["docs"]
+            assert there, f"{file}: no module {module}"
         for path in re.findall(r"(?<![\w/.$\"-])(?:tests|benchmarks|studies|docs|reports)/[\w/.-]*\w", text):
             assert (ROOT / path).exists(), f"{file}: no {path}"
 
@@ -245,6 +246,11 @@ class Shell:
         name, _, extras = what.rstrip("]").partition("[")
         assert name in (".", "roodbench")
         assert {e for e in extras.split(",") if e} <= set(EXTRAS)
+
+    def site(self, *argv: str) -> None:
+        """It is how CI builds the pages; `docs` brings what it takes."""
+        assert f".venv/bin/python -m sphinx {' '.join(argv)}\n" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+        assert "sphinx" in EXTRAS["docs"]
 
     def linter(self, name: str, *argv: str) -> None:
         """It is one that `dev` brings and pyproject.toml configures."""
@@ -263,6 +269,7 @@ RULES: list[tuple[str, Callable[..., None]]] = [
     (r"python -m pytest(?: (.*))?", Shell.tests),
     (r"python -m benchmarks\.ratios (.*)", Shell.ratios),
     (r"python -m tests\.docs\.tables", Shell.tables),
+    (r"python -m sphinx (.*)", Shell.site),
     (r"python -m tests\.parity\.reference", Shell.parity),
     (r"python -m tests\.pretend (.*)", Shell.pretend),
     (r"python -m tests\.roodbench\.metrics\.coverage", Shell.coverage),

@@ -15,7 +15,7 @@ BLOCKS = {
     for page in PAGES
     for number, source in enumerate(blocks(page.read_text(encoding="utf-8"), "python"))
 }
-SMALLER = {"README.md-0": ("limit=20", "limit=8"), "docs/certification.md-0": ("limit=10", "limit=2")}
+SMALLER = {"docs/tour.md-0": ("limit=20", "limit=8"), "docs/certification.md-0": ("limit=10", "limit=2")}
 """What is changed in a block to keep it to seconds."""
 
 
@@ -35,15 +35,15 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_every_block_has_a_test():
-    pages = ("README.md", "docs/attacks.md", "docs/certification.md", "docs/comparing.md")
+    pages = ("docs/tour.md", "docs/attacks.md", "docs/certification.md", "docs/comparing.md")
     blocks = {"docs/custom-detector.md": 7, "docs/network.md": 2, "docs/data.md": 2, **dict.fromkeys(pages, 1)}
     assert set(BLOCKS) == {f"{page}-{n}" for page, count in blocks.items() for n in range(count)}
     own = [source for name, source in BLOCKS.items() if "custom-detector" in name and source in own_detectors()]
     assert len(own) == 5
 
 
-def test_the_readmes_python(run):
-    names, printed = run("README.md-0")
+def test_the_tours_python(run):
+    names, printed = run("docs/tour.md-0")
     assert "ross(gen)" in printed
     assert printed == f"{names['result'].to_table()}\n"
     areas = {row.condition: row.auroc for row in names["result"].rows if row.ood == "unseen-digits"}

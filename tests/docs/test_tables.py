@@ -19,7 +19,6 @@ from tests.docs.pages import ROOT
 from tests.docs.tables import MARKED, TABLES, rewritten
 
 DOCS = {page.name: page.read_text(encoding="utf-8") for page in sorted(ROOT.glob("docs/*.md"))}
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_table_stands_in_one_page():
@@ -68,8 +67,9 @@ def test_help_names_everything_that_there_is(option, names, capsys):
     assert set(names) <= shown
 
 
-def test_the_readme_names_everything_that_there_is():
-    rows = dict(re.findall(r"^\| ([^|]+?) \| (.*) \|$", README.partition("## What is in it")[2], re.MULTILINE))
+def test_the_page_of_names_has_everything_that_there_is():
+    table = DOCS["names.md"].partition("## Names")[2].partition("## Options")[0]
+    rows = dict(re.findall(r"^\| ([^|]+?) \| (.*) \|$", table, re.MULTILINE))
     shown = {kind: set(expanded(cell)) for kind, cell in rows.items()}
     detectors = next(names for kind, names in shown.items() if "--base" in kind)
     scores = set().union(*(names for kind, names in shown.items() if kind.startswith("scores")))
