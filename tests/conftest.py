@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers that share the cores: one thread each, also in what they start
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -23,6 +24,13 @@ from tests.pretend import Machine, pretending
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Everything cached during the tests goes to a folder of their own."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unhurried() -> Iterator[None]:
+    """No power cut tells a file that lies on the disk from one that will: nothing waits for it."""
+    with mock.patch.object(os, "fsync", return_value=None):
+        yield
 
 
 @pytest.fixture(autouse=True)

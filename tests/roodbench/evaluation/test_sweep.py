@@ -7,8 +7,8 @@ import pytest
 import roodbench
 from detectors import DETECTORS
 from roodbench.evaluation.sweep import evaluated, strongest
-from roodbench.setup.setting import is_smoothed, plan_of
-from tests.roodbench.helpers import evaluator, fitted
+from roodbench.setup.setting import plan_of
+from tests.roodbench.helpers import evaluator, few, fitted
 
 EPS = (2 / 255, 16 / 255, 1.0)
 
@@ -37,8 +37,7 @@ ALIKE = [
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in ALIKE else []) for n in DETECTORS])
 def test_auroc_falls_with_epsilon_to_nothing(name, bench, digits_net):
-    few = {"copies": 5} if is_smoothed(name) else {}
-    found = evaluator(fitted(name, digits_net, bench, **few), bench)
+    found = evaluator(fitted(name, digits_net, bench, **few(name)), bench)
     areas = [
         strongest(evaluated(found, "both", plan_of(bench, eps=eps, steps=5, restarts=1), check=False)) for eps in EPS
     ]
