@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,12 @@ from torch import Tensor, nn
 import roodbench
 from detectors import Outputs
 from tests.pretend import Machine, pretending
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: no search for garbage looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

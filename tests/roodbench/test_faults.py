@@ -229,8 +229,8 @@ def test_help_and_version_need_no_torch():
 
 def test_a_kept_run_imports_no_scikit_learn(tmp_path):
     """Nor a compiler. scipy.special it may: Student's quantile of fewer than 4 degrees of freedom."""
-    command = ["--detector", "ross", "--param", "copies=3", "--limit", "4", "--steps", "2", "--restarts", "1", "--ood", "noise"]
-    command += ["--quiet", "--out", str(tmp_path)]
+    command = ["--detector", "ross", "--param", "copies=3", "--limit", "4", "--steps", "2", "--restarts", "1"]
+    command += ["--ood", "noise", "--quiet", "--out", str(tmp_path)]
     code = (
         f"import sys; from roodbench.cli import main; code = main({command!r}); "
         "sys.exit(code or 10 * ('scipy.stats' in sys.modules) + 20 * ('sklearn' in sys.modules) + "
