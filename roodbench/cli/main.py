@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from opcode import opmap
 from typing import Annotated, Any
 
@@ -104,9 +105,15 @@ def command(arguments: list[str]) -> int:
         arguments = ["run", *arguments]
     try:
         with own_logging():
-            return app(arguments, standalone_mode=False, prog_name="roodbench") or 0
+            return made()(arguments, standalone_mode=False, prog_name="roodbench") or 0
     except typer.Exit as error:
         return error.exit_code
+
+
+@cache
+def made() -> Any:
+    """The commands with their options, which takes a while, once a process."""
+    return typer.main.get_command(app)
 
 
 def is_mistake(error: ValueError) -> bool:

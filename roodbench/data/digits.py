@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,16 +21,7 @@ def digits(limit: int | None = None) -> Benchmark:
     set; OOD val 100 other images of each set, pooled. `photos` are 8x8 patches, on a grid, of scikit-learn's two
     sample photographs in grey; `noise` is uniform, in the digits' 17 grey levels.
     """
-    rng = np.random.default_rng(0)
-    levels, target, photos = scikit_learn_images()
-    images = (levels / 16).astype(np.float32)[:, None]
-    known = rng.permutation(np.flatnonzero(target < ID_CLASSES))
-    grey = [photo.astype(np.float64) @ [0.299, 0.587, 0.114] / 255 for photo in photos]
-    pools = {
-        "unseen-digits": images[rng.permutation(np.flatnonzero(target >= ID_CLASSES))],
-        "photos": rng.permutation(np.concatenate([patches(photo) for photo in grey])),
-        "noise": rng.integers(0, 17, (600, 1, 8, 8)).astype(np.float32) / 16,
-    }
+    images, target, known, pools = embedded()
     guard = SplitGuard()
     val = np.concatenate([pool[:100] for pool in pools.values()])
 
@@ -53,6 +45,25 @@ def digits(limit: int | None = None) -> Benchmark:
         eps=16 / 255,
         sigma=0.05,
     )
+
+
+@cache
+def embedded() -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Read once, and not written into: images of digits (1797, 1, 8, 8) and which they are, the places of those that
+    are ID in a random order, and the OOD images by set, too."""
+    rng = np.random.default_rng(0)
+    levels, target, photos = scikit_learn_images()
+    images = (levels / 16).astype(np.float32)[:, None]
+    known = rng.permutation(np.flatnonzero(target < ID_CLASSES))
+    grey = [photo.astype(np.float64) @ [0.299, 0.587, 0.114] / 255 for photo in photos]
+    pools = {
+        "unseen-digits": images[rng.permutation(np.flatnonzero(target >= ID_CLASSES))],
+        "photos": rng.permutation(np.concatenate([patches(photo) for photo in grey])),
+        "noise": rng.integers(0, 17, (600, 1, 8, 8)).astype(np.float32) / 16,
+    }
+    for array in (images, target, known, *pools.values()):
+        array.flags.writeable = False
+    return images, target, known, pools
 
 
 def scikit_learn_images() -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:

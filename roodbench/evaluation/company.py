@@ -73,7 +73,7 @@ class Companies:
 
         A score that differs on repetition cannot be compared: `randomness` says so.
         """
-        gap = max(self.repeated(self.sets[:1]), self.remembered(), self.threaded())
+        gap = max(self.repeated(self.sets[:1]), self.remembered(self.sets[::-1]), self.threaded())
         if gap > REPEATABLE:
             return gap
         for company in (*(self.mixed(s) for s in self.sets), *self.pairs(), *self.filled()):
@@ -98,20 +98,20 @@ class Companies:
             gaps.append(float((beyond / size).nan_to_num(torch.inf).max()))
         return max(gaps)
 
-    def remembered(self) -> float:
-        """The largest difference where a copy that has met no image yet meets the sets in another order, ID last."""
+    def remembered(self, sets: Sequence[ImageSet]) -> float:
+        """The largest difference where a copy that has met no image yet meets sets in another order, ID last."""
         if self.evaluator.unmet is None:
             return 0.0
         with suppress(Exception):  # a copy of a user's own that does not work says nothing
-            return self.repeated(self.sets[::-1], offset=False, by=self.evaluator.unmet)
+            return self.repeated(sets, offset=False, by=self.evaluator.unmet)
         return 0.0
 
     def threaded(self) -> float:
-        """The largest difference where that copy scores with another number of threads; 0 for what rounding does."""
+        """The largest difference where that copy scores ID with another number of threads; 0 for what rounding does."""
         threads = torch.get_num_threads()
         torch.set_num_threads(1 if threads > 1 else 2)
         try:
-            gap = self.remembered()
+            gap = self.remembered(self.sets[:1])
         finally:
             torch.set_num_threads(threads)
         return gap if gap > ROUNDING else 0.0

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def environment(device: torch.device) -> Environment:
     )
 
 
+@cache
 def installed(package: str) -> str | None:
     try:
         return version(package)
@@ -56,6 +58,7 @@ def installed(package: str) -> str | None:
         return None
 
 
+@cache
 def processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -66,8 +69,12 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def revision() -> str | None:
-    """The git commit of a source checkout (with `+` where it was modified), None for an installed package."""
+    """The git commit of a source checkout (with `+` where it was modified), None for an installed package.
+
+    Asked once: what is imported is that of then.
+    """
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

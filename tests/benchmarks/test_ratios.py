@@ -1,17 +1,11 @@
 """benchmarks.ratios: from a pytest-benchmark record to ratios, targets and an exit code."""
 
 import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks import ratios
-
-ROOT = Path(__file__).parents[2]
+from tests.collecting import ROOT, collected
 
 
 def record_of(medians, folder):
@@ -27,14 +21,13 @@ def record_of(medians, folder):
 
 def test_every_timing_that_is_compared_exists():
     """A timing that is renamed would drop out of the table without a word."""
-    files = [str(file) for file in sorted((ROOT / "benchmarks").glob("test_*.py"))]
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files]
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
-    done = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True)
-    known = set(re.findall(r"^benchmarks/(test_\w+)\.py::test_(\S+)$", done.stdout, re.MULTILINE))
-    wanted = {(f"test_{group}", name) for _, group, ours, others in ratios.RATIOS for name in (ours, *others)}
+    wanted = {
+        f"benchmarks/test_{group}.py::test_{name}"
+        for _, group, ours, others in ratios.RATIOS
+        for name in (ours, *others)
+    }
     assert len(wanted) > 20
-    assert wanted <= known
+    assert wanted <= set(collected(*(str(file) for file in sorted((ROOT / "benchmarks").glob("test_*.py")))))
 
 
 OURS, FLOOR = "test_step.py::test_ours[msp-float32]", "test_step.py::test_floor[float32]"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import runpy
 import shlex
@@ -19,6 +18,7 @@ import pytest
 
 from roodbench import cli
 from roodbench.cli.main import VERBS
+from tests.collecting import collected
 from tests.docs import tables
 from tests.docs.pages import ROOT
 
@@ -28,9 +28,9 @@ EXTRAS = dict(
 )
 TESTED = re.findall(r'"(\w+)"', re.findall(r"^testpaths = \[(.*)\]$", SETTINGS, re.MULTILINE)[0])
 ADDED = {
-    "run": "--limit 4 --steps 2 --no-check",
-    "run on DATA": "--limit 2 --train-limit 100 --steps 2 --no-check --param copies=3",
-    "check": "--limit 4 --steps 2",
+    "run": "--limit 4 --steps 2 --restarts 1 --no-check",
+    "run on DATA": "--limit 2 --train-limit 100 --method transfer --steps 2 --restarts 1 --no-check --param copies=3",
+    "check": "--limit 2 --steps 1 --restarts 1",
     "certify": "--limit 2 --steps 2 --samples 500 --ood unseen-digits",
     "certify --verify": "--samples 500",
     "list": "",
@@ -74,7 +74,7 @@ SHOWS = {
 
 
 class Shell:
-    """The folder in which commands run."""
+    """The folder in which commands run, one after the other: what one has kept, the next one finds."""
 
     def __init__(self, folder: Path, request: pytest.FixtureRequest) -> None:
         self.folder, self.request = folder, request
@@ -124,8 +124,8 @@ class Shell:
 
     def make_run(self) -> str:
         """The folder of a run that has begun."""
-        assert cli.main(["--detector", "gen", "--attack", "none", "--limit", "4", "--out", "made", "--quiet"]) == 0
-        (made,) = self.folder.glob("made/*/manifest.json")
+        assert cli.main(["--detector", "gen", "--attack", "none", "--limit", "4", "--out", "begun", "--quiet"]) == 0
+        (made,) = self.folder.glob("begun/*/manifest.json")
         self.capsys.readouterr()
         return str(made.parent)
 
@@ -196,12 +196,14 @@ class Shell:
         assert (ROOT / "tests/parity/test_parity.py").is_file()
 
     def pretend(self, *argv: str) -> None:
-        """It changes torch for its process: a script of its own says where its tensors are."""
+        """A script of its own says where its tensors are."""
         (self.folder / f"{argv[0]}.py").write_text("import torch\nprint(torch.ones(1, device='cuda').device)\n")
-        path = os.pathsep.join([str(ROOT), str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "tests.pretend", *argv]
-        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
-        assert (done.returncode, done.stdout) == (0, "cuda:0\n"), done.stderr
+        self.monkeypatch.syspath_prepend(self.folder)
+        self.monkeypatch.setattr(sys, "argv", ["tests.pretend", *argv])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # that another test has imported the module
+            runpy.run_module("tests.pretend", run_name="__main__")
+        assert self.capsys.readouterr().out == "cuda:0\n"
 
     def coverage(self) -> None:
         """It takes minutes; a slow test simulates what it writes down, and a fast one that its cases are the page's."""
@@ -219,15 +221,7 @@ class Shell:
         two = self.folder / "test_two.py"
         two.write_text("import pytest\ndef test_one(): pass\n@pytest.mark.slow\ndef test_other(): pass\n")
         given = [str(ROOT / a) if (ROOT / a).exists() else a for a in argv]
-        given += ["--collect-only"] if paths else [str(two)]
-        command = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-        path = os.pathsep.join([str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])
-        done = subprocess.run(
-            [*command, *given], cwd=self.folder, env={**kept, "PYTHONPATH": path}, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert re.search(r"\d (passed|tests? collected|tests collected \()", done.stdout)
+        assert collected(*given, *([] if paths else [str(two)]))
 
     def bash(self, file: str, *argv: str) -> None:
         """A script of the repository: its syntax, and the modules and paths that it names."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,17 +25,28 @@ FOUND = {
 }
 
 
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A reader's folder for a page, in which all its commands run: with the detectors of docs/custom-detector.md, the
+    network of docs/network.md, weights for both, and the images of the README."""
+
+    @cache
+    def folder_of(page: str) -> Path:
+        folder = tmp_path_factory.mktemp("reader")
+        (folder / "mynet.py").write_text(own_network())
+        net = nn.ModuleDict({"body": nn.ModuleList([nn.Flatten(), nn.Linear(64, 16)]), "fc": nn.Linear(16, 6)})
+        torch.save(net.state_dict(), folder / "net.pt")
+        (folder / "mydetector.py").write_text(own_detectors())
+        torch.save(nn.Sequential(nn.Flatten(), nn.Linear(64, 6)).state_dict(), folder / "mine.pt")
+        own_folder(folder / "pics")
+        return folder
+
+    return folder_of
+
+
 @pytest.fixture
-def shell(tmp_path: Path, request: pytest.FixtureRequest) -> Shell:
-    """A folder with the detectors of docs/custom-detector.md, the network of docs/network.md, weights for both, and the
-    images of the README."""
-    (tmp_path / "mynet.py").write_text(own_network())
-    net = nn.ModuleDict({"body": nn.ModuleList([nn.Flatten(), nn.Linear(64, 16)]), "fc": nn.Linear(16, 6)})
-    torch.save(net.state_dict(), tmp_path / "net.pt")
-    (tmp_path / "mydetector.py").write_text(own_detectors())
-    torch.save(nn.Sequential(nn.Flatten(), nn.Linear(64, 6)).state_dict(), tmp_path / "mine.pt")
-    own_folder(tmp_path / "pics")
-    return Shell(tmp_path, request)
+def shell(folder_of: Callable[[str], Path], request: pytest.FixtureRequest) -> Shell:
+    return Shell(folder_of(FOUND.get(request.getfixturevalue("command"), "")), request)
 
 
 @pytest.mark.parametrize("command", FOUND)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,6 +78,7 @@ class Reference:
         self.blocks = {
             name: entry["index_range"] for name, entry in self.inputs["lists"].items() if name in self.scored
         }
+        self._images: dict[tuple[str, str], torch.Tensor] = {}
         self._scores: dict[str, np.ndarray] = {}
         self._detectors: dict[str, detectors.Detector] = {}
 
@@ -98,15 +100,31 @@ class Reference:
         return list_source(file, DATA / "images_classic", Frame(32)).read(np.arange(first, last))
 
     def images(self, dataset: str, space: str) -> torch.Tensor:
-        x = torch.tensor(self.block(dataset)).permute(0, 3, 1, 2).contiguous().float() / 255
-        return x if space == "pixel" else (x - self.net.mean) / self.net.std
+        """The scored images; the same object at every call, of which the network speaks once (`spaces`)."""
+        if (dataset, space) not in self._images:
+            x = torch.tensor(self.block(dataset)).permute(0, 3, 1, 2).contiguous().float() / 255
+            self._images[dataset, space] = x if space == "pixel" else (x - self.net.mean) / self.net.std
+        return self._images[dataset, space]
 
     @cached_property
     def spaces(self) -> dict[str, tuple[roodbench.Classifier, roodbench.Benchmark]]:
-        return {
-            "pixel": (self.net, self.bench),
-            "normalized": (self.net.normalized(), self.bench.normalized(self.net.mean, self.net.std)),
-        }
+        normal = self.net.normalized(), self.bench.normalized(self.net.mean, self.net.std)
+        for net in (self.net, normal[0]):
+            net.outputs = self.once(net.outputs)  # type: ignore[method-assign]
+        return {"pixel": (self.net, self.bench), "normalized": normal}
+
+    def once(self, outputs: Callable[[torch.Tensor], detectors.Outputs]) -> Callable[[torch.Tensor], detectors.Outputs]:
+        """A network's outputs, of the scored images as they are those of its first pass."""
+        known: dict[int, detectors.Outputs] = {}
+
+        def kept(x: torch.Tensor) -> detectors.Outputs:
+            if torch.is_grad_enabled() or not any(x is images for images in self._images.values()):
+                return outputs(x)
+            if id(x) not in known:
+                known[id(x)] = outputs(x)
+            return known[id(x)]
+
+        return kept
 
     def detector(self, case: Case) -> detectors.Detector:
         """Our detector with the case's parameters, fitted; the same one for every data set."""

@@ -19,6 +19,11 @@ def fitted(name, net, bench, **params):
     return detectors.create(name, net, **params).fit(bench.id_train, bench.id_val)
 
 
+def few(name):
+    """Parameters with which a smoothed detector costs less."""
+    return {"copies": 5} if is_smoothed(name) else {}
+
+
 def evaluator(detector, bench, **settings):
     """An evaluator of a fitted detector; `settings` are a worker's."""
     return Evaluator(Worker(detector, **settings), bench)

@@ -5,11 +5,11 @@ import importlib
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.collecting import ROOT, collected
+
 FILES = [file for folder in ("benchmarks", "studies") for file in sorted((ROOT / folder).glob("*.py"))]
 TIMED = [file for file in FILES if file.stem.startswith("test_")]
 MODULES = [f"{file.parent.name}.{file.stem}" for file in FILES if file not in TIMED and file.stem != "__init__"]
@@ -55,27 +55,11 @@ def test_scripts_run_only_when_they_are_called(name):
     assert ast.unparse(last.test) == "__name__ == '__main__'"
 
 
-@pytest.fixture(scope="module")
-def collected():
-    """The names of all timings; pytest-benchmark need not be there."""
-    command = [sys.executable, "-m", "pytest", "benchmarks", "--collect-only", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout
-    return {line for line in done.stdout.splitlines() if "::" in line}
-
-
-def test_timed_files_are_collected(collected):
+def test_timed_files_are_collected():
+    """pytest-benchmark need not be there; tests/benchmarks/test_ratios.py holds the ratios to their names."""
+    names = collected(str(ROOT / "benchmarks"))
     for file in TIMED:
-        assert any(name.startswith(f"benchmarks/{file.name}::test_ours") for name in collected)
-
-
-def test_every_ratio_is_of_timings_that_exist(collected):
-    """Otherwise a renamed timing would leave its ratio out of the table without a word."""
-    from benchmarks.ratios import RATIOS
-
-    for _, group, ours, others in RATIOS:
-        for name in (ours, *others):
-            assert f"benchmarks/test_{group}.py::test_{name}" in collected
+        assert any(name.startswith(f"benchmarks/{file.name}::test_ours") for name in names)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}.{file.stem}")

@@ -8,7 +8,16 @@ from roodbench.setup.config import RunConfig
 
 RADIUS = 0.3
 SMALL = CertifyConfig(
-    run=RunConfig(detector=("median", "ross", "ross-q"), norm="l2", ood=("unseen-digits",), limit=12, compile="off"),
+    run=RunConfig(
+        detector=("median", "ross", "ross-q"),
+        params={"copies": 9},
+        norm="l2",
+        ood=("unseen-digits",),
+        limit=12,
+        steps=4,
+        restarts=1,
+        compile="off",
+    ),
     sigma=0.25,
     radius=(0.1, RADIUS),
     samples=600,

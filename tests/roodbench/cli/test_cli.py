@@ -195,7 +195,7 @@ def test_networks_for_other_images(command, data_root):
 def test_real_cifar10_runs(command, data_root):
     weights = data_root / "weights" / "cifar10_resnet20.safetensors"
     arguments = ["--benchmark", "cifar10", "--data-root", str(data_root), "--ood", "texture,cifar10jpeg"]
-    arguments += ["--limit", "12", "--no-check"]
+    arguments += ["--limit", "12", "--train-limit", "300", "--steps", "5", "--restarts", "1", "--no-check"]
     network = ["--model", "cifar-resnet20", "--checkpoint", str(weights)]
     code, out, _ = command(*arguments, *network, "--detector", "gen", "--format", "json")
     record = json.loads(out)

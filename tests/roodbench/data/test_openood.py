@@ -289,11 +289,12 @@ def test_training_images_of_imagenet_are_limited(tmp_path, caplog, monkeypatch):
 
 
 def test_real_cifar10(data_root):
-    bench = roodbench.load_benchmark("cifar10", root=data_root, limit=30)
+    whole = roodbench.load_benchmark("cifar10", root=data_root, limit=30)
+    assert len(whole.id_train) == 5000
+    bench = roodbench.load_benchmark("cifar10", root=data_root, limit=30, train_limit=300)
     assert {n for n, g in bench.groups.items() if g == "near"} == {"cifar100", "tin"}
     assert {"mnist", "texture"} <= set(bench.ood)
     assert list(bench.shifted) == ["cifar10jpeg"]
     for images in (bench.id_train, bench.id_val, bench.id_test, bench.ood_val, *bench.ood.values()):
         assert images.digest
-    assert len(bench.id_train) == 5000
     assert len(bench.id_test) == 30

@@ -16,7 +16,7 @@ from roodbench.setup.config import RunConfig
 from roodbench.setup.setting import plan_of
 from roodbench.store.cells import Store
 from tests.roodbench.evaluation.plants import BATCH_EFFECTS, HONEST, NoisyPlanted, NormalizedInTrainingMode, Planted
-from tests.roodbench.helpers import evaluator, fitted, small
+from tests.roodbench.helpers import evaluator, few, fitted, small
 
 SAID = r"the score of [\w-]+, index \d+ \(.*\) is \S+ among its own population and \S+ (among|in a batch of \w+).*alone"
 
@@ -94,7 +94,7 @@ def test_declared_noise_is_not_refused(noise, digits_net):
 def test_every_detector_judges_images_alone(name, digits_net):
     """Also between kept and repeated scores nothing differs."""
     bench = small(70, ("unseen-digits", "noise"))
-    found = evaluator(fitted(name, digits_net, bench), bench)
+    found = evaluator(fitted(name, digits_net, bench, **few(name)), bench)
     assert check_scores(found, [bench.id_test, *bench.ood.values()]) < 1e-6
     check_gradients(found, plan_of(bench))
 

@@ -251,7 +251,7 @@ def test_an_attack_that_ends_on_a_kink_is_judged_beside_it(images):
 @pytest.mark.parametrize(("share", "passed"), [(0.3, False), pytest.param(0.0, True, marks=pytest.mark.slow)])
 def test_the_record_says_so(share, passed, digits_net):
     """The energy with a part of another score that has no gradient: what is left of it still attacks a little."""
-    bench = small(40)
+    bench = small(16)
     mixed = Mixed(fitted("ebo", digits_net, bench), fitted("vim", digits_net, bench), share)
     result = roodbench.evaluate(mixed, bench, thorough=True)
     (entry,) = (i for i in result.indicators if i.name == "finite-difference")

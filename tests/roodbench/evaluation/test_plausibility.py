@@ -17,7 +17,7 @@ from roodbench.evaluation.sweep import evaluated
 from roodbench.record.build import build
 from roodbench.record.result import Result
 from tests.roodbench.evaluation.plants import HONEST, Planted
-from tests.roodbench.helpers import evaluator, fitted, small
+from tests.roodbench.helpers import evaluator, few, fitted, small
 
 
 class Shown(torch.nn.Module):
@@ -204,7 +204,7 @@ def test_a_score_that_knows_nothing_is_not_called_reversed(n, digits_net):
 @pytest.mark.parametrize("name", DETECTORS)
 def test_no_detector_fails_a_clean_check(name, digits_net):
     bench = small(60, ("unseen-digits", "photos", "noise"))
-    assert failed(clean(fitted(name, digits_net, bench), bench)) == {}
+    assert failed(clean(fitted(name, digits_net, bench, **few(name)), bench)) == {}
 
 
 def test_copies_of_images_are_counted(digits_net):

@@ -86,7 +86,7 @@ class Masked(Wrapper):
 
 def test_a_gradient_that_lives_on_the_base_scores_work_is_caught(digits_net):
     """However many images the polish wins: `own-gradient` runs the detector's own objectives alone."""
-    bench, plan = small(16), replace(PLAN, threat=ThreatModel(24 / 255))
+    bench, plan = small(16), AttackPlan(ThreatModel(24 / 255), strength=Strength(steps=10, restarts=1, draws=8))
     base = detectors.create("ebo", digits_net)
     ends = [
         base(attacks.pgd(base, images.shard(0, 16), plan.threat, sign=sign).images)

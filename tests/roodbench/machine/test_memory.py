@@ -62,10 +62,11 @@ def test_a_run_out_of_memory_goes_on_with_smaller_passes_and_the_same_scores(err
     bench = roodbench.load_benchmark("digits", limit=12).only(["noise"])
 
     def scores(net):
-        ross = detectors.create("ross", net, base="gen", sigma=0.1, chunk=96).fit(bench.id_train, bench.id_val)
+        few = {"copies": 9, "chunk": 96}
+        ross = detectors.create("ross", net, base="gen", sigma=0.1, **few).fit(bench.id_train, bench.id_val)
         if isinstance(net, Small):
             net.room = 30
-        return roodbench.evaluate(ross, bench, steps=1, restarts=1, check=False).scores
+        return roodbench.evaluate(ross, bench, method="pgd", steps=1, restarts=1, check=False).scores
 
     plain = scores(digits_net)
     with caplog.at_level(logging.WARNING, "roodbench"):

@@ -8,7 +8,7 @@ import torch
 import roodbench
 from roodbench import cli
 
-QUICK = ["--limit", "8", "--steps", "2", "--ood", "unseen-digits"]
+QUICK = ["--limit", "8", "--steps", "2", "--restarts", "1", "--ood", "unseen-digits"]
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_adversarial_training_helps(digits):
     """At the default radius the adversarially trained network keeps more of PRO's AUROC, at some clean accuracy."""
     import detectors
 
-    bench = roodbench.load_benchmark("digits", ood=["unseen-digits"], limit=60)
+    bench = roodbench.load_benchmark("digits", ood=["unseen-digits"], limit=30)
     found = {}
     for name in ("digits-cnn", "digits-cnn-at"):
         net = roodbench.load_model(name)

@@ -13,7 +13,7 @@ def test_the_published_protocol(capsys, tmp_path):
         assert cli.main([*arguments, "--out", str(tmp_path)]) == 0
         return capsys.readouterr().out
 
-    protocol = ("--protocol", "ross-2026", "--limit", "8", "--ood", "unseen-digits")
+    protocol = ("--protocol", "ross-2026", "--limit", "4", "--ood", "unseen-digits")
     found = json.loads(command("--detector", "ross", *protocol, "--format", "json"))
     assert found["config"]["params"] == {"sigma": 0.05, "copies": 25, "gain": 0.01, "published": True}
     assert found["config"]["precision"] == "float32"

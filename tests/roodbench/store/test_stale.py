@@ -1,19 +1,19 @@
 """A kept result is of a detector that still does the same, whatever its code depends on; what was reused is said."""
 
 import functools
+import importlib
 import json
 import os
-import subprocess
 import sys
 import types
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 import detectors
 import roodbench
+from roodbench import cli
 from roodbench.setup.config import RunConfig
 from tests.roodbench.helpers import small
 
@@ -193,32 +193,32 @@ class Mine(torch.nn.Module):
     def forward(self, x):
         return helper_on_disk.sign() * self.net(x).amax(1)
 """
-NOTEBOOK = """
-import json, pathlib, sys, torch, roodbench
-net = roodbench.load_model("digits-cnn")
-exec("class Mine(torch.nn.Module):\\n    def forward(self, x):\\n        return SIGN * net(x).amax(1)".replace("SIGN", sys.argv[1]))
-bench = roodbench.load_benchmark("digits", ood=["unseen-digits"], limit=8)
-result = roodbench.evaluate(Mine(), bench, attack="none", store=roodbench.Store(pathlib.Path("runs")))
-print(result.to_json())
-"""  # noqa: E501
+CLASS = "class Mine(torch.nn.Module):\n    def forward(self, x):\n        return {sign} * net(x).amax(1)"
 
 
-def said_by(folder, *command):
-    """The record that a fresh process prints, and its notices."""
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout), done.stderr
+@pytest.fixture
+def said(tmp_path, monkeypatch, capsys):
+    """The record that a command prints, and its notices, as of a process that has imported none of the user's files."""
+    monkeypatch.chdir(tmp_path)
+
+    def said(*command):
+        for name in ("mine_of_a_test", "helper_on_disk"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        assert cli.main([*command, "--out", "runs", "--format", "json"]) == 0
+        out, err = capsys.readouterr()
+        return json.loads(out), err
+
+    return said
 
 
-def test_a_helper_module_that_changes_on_disk_is_noticed(tmp_path):
+def test_a_helper_module_that_changes_on_disk_is_noticed(tmp_path, said):
     (tmp_path / "mine_of_a_test.py").write_text(PLUGIN)
-    command = ["-m", "roodbench", "--detector", "mine_of_a_test:Mine", "--attack", "none", "--limit", "8"]
-    command += ["--ood", "unseen-digits", "--out", "runs", "--format", "json"]
+    command = ["--detector", "mine_of_a_test:Mine", "--attack", "none", "--limit", "8", "--ood", "unseen-digits"]
     found = []
     for sign in (1, 1, -1):
         (tmp_path / "helper_on_disk.py").write_text(HELPER.format(sign=sign))
-        found.append(said_by(tmp_path, *command))
+        found.append(said(*command))
     (first, quiet), (second, notice), (third, _) = found
     areas = [record["rows"][0]["auroc"] for record, _ in found]
     assert areas[1] == areas[0] > 0.9
@@ -231,8 +231,15 @@ def test_a_helper_module_that_changes_on_disk_is_noticed(tmp_path):
     assert "--fresh computes them anew" in notice
 
 
-def test_a_class_without_a_file_is_known_by_what_it_does(tmp_path):
-    areas = [said_by(tmp_path, "-c", NOTEBOOK, sign)[0]["rows"][0]["auroc"] for sign in ("1", "-1")]
+def test_a_class_without_a_file_is_known_by_what_it_does(digits_net, tmp_path, monkeypatch):
+    """As a notebook's, or that of `python -c`: its module has no file."""
+    notebook = types.ModuleType("notebook_of_a_test")
+    monkeypatch.setitem(sys.modules, notebook.__name__, notebook)
+    notebook.__dict__.update(torch=torch, net=digits_net)
+    bench, store, areas = small(8), roodbench.Store(tmp_path), []
+    for sign in (1, -1):
+        exec(CLASS.format(sign=sign), notebook.__dict__)
+        areas += aurocs(roodbench.evaluate(notebook.Mine(), bench, attack="none", store=store))
     assert areas[0] > 0.9
     assert areas[1] == pytest.approx(1 - areas[0])
 
