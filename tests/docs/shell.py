@@ -243,7 +243,7 @@ class Shell:
 
     def site(self, *argv: str) -> None:
         """It is how CI builds the pages; `docs` brings what it takes."""
-        assert f".venv/bin/python -m sphinx {' '.join(argv)}\n" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+        assert f".venv/bin/python -m sphinx {' '.join(argv)}" in (ROOT / ".ci/run").read_text(encoding="utf-8")
         assert "sphinx" in EXTRAS["docs"]
 
     def linter(self, name: str, *argv: str) -> None:
