@@ -1,5 +1,7 @@
 """One small certification that several test files look at."""
 
+from dataclasses import replace
+
 import pytest
 
 from roodbench.certify.config import CertifyConfig
@@ -22,6 +24,8 @@ SMALL = CertifyConfig(
     radius=(0.1, RADIUS),
     samples=600,
 )
+ALONE = replace(SMALL.run, attack="none", steps=None, restarts=None)
+"""Of a certification without an attack beside it."""
 
 
 @pytest.fixture(scope="package")
