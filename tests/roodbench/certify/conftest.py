@@ -12,11 +12,10 @@ RADIUS = 0.3
 SMALL = CertifyConfig(
     run=RunConfig(
         detector=("median", "ross", "ross-q"),
-        params={"copies": 9},
         norm="l2",
         ood=("unseen-digits",),
         limit=12,
-        steps=4,
+        steps=2,
         restarts=1,
         compile="off",
     ),
@@ -24,7 +23,8 @@ SMALL = CertifyConfig(
     radius=(0.1, RADIUS),
     samples=600,
 )
-ALONE = replace(SMALL.run, attack="none", steps=None, restarts=None)
+UNATTACKED = {"attack": "none", "steps": None, "restarts": None}
+ALONE = replace(SMALL.run, **UNATTACKED)
 """Of a certification without an attack beside it."""
 
 

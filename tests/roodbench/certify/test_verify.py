@@ -14,7 +14,7 @@ from roodbench.certify.result import CertifiedResult
 from roodbench.certify.run import certify
 from roodbench.certify.verifier import verify
 from roodbench.store.vision import import_torchvision
-from tests.roodbench.certify.conftest import ALONE, SMALL
+from tests.roodbench.certify.conftest import ALONE, SMALL, UNATTACKED
 from tests.roodbench.models.by_hand import needed
 
 
@@ -85,7 +85,7 @@ FORGERIES = [
     (path("claim", value="safe"), "claim is 'safe'"),
     (path("threat", "norm", value="linf"), "threat, norm is 'linf'"),
     (path("config", "sigma", value=0.5), "sigma is 0.25: expected 0.5"),
-    (path("config", "run", "attack", value="none"), "detectors, 0, passes_attack is"),
+    (path("config", "run", value=lambda run: run | UNATTACKED), "detectors, 0, passes_attack is"),
     (path("config", "run", "reviewed", value=True), "config, run has an unknown 'reviewed'"),
     (path("reviewed", value=True), "the certificate has an unknown 'reviewed'"),
     (path("gauroc", 0, "auroc", value=1.0), "gauroc, 0 has an unknown 'auroc'"),
