@@ -1,6 +1,7 @@
 """The rules of the house: imports go downwards only, no circles, no file that is two ideas."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,22 +34,27 @@ def module_of(file):
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+MODULES = {module_of(source) for source in SOURCES}
+
+
+@cache
 def imports_of(file):
     """The project's modules that a file imports, at the top or in a function (annotations' imports do not run)."""
     here = module_of(file).split(".") if file.name == "__init__.py" else module_of(file).split(".")[:-1]
-    modules = {module_of(source) for source in SOURCES}
     tree = ast.parse(file.read_text())
     silent = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
     skipped = {id(child) for node in silent for child in ast.walk(node)}
+    found = set()
     for node in ast.walk(tree):
         if id(node) in skipped:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in modules)
+            found |= {alias.name for alias in node.names} & MODULES
         elif isinstance(node, ast.ImportFrom):
             parts = [*(here[: len(here) - node.level + 1] if node.level else []), *filter(None, [node.module])]
             names = [".".join([*parts, alias.name]) for alias in node.names]
-            yield from {name if name in modules else ".".join(parts) for name in names} & modules
+            found |= {name if name in MODULES else ".".join(parts) for name in names} & MODULES
+    return found
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=module_of)

@@ -35,10 +35,10 @@ class Mine(nn.Module):
         return self.net(x).amax(1)
 """
 VERBS = {
-    "run": "--detector gen --limit 4 --steps 1 --no-check",
+    "run": "--detector gen --limit 4 --steps 1 --restarts 1 --no-check",
     "run on a folder": "--detector knn --param neighbours=3 --attack none --benchmark DATA --model digits-cnn",
     "run own code": "--detector mine.py:Mine --model mine.py:net --limit 4 --attack none --ood noise",
-    "check": "check --detector gen --limit 4 --steps 1 --ood noise",
+    "check": "check --detector gen --limit 4 --steps 1 --restarts 1 --ood noise",
     "certify": "certify --limit 2 --samples 100 --attack none --radius 0.1 --ood noise",
     "inspect": "inspect --benchmark DATA --model digits-cnn",
     "validate": "validate DATA",

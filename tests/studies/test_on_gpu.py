@@ -5,7 +5,7 @@ import pytest
 from studies import hunt, refine, step_schedule
 
 SMALL = {
-    hunt: ["--images", "4", "--detectors", "pro", "--budget", "150", "--hunts", "hops"],
+    hunt: ["--images", "2", "--detectors", "pro", "--budget", "150", "--hunts", "hops"],
     step_schedule: ["--images", "4", "--steps", "2"],
     refine: ["--images", "4", "--detectors", "gen"],
 }

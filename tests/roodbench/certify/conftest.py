@@ -1,5 +1,7 @@
 """One small certification that several test files look at."""
 
+from dataclasses import replace
+
 import pytest
 
 from roodbench.certify.config import CertifyConfig
@@ -10,11 +12,10 @@ RADIUS = 0.3
 SMALL = CertifyConfig(
     run=RunConfig(
         detector=("median", "ross", "ross-q"),
-        params={"copies": 9},
         norm="l2",
         ood=("unseen-digits",),
         limit=12,
-        steps=4,
+        steps=2,
         restarts=1,
         compile="off",
     ),
@@ -22,6 +23,9 @@ SMALL = CertifyConfig(
     radius=(0.1, RADIUS),
     samples=600,
 )
+UNATTACKED = {"attack": "none", "steps": None, "restarts": None}
+ALONE = replace(SMALL.run, **UNATTACKED)
+"""Of a certification without an attack beside it."""
 
 
 @pytest.fixture(scope="package")

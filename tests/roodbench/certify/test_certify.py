@@ -26,7 +26,7 @@ from roodbench.metrics import bounds as bounds_module
 from roodbench.metrics.ranks import largest_radius, rank
 from roodbench.store.cells import Store
 from tests.attacks.analytic import Linear
-from tests.roodbench.certify.conftest import RADIUS, SMALL
+from tests.roodbench.certify.conftest import ALONE, RADIUS, SMALL
 
 
 def test_sandwich(certified):
@@ -283,7 +283,7 @@ def test_plan_command(capsys, digits_net):
 def test_certifier_is_usable_from_python(digits_net):
     bench = roodbench.load_benchmark("digits", limit=6, ood=["photos"])
     median = detectors.create("median", digits_net, base="ebo", sigma=0.25).fit(bench.id_train, bench.id_val)
-    config = replace(SMALL, run=replace(SMALL.run, attack="none"), samples=500, radius=(0.2,))
+    config = replace(SMALL, run=ALONE, samples=500, radius=(0.2,))
     certifier = Certifier(median, bench, config, {0.2: 0.2})
     found = certifier.clean()
     rows = rows_of(certifier, found)

@@ -16,11 +16,9 @@ from roodbench.certify.stated import Stated
 from roodbench.certify.verifier import found_with, images_needed, verify
 from roodbench.machine.device import opened
 from roodbench.setup.setting import Setting
-from tests.roodbench.certify.conftest import SMALL
+from tests.roodbench.certify.conftest import ALONE, SMALL
 
-BASE = replace(
-    SMALL, run=replace(SMALL.run, detector=("median", "ross-q"), attack="none", limit=8, device="cpu"), radius=(0.3,)
-)
+BASE = replace(SMALL, run=replace(ALONE, detector=("median", "ross-q"), limit=8, device="cpu"), radius=(0.3,))
 
 
 @pytest.fixture(scope="module")

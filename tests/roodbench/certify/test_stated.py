@@ -24,7 +24,8 @@ AT_TIMES = {"detectors.*.slack"}
 
 @pytest.fixture(scope="module")
 def certificate(digits_net, tmp_path_factory):
-    run = RunConfig(detector="ross", norm="l2", ood="unseen-digits", limit=2, steps=1, compile="off", device="cpu")
+    few = {"limit": 2, "steps": 1, "params": {"copies": 3}}
+    run = RunConfig(detector="ross", norm="l2", ood="unseen-digits", **few, compile="off", device="cpu")
     _, folder = certify(CertifyConfig(run, radius=0.1, samples=300), out=tmp_path_factory.mktemp("runs"))
     return read(folder)
 
@@ -86,8 +87,8 @@ def forged(certificate, way, value):
     """The certificate with another value in one place."""
     if not way:
         return value
-    whole = copy.deepcopy(certificate)
-    at(whole, way[:-1])[way[-1]] = value
+    whole = copy.copy(certificate)
+    whole[way[0]] = forged(whole[way[0]], way[1:], value)
     return whole
 
 

@@ -14,12 +14,12 @@ from roodbench.certify.result import CertifiedResult
 from roodbench.certify.run import certify
 from roodbench.certify.verifier import verify
 from roodbench.store.vision import import_torchvision
-from tests.roodbench.certify.conftest import SMALL
+from tests.roodbench.certify.conftest import ALONE, SMALL, UNATTACKED
 from tests.roodbench.models.by_hand import needed
 
 
 def test_symbols_of_the_papers_are_verified_too(digits_net, tmp_path):
-    run = replace(SMALL.run, detector=("ross-q",), attack="none", params={"lambda": 0.05, "N": 15}, limit=4)
+    run = replace(ALONE, detector=("ross-q",), params={"lambda": 0.05, "N": 15}, limit=4)
     result, folder = certify(replace(SMALL, run=run, samples=300, radius=(0.1,)), out=tmp_path)
     assert (result.rows[0].params["gain"], result.rows[0].copies) == (0.05, 15)
     assert verify(read(folder / "certificate.json"), seed=2, samples=500).failures == []
@@ -85,7 +85,7 @@ FORGERIES = [
     (path("claim", value="safe"), "claim is 'safe'"),
     (path("threat", "norm", value="linf"), "threat, norm is 'linf'"),
     (path("config", "sigma", value=0.5), "sigma is 0.25: expected 0.5"),
-    (path("config", "run", "attack", value="none"), "detectors, 0, passes_attack is"),
+    (path("config", "run", value=lambda run: run | UNATTACKED), "detectors, 0, passes_attack is"),
     (path("config", "run", "reviewed", value=True), "config, run has an unknown 'reviewed'"),
     (path("reviewed", value=True), "the certificate has an unknown 'reviewed'"),
     (path("gauroc", 0, "auroc", value=1.0), "gauroc, 0 has an unknown 'auroc'"),

@@ -81,7 +81,7 @@ def test_parameters_reach_the_detector(command):
 
 
 def test_all_detectors(command):
-    arguments = ["--detector", "all", "--attack", "none", "--format", "json", "--limit", "8"]
+    arguments = ["--detector", "all", "--attack", "none", "--ood", "noise", "--format", "json", "--limit", "8"]
     found = {r["detector"] for r in json.loads(command(*arguments)[1])["rows"]}
     assert {"msp", "gen", "pro", "ross"} <= found
 

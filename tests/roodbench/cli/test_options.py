@@ -85,7 +85,7 @@ FEW = ["--limit", "12", "--ood", "photos", "--quiet"]
 
 @pytest.mark.parametrize("arguments", STRICT)
 def test_strict_does_not_pass_an_attack_that_nobody_judged(arguments, tmp_path, capsys):
-    given = ["--detector", "gen,mls", *FEW, *arguments.split(), "--out", str(tmp_path)]
+    given = ["--detector", "gen,mls", *FEW, "--restarts", "1", *arguments.split(), "--out", str(tmp_path)]
     note = f"gen, mls: not judged: {STRICT[arguments]}"
     for more, code, said in (([], 0, ""), (["--strict"], 1, f"roodbench: --strict: {note}")):
         assert cli.main([*given, "--eps", "8/255,16/255", *more]) == code
