@@ -13,12 +13,14 @@ from detectors import Smoothed
 
 from ..data import ImageSet
 from ..metrics.deployed import knots
+from ..metrics.gauroc import image_alpha
 from ..metrics.ranks import largest_radius
 from ..setup.setting import Setting
 from .certificate import CERTIFIED, KEY, code_of, described, header, role_of
 from .compare import ANYTHING, NUMBER, POSITIVE, TEXT, TOLERANCE, ascending, differences, near, numbers, side
 from .config import SHARES, CertifyConfig
-from .evidence import CONDITIONS, KINDS, Evidence, metrics_of
+from .evidence import CONDITIONS, KINDS, Evidence, Scope, Together, metrics_of
+from .operating import Operating, fixed, validation_of
 
 UNVERIFIED = {
     "environment": "where it was made",
@@ -37,12 +39,19 @@ UNVERIFIED = {
     "config.run.trust_checkpoint": "where the files lay",
     "config.run.model_dir": "where the files lay",
     "config.run.download": "where the files lay",
+    "config.tpr": "more than which images of a population it comes down to",
+    "config.least_tpr": "more than which images of a population it comes down to",
+    "config.threshold": "that it was chosen before anybody looked at the test images",
     "detectors.*.passes_attack.*.passes": "what the attack cost",
     "detectors.*.fitted.*": "more closely than a fit repeats: tau and spread to 5% of the spread, others to 0.1%",
     "detectors.*.populations.*.score": "more than that each lies within its image's bounds",
     "network.prepared": "that its folding rounds here as there: scores are drawn afresh",
     "detectors.*.slack": "more than that eta is well above it",
     "detectors.*.populations.*.sample": "more, of images that are not drawn, than that it gives the deployed bound",
+    **dict.fromkeys(
+        ("detectors.*.validation.score", "detectors.*.validation.bounds"),
+        "more, of images that are not drawn, than that a score lies within its bounds and one is the threshold",
+    ),
     **{
         f"detectors.*.populations.*.{kind}": "more, of images that are not drawn, than that they hold the score, lie "
         "within reach of the samples and give the metrics"
@@ -68,8 +77,9 @@ class Stated:
         self.radii = config.radii(setting.sample[0].numel())
         self.keys = {radius: f"{radius:.9g}" for radius in (0.0, *self.radii.values())}
         self.sets: dict[str, ImageSet] = {self.bench.id_test.name: self.bench.id_test, **self.bench.ood}
-        self.size = sum(len(images) for images in self.sets.values()), setting.sample[0].numel()
-        self.alpha = config.alpha / self.size[0]
+        self.validation = validation_of(self.bench, config)
+        self.scope = Scope.of(self.bench, config)
+        self.alpha = config.alpha / self.scope.images
         self.detectors = [cast(Smoothed, setting.fitted(name)[0]) for name in config.run.detector]
         code = code_of(setting, config.run.detector)
         metrics = dict.fromkeys((*CERTIFIED, "deployed"), NUMBER)
@@ -80,6 +90,7 @@ class Stated:
             "environment": ANYTHING,
             "detectors": [self._entry(detector) for detector in self.detectors],
             "gauroc": [dict(zip(KEY, key, strict=True)) | metrics for key in self._rows()],
+            "operating": [ANYTHING] * len(self.detectors),
         }
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
@@ -106,6 +117,7 @@ class Stated:
             ]
             if self.config.run.attack != "none"
             else [],
+            "validation": None if self.validation is None else self._validation(self.validation),
             "populations": {name: self._population(images) for name, images in self.sets.items()},
         }
 
@@ -116,6 +128,17 @@ class Stated:
         sample = [ascending(len(knots(self.config.samples)))] * len(images)
         kinds = dict.fromkeys(KINDS, bounds)
         return {**role_of(images, self.bench), "score": [NUMBER] * len(images), **kinds, "sample": sample}
+
+    def _validation(self, images: ImageSet) -> dict[str, Any]:
+        """What a certificate says of the images that fix the threshold."""
+        known = numbers(len(images))
+        bounds = {"0": {"lower": known, "upper": known}}
+        return {**role_of(images, self.bench), "score": [NUMBER] * len(images), "bounds": bounds}
+
+    def checked(self) -> dict[str, ImageSet]:
+        """All sets of which a certificate has bounds, by the name that `part` knows."""
+        more = {} if self.validation is None else {VALIDATION: self.validation}
+        return {**self.sets, **more}
 
     def misstatements(self, certificate: Mapping[str, Any]) -> list[str]:
         """Where a certificate says something else, more or less; and scores outside of their own bounds."""
@@ -130,20 +153,32 @@ class Stated:
         each = len(rows) // len(entries)
         for place, (row, (*_, ood, condition, radius)) in enumerate(zip(rows, self._rows(), strict=True)):
             detector, entry = self.detectors[place // each], entries[place // each]
-            own, other = (self.evidence(entry["populations"][name]) for name in (self.bench.id_test.name, ood))
-            found = metrics_of(detector, self.config, self.size, own, other, condition, radius, float(entry["slack"]))
+            own, other = (self.evidence(name, entry) for name in (self.bench.id_test.name, ood))
+            found = metrics_of(detector, self.config, self.scope, own, other, condition, radius, float(entry["slack"]))
             where = f"{detector.label}: the row of {ood}, {condition} at {radius:g}"
             yield from differences(row, {**row, **found}, where)
+        for place, (detector, entry) in enumerate(zip(self.detectors, entries, strict=True)):
+            wanted = self.operating(detector, entry).record(list(self.radii.values()))
+            yield from differences(certificate["operating"][place], wanted, f"{detector.label}: operating")
 
-    def evidence(self, population: Mapping[str, Any]) -> Evidence:
-        """What a certificate says of a population."""
+    def operating(self, detector: Smoothed, entry: Mapping[str, Any]) -> Operating:
+        """The operating point that follows from what a certificate says of a detector's images."""
+        scores = None if self.validation is None else np.array(entry["validation"]["score"], dtype=float)
+        evidence = {name: self.evidence(name, entry) for name in self.sets}
+        own = evidence.pop(self.bench.id_test.name)
+        at_once = Together(detector, self.config, self.scope, float(entry["slack"]))
+        return Operating(at_once, fixed(self.config, scores), own, evidence)
+
+    def evidence(self, name: str, entry: Mapping[str, Any]) -> Evidence:
+        """What a certificate says of a population under a detector."""
+        population = entry["populations"][name]
 
         def bounds(kind: str, radius: float) -> tuple[np.ndarray, np.ndarray]:
             sides = population[kind][self.keys[radius]]
             return side(sides, "lower"), side(sides, "upper")
 
         with np.errstate(over="ignore"):  # a number beyond float32 is infinite
-            return Evidence(bounds, np.array(population["sample"], dtype=np.float32))
+            return Evidence(self.sets[name], bounds, np.array(population["sample"], dtype=np.float32))
 
     def out_of_reach(self, detector: Smoothed, populations: Mapping[str, Any]) -> Iterator[str]:
         """Lower bounds that no evidence of the certificate's own size can give, however true.
@@ -152,19 +187,34 @@ class Stated:
         """
         lowest = detector.base.extremes()[0]
         for kind, (radius, key) in product(KINDS, self.keys.items()):
-            alpha = self.config.alpha if kind == "counted" else self.alpha
-            reach = largest_radius(self.config.samples, alpha / SHARES[detector.name])
-            if radius / detector.sigma > reach * (1 + TOLERANCE):
-                for population in populations.values():
+            for population in populations.values():
+                alpha = image_alpha(len(population["score"]), self.config.alpha) if kind == "counted" else self.alpha
+                reach = largest_radius(self.config.samples, alpha / SHARES[detector.name])
+                if radius / detector.sigma > reach * (1 + TOLERANCE):
                     if (side(population[kind][key], "lower") > lowest).any():
                         yield f"{self.config.samples} samples can bound nothing at radius {key}, the certificate does"
 
 
+VALIDATION = "ID val"
+"""The name of the images that fix the threshold among those of which a certificate has bounds."""
+
+
+def parts_of(entry: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a certificate says of all images of a detector, by the names of `Stated.checked`."""
+    validation = entry["validation"]
+    return {**entry["populations"], **({} if validation is None else {VALIDATION: validation})}
+
+
+def kinds_in(part: Mapping[str, Any]) -> list[str]:
+    """The kinds of bounds of these images: of those that fix the threshold the usual ones alone."""
+    return [kind for kind in KINDS if kind in part]
+
+
 def outside(entry: Mapping[str, Any]) -> Iterator[str]:
     """Scores of a detector that lie outside of their own bounds."""
-    for name, population in entry["populations"].items():
+    for name, population in parts_of(entry).items():
         score = np.array(population["score"], dtype=float)
         slack = TOLERANCE * np.maximum(1, np.abs(score))  # copies that all agree leave nothing but rounding
-        for radius, sides in (pair for kind in KINDS for pair in population[kind].items()):
+        for radius, sides in (pair for kind in kinds_in(population) for pair in population[kind].items()):
             if not ((side(sides, "lower") <= score + slack) & (score - slack <= side(sides, "upper"))).all():
                 yield f"{entry['detector']}: {name}, radius {radius}: a score lies outside its own bounds"

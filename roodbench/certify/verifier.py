@@ -27,7 +27,7 @@ from .compare import TOLERANCE, side
 from .evidence import KINDS
 from .population import bounds_of, slack_of, spread_of, too_small
 from .sampling import noisy_scores, rounding, sampler_of, shifted
-from .stated import UNVERIFIED, Stated
+from .stated import UNVERIFIED, VALIDATION, Stated, kinds_in, parts_of
 
 IMAGES = 8
 """Checked per population, at random, where no power is asked for."""
@@ -96,7 +96,7 @@ def verify(
         failures = stated.misstatements(certificate)
         if failures:  # of another network, other images or other settings: nothing is comparable
             return Verdict(0, 0, samples, seed, failures)
-        chosen = {name: some(images, seed, power) for name, images in stated.sets.items()}
+        chosen = {name: some(images, seed, power) for name, images in stated.checked().items()}
         counts = sum(len(images) for images, _ in chosen.values())
         claims = counts * len(run.detector)
         each = ERROR / (2 * claims)  # the bounds of an image at all radii, and its noisy scores
@@ -109,15 +109,17 @@ def verify(
         slack = slack_of(drawn.values(), max(rounding(worker, setting.plain, images) for images, _ in chosen.values()))
         for detector, entry in zip(stated.detectors, certificate["detectors"], strict=True):
             take_constants(detector, entry["fitted"])
+            parts = parts_of(entry)
             wrong = too_small(detector, spread / 2, slack / 2)  # half: of the few images that are drawn
             found = [] if wrong is None else [wrong]
             for name, (images, index) in chosen.items() if wrong is None else ():
-                fresh = drawn[name], entry["populations"][name], index, images.names, each, slack + TOLERANCE * spread
-                lines = [*disproved(detector, *fresh, stated.size[1]), *false(stated, *fresh)]
+                fresh = drawn[name], parts[name], index, images.names, each, slack + TOLERANCE * spread
+                lines = [*disproved(detector, *fresh, stated.scope.dimension), *false(stated, *fresh)]
                 found += [f"{detector.label}: {line}" for line in lines]
             failures += found
-    bounds = 2 * claims * len(stated.keys) * len(KINDS)
-    sizes = {name: (len(stated.sets[name]), len(index)) for name, (_, index) in chosen.items()}
+    per_image = {name: 1 if name == VALIDATION else len(stated.keys) * len(KINDS) for name in chosen}
+    bounds = 2 * len(run.detector) * sum(len(images) * per_image[name] for name, (images, _) in chosen.items())
+    sizes = {name: (len(whole), len(chosen[name][1])) for name, whole in stated.checked().items()}
     finds = {k: min(found_with(n, some, k) for n, some in sizes.values()) for k in COUNTS}
     failures += stated.contradictions(certificate)
     return Verdict(counts, bounds, samples, seed, failures, finds)
@@ -187,7 +189,7 @@ def disproved(
     for radius in radii:
         r = shifted(float(radius), detector.sigma, dimension)
         least = bounds_of(detector, y, r, alpha / (2 * len(radii)), confident=False, slack=slack)
-        for kind, (which, sign) in product(KINDS, (("lower", 1), ("upper", -1))):
+        for kind, (which, sign) in product(kinds_in(population), (("lower", 1), ("upper", -1))):
             values = side(population[kind][radius], which)[index]
             for value, limit, name in zip(values, getattr(least, which), names, strict=True):
                 if sign * value > sign * limit:
@@ -206,7 +208,12 @@ def false(
     alpha: float,
     slack: float,
 ) -> list[str]:
-    """The images whose noisy scores in the certificate fresh sorted ones (n, N) disprove (docs/theorems.md, T15)."""
+    """The images whose noisy scores in the certificate fresh sorted ones (n, N) disprove (docs/theorems.md, T15).
+
+    None of those that fix the threshold: a certificate has no noisy scores of them.
+    """
+    if "sample" not in population:
+        return []
     claimed = np.array([population["sample"][i] for i in index], dtype=float)
     wrong = disproved_knots(claimed, y, stated.config.samples, stated.alpha, alpha, slack)
     line = "its noisy scores are not those of fresh noise"
