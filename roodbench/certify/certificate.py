@@ -39,7 +39,8 @@ CLAIM = (
     "scores in sample (those of copies from predicted) and hold all at once with probability 1 - alpha: over the noise "
     "for these images, over noise and images for new ones of which these are a random sample. operating is of the "
     "detector that takes an image for ID where its score reaches the threshold, which no adversary moves; tpr is at "
-    "least, fpr at most that of every shift of ID and of OOD images. The shift may depend on everything but the noise. Noise is drawn in float64; it and "
+    "least, fpr at most that of every shift of ID and of OOD images. The shift may depend on everything but the noise. "
+    "Noise is drawn in float64; it and "
     "images are rounded to multiples of a power of 2 whose sums float32 holds exactly, and the network is what it "
     "computes in float32 of these."
 )

@@ -190,9 +190,9 @@ class Stated:
             for population in populations.values():
                 alpha = image_alpha(len(population["score"]), self.config.alpha) if kind == "counted" else self.alpha
                 reach = largest_radius(self.config.samples, alpha / SHARES[detector.name])
-                if radius / detector.sigma > reach * (1 + TOLERANCE):
-                    if (side(population[kind][key], "lower") > lowest).any():
-                        yield f"{self.config.samples} samples can bound nothing at radius {key}, the certificate does"
+                claims = (side(population[kind][key], "lower") > lowest).any()
+                if claims and radius / detector.sigma > reach * (1 + TOLERANCE):
+                    yield f"{self.config.samples} samples can bound nothing at radius {key}, the certificate does"
 
 
 VALIDATION = "ID val"

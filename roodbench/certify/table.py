@@ -87,8 +87,8 @@ def operating_heading(config: CertifyConfig, rows: Sequence[CertifiedRow]) -> st
 
 
 def events(rows: Sequence[CertifiedRow]) -> int:
-    """On how many events, of probability 1 - alpha each, all printed numbers hold that hold alone: for each detector, at
-    each radius and 0, the bounds of the population and of fresh copies, and the band of the deployed detector.
+    """On how many events, of probability 1 - alpha each, all printed numbers hold that hold alone: for each detector,
+    at each radius and 0, the bounds of the population and of fresh copies, and the band of the deployed detector.
 
     Derived in docs/theorems.md, T30.
     """

@@ -1,8 +1,8 @@
 """What certified numbers say of new images, and how many images that takes.
 
-The worst score of an image within the radius is a function of the image alone, so that it misses a threshold (of ID), or
-reaches it (of OOD), is an event with a probability over images. What is seen is whether its certified bound does: that
-happens for every image that has the event, but for a probability `miss` over the noise that was drawn.
+The worst score of an image within the radius is a function of the image alone, so that it misses a threshold (of ID),
+or reaches it (of OOD), is an event with a probability over images. What is seen is whether its certified bound does:
+that happens for every image that has the event, but for a probability `miss` over the noise that was drawn.
 """
 
 from __future__ import annotations
@@ -81,15 +81,13 @@ def least_mean(value: float, k: int, alpha: float) -> float:
 
 
 def images_for_rate(most: float, alpha: float, share: float = 0.0) -> int:
-    """Of how many images `share` may seem to have an event for it to be shown no more probable than `most`.
+    """Of how many images `share` < `most` may seem to have an event for it to be shown no more probable than `most`.
 
     >>> images_for_rate(0.05, 1e-3), images_for_rate(0.05, 1e-3, 0.01)
     (135, 257)
 
     Derived in docs/theorems.md, T31.
     """
-    if not 0 <= share < most < 1:
-        raise ValueError(f"rate {most:g}, {share:g} seen: expected a rate between 0 and 1, above what is seen")
     return fewest(lambda n: most_probable(math.ceil(share * n), n, alpha) <= most)
 
 
@@ -103,8 +101,6 @@ def images_for_auroc(width: float, alpha: float, value: float) -> int:
 
     Derived in docs/theorems.md, T31.
     """
-    if not 0 < width < 1:
-        raise ValueError(f"width {width:g}: expected a number between 0 and 1")
     return fewest(lambda n: 1 - least_mean(1 - value, n, alpha / 2) - least_mean(value, n, alpha / 2) <= width)
 
 
