@@ -93,12 +93,12 @@ def share(
 
 
 def validation_in(certifier: Certifier) -> dict[str, Any] | None:
-    """The same of the ID validation images that fix the threshold, at radius 0; None where it was given."""
+    """Score and some noisy scores of the ID validation images that fix the threshold; None where it was given."""
     scored = certifier.validation
     if scored is None:
         return None
-    bounds = {"0": sides(certifier.bounds(scored, 0.0))}
-    return {**role_of(scored.images, certifier.bench), "score": scored.clean.tolist(), "bounds": bounds}
+    role = role_of(scored.images, certifier.bench)
+    return {**role, "score": scored.clean.tolist(), "sample": shown(at_knots(scored.y))}
 
 
 def detail_of(certifier: Certifier, found: Mapping[str, Scored]) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from ..data import ImageSet
 from ..metrics.deployed import knots
 from ..metrics.gauroc import image_alpha
 from ..metrics.ranks import largest_radius
+from ..metrics.simultaneous import knots_with
 from ..setup.setting import Setting
 from .certificate import CERTIFIED, KEY, code_of, described, header, role_of
-from .compare import ANYTHING, NUMBER, POSITIVE, TEXT, TOLERANCE, ascending, differences, near, numbers, side
+from .compare import ANYTHING, NUMBER, POSITIVE, TEXT, TOLERANCE, Form, ascending, differences, near, numbers, side
 from .config import SHARES, CertifyConfig
 from .evidence import CONDITIONS, KINDS, Evidence, Scope, Together, metrics_of
 from .operating import Operating, fixed, validation_of
+from .population import together, too_small
 
 UNVERIFIED = {
     "environment": "where it was made",
@@ -48,10 +50,8 @@ UNVERIFIED = {
     "network.prepared": "that its folding rounds here as there: scores are drawn afresh",
     "detectors.*.slack": "more than that eta is well above it",
     "detectors.*.populations.*.sample": "more, of images that are not drawn, than that it gives the deployed bound",
-    **dict.fromkeys(
-        ("detectors.*.validation.score", "detectors.*.validation.bounds"),
-        "more, of images that are not drawn, than that a score lies within its bounds and one is the threshold",
-    ),
+    "detectors.*.validation.score": "more than that its noisy scores allow each, and that one is the threshold",
+    "detectors.*.validation.sample": "more, of images that are not drawn, than that they allow the score",
     **{
         f"detectors.*.populations.*.{kind}": "more, of images that are not drawn, than that they hold the score, lie "
         "within reach of the samples and give the metrics"
@@ -125,18 +125,20 @@ class Stated:
         """What a certificate says of a population."""
         known = numbers(len(images))
         bounds = {key: {"lower": known, "upper": known} for key in self.keys.values()}
-        sample = [ascending(len(knots(self.config.samples)))] * len(images)
         kinds = dict.fromkeys(KINDS, bounds)
+        sample = self._sample(images)
         return {**role_of(images, self.bench), "score": [NUMBER] * len(images), **kinds, "sample": sample}
 
     def _validation(self, images: ImageSet) -> dict[str, Any]:
         """What a certificate says of the images that fix the threshold."""
-        known = numbers(len(images))
-        bounds = {"0": {"lower": known, "upper": known}}
-        return {**role_of(images, self.bench), "score": [NUMBER] * len(images), "bounds": bounds}
+        return {**role_of(images, self.bench), "score": [NUMBER] * len(images), "sample": self._sample(images)}
+
+    def _sample(self, images: ImageSet) -> list[Form]:
+        """What noisy scores of these images look like."""
+        return [ascending(len(knots(self.config.samples)))] * len(images)
 
     def checked(self) -> dict[str, ImageSet]:
-        """All sets of which a certificate has bounds, by the name that `part` knows."""
+        """All sets of which a certificate has noisy scores, by the names of `parts_of`."""
         more = {} if self.validation is None else {VALIDATION: self.validation}
         return {**self.sets, **more}
 
@@ -148,7 +150,12 @@ class Stated:
     def contradictions(self, certificate: Mapping[str, Any]) -> Iterator[str]:
         """Bounds out of reach, and metrics that do not follow from the bounds, where nothing is misstated."""
         entries, rows = certificate["detectors"], certificate["gauroc"]
-        for detector, entry in zip(self.detectors, entries, strict=True):
+        pairs = list(zip(self.detectors, entries, strict=True))
+        drowned = [wrong for detector, entry in pairs if (wrong := too_small(detector, 0.0, float(entry["slack"])))]
+        if drowned:
+            yield from drowned
+            return
+        for detector, entry in pairs:
             yield from (f"{detector.label}: {line}" for line in self.out_of_reach(detector, entry["populations"]))
         each = len(rows) // len(entries)
         for place, (row, (*_, ood, condition, radius)) in enumerate(zip(rows, self._rows(), strict=True)):
@@ -157,9 +164,20 @@ class Stated:
             found = metrics_of(detector, self.config, self.scope, own, other, condition, radius, float(entry["slack"]))
             where = f"{detector.label}: the row of {ood}, {condition} at {radius:g}"
             yield from differences(row, {**row, **found}, where)
-        for place, (detector, entry) in enumerate(zip(self.detectors, entries, strict=True)):
+        for place, (detector, entry) in enumerate(pairs):
+            yield from (f"{detector.label}: {line}" for line in self.beside_samples(detector, entry))
             wanted = self.operating(detector, entry).record(list(self.radii.values()))
             yield from differences(certificate["operating"][place], wanted, f"{detector.label}: operating")
+
+    def beside_samples(self, detector: Smoothed, entry: Mapping[str, Any]) -> Iterator[str]:
+        """Scores that fix the threshold and that their noisy scores do not allow (docs/theorems.md, T27)."""
+        if self.validation is None:
+            return
+        score, at = (np.array(entry["validation"][name], dtype=float) for name in ("score", "sample"))
+        known, slack = knots_with(at, self.config.samples, self.alpha), TOLERANCE * np.maximum(1, np.abs(score))
+        allowed = together(detector, known, 0.0, slack=float(entry["slack"]))
+        for i in np.flatnonzero((score + slack < allowed.lower) | (score - slack > allowed.upper)):
+            yield f"{self.validation.names[i]}: the score {score[i]:.6g} is not one of its noisy scores"
 
     def operating(self, detector: Smoothed, entry: Mapping[str, Any]) -> Operating:
         """The operating point that follows from what a certificate says of a detector's images."""
@@ -196,7 +214,7 @@ class Stated:
 
 
 VALIDATION = "ID val"
-"""The name of the images that fix the threshold among those of which a certificate has bounds."""
+"""The name of the images that fix the threshold among those of which a certificate has noisy scores."""
 
 
 def parts_of(entry: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -205,16 +223,11 @@ def parts_of(entry: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {**entry["populations"], **({} if validation is None else {VALIDATION: validation})}
 
 
-def kinds_in(part: Mapping[str, Any]) -> list[str]:
-    """The kinds of bounds of these images: of those that fix the threshold the usual ones alone."""
-    return [kind for kind in KINDS if kind in part]
-
-
 def outside(entry: Mapping[str, Any]) -> Iterator[str]:
     """Scores of a detector that lie outside of their own bounds."""
-    for name, population in parts_of(entry).items():
+    for name, population in entry["populations"].items():
         score = np.array(population["score"], dtype=float)
         slack = TOLERANCE * np.maximum(1, np.abs(score))  # copies that all agree leave nothing but rounding
-        for radius, sides in (pair for kind in kinds_in(population) for pair in population[kind].items()):
+        for radius, sides in (pair for kind in KINDS for pair in population[kind].items()):
             if not ((side(sides, "lower") <= score + slack) & (score - slack <= side(sides, "upper"))).all():
                 yield f"{entry['detector']}: {name}, radius {radius}: a score lies outside its own bounds"

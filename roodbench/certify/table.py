@@ -100,10 +100,12 @@ def reaches(operating: Iterable[Mapping[str, Any]], rows: Sequence[CertifiedRow]
     scale, lines = rows[0].radius_l2 / rows[0].radius, []
     for entry in operating:
         own, new = (entry[name] for name in ("largest_radius", "largest_radius_new"))
-        said = ["none" if value is None else f"{value / scale:.4g}" for value in (own, new)]
+        said = [
+            "at no radius, not even 0" if value is None else f"up to {rows[0].norm} radius {value / scale:.4g}"
+            for value in (own, new)
+        ]
         label = f"{entry['detector']}({entry['base']})"
-        least = f"a TPR of at least {100 * config.least_tpr:g}%"
-        lines.append(f"{label}: {least} up to {rows[0].norm} radius {said[0]} (new images: {said[1]})")
+        lines.append(f"{label}: a TPR of at least {100 * config.least_tpr:g}% {said[0]}; of new images {said[1]}")
     return lines
 
 

@@ -27,7 +27,7 @@ from .compare import TOLERANCE, side
 from .evidence import KINDS
 from .population import bounds_of, slack_of, spread_of, too_small
 from .sampling import noisy_scores, rounding, sampler_of, shifted
-from .stated import UNVERIFIED, VALIDATION, Stated, kinds_in, parts_of
+from .stated import UNVERIFIED, Stated, parts_of
 
 IMAGES = 8
 """Checked per population, at random, where no power is asked for."""
@@ -117,8 +117,8 @@ def verify(
                 lines = [*disproved(detector, *fresh, stated.scope.dimension), *false(stated, *fresh)]
                 found += [f"{detector.label}: {line}" for line in lines]
             failures += found
-    per_image = {name: 1 if name == VALIDATION else len(stated.keys) * len(KINDS) for name in chosen}
-    bounds = 2 * len(run.detector) * sum(len(images) * per_image[name] for name, (images, _) in chosen.items())
+    bounded = sum(len(chosen[name][1]) for name in stated.sets) * len(run.detector)
+    bounds = 2 * bounded * len(stated.keys) * len(KINDS)
     sizes = {name: (len(whole), len(chosen[name][1])) for name, whole in stated.checked().items()}
     finds = {k: min(found_with(n, some, k) for n, some in sizes.values()) for k in COUNTS}
     failures += stated.contradictions(certificate)
@@ -183,13 +183,16 @@ def disproved(
     slack: float,
     dimension: int,
 ) -> list[str]:
-    """The bounds of a few images that fresh sorted scores (n, N) disprove (docs/theorems.md, T15, T24)."""
+    """The bounds of a few images that fresh sorted scores (n, N) disprove (docs/theorems.md, T15, T24).
+
+    Of the images that fix the threshold a certificate has none.
+    """
     failures = []
-    radii = population["bounds"]
+    radii = population.get("bounds", {})
     for radius in radii:
         r = shifted(float(radius), detector.sigma, dimension)
         least = bounds_of(detector, y, r, alpha / (2 * len(radii)), confident=False, slack=slack)
-        for kind, (which, sign) in product(kinds_in(population), (("lower", 1), ("upper", -1))):
+        for kind, (which, sign) in product(KINDS, (("lower", 1), ("upper", -1))):
             values = side(population[kind][radius], which)[index]
             for value, limit, name in zip(values, getattr(least, which), names, strict=True):
                 if sign * value > sign * limit:
@@ -208,12 +211,7 @@ def false(
     alpha: float,
     slack: float,
 ) -> list[str]:
-    """The images whose noisy scores in the certificate fresh sorted ones (n, N) disprove (docs/theorems.md, T15).
-
-    None of those that fix the threshold: a certificate has no noisy scores of them.
-    """
-    if "sample" not in population:
-        return []
+    """The images whose noisy scores in the certificate fresh sorted ones (n, N) disprove (docs/theorems.md, T15)."""
     claimed = np.array([population["sample"][i] for i in index], dtype=float)
     wrong = disproved_knots(claimed, y, stated.config.samples, stated.alpha, alpha, slack)
     line = "its noisy scores are not those of fresh noise"

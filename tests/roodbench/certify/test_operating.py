@@ -1,7 +1,6 @@
 """The operating point: every statement against a population whose truth is known, and what a table and a record say."""
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -13,14 +12,12 @@ from scipy.stats import binom
 from detectors import Median
 from roodbench.certify.config import CertifyConfig
 from roodbench.certify.evidence import Evidence, Scope, Together, metrics_of
-from roodbench.certify.operating import Operating, farthest, fixed
+from roodbench.certify.operating import Operating, fixed
 from roodbench.certify.population import bounds_of, predicted_of
-from roodbench.certify.table import events
 from roodbench.metrics.deployed import at_knots
 from roodbench.metrics.gauroc import image_alpha
 from roodbench.setup.config import RunConfig
 from tests.attacks.analytic import Linear
-from tests.roodbench.certify.conftest import SMALL
 
 N, RADII, GAP = 200, (0.4, 1.2), 4.0
 """Draws, radii and the distance of the populations of a linear score: ID N(GAP, 1), OOD N(0, 1), noise N(0, 1)."""

@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 
 import pytest
 
+from roodbench.certify import operating
 from roodbench.certify.certificate import config_of, read
 from roodbench.certify.config import CertifyConfig
 from roodbench.certify.run import certify
@@ -20,6 +21,15 @@ TWICE = {"samples", "alpha"}
 """Named, and yet a change in one place alone is noticed."""
 AT_TIMES = {"detectors.*.slack"}
 """Named, and noticed where a metric happens to turn on it."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_points():
+    """Operating points of few radii, made anew for every change of a certificate."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operating, "POINTS", 1)
+        patch.setattr(operating, "HALVINGS", 1)
+        yield
 
 
 @pytest.fixture(scope="module")
