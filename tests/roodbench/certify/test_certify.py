@@ -44,6 +44,7 @@ def test_sandwich(certified):
         assert row.says_id == row.says_ood == 1
         assert row.alpha_image == SMALL.alpha / 24
         assert row.gfpr95 >= row.fpr95_clean
+        assert 0 <= row.gauroc_new <= row.gauroc_joint <= row.gauroc
     by = {(r.detector, r.radius, r.condition): r for r in result.rows}
     for name in SMALL.run.detector:
         near, far = (by[name, radius, "both"] for radius in SMALL.radius)
@@ -60,11 +61,14 @@ def test_files_and_table(certified):
     assert "certified <= attacked" in table
     assert "ross-q(gen)" in table
     assert "certified both, 600 fresh copies" in table
+    assert "the highest threshold that 95% of ID validation images reach" in table
+    assert "with 0.999, all of these together with 0.981." in table  # 3 detectors, 2 radii and 0, 2 kinds, and a band
+    assert "ross-q(gen): a TPR of at least 90% " in table
     record = json.loads((folder / "result.json").read_text())
     assert record["rows"][0]["gauroc"] == result.rows[0].gauroc
     assert record["config"]["sigma"] == 0.25
     certificate = json.loads((folder / "certificate.json").read_text())
-    assert certificate["schema"] == "roodbench-certificate/2"
+    assert certificate["schema"] == "roodbench-certificate/3"
     assert certificate["threat"] == {"norm": "l2", "space": "pixel", "radii": [0.1, RADIUS]}
     assert certificate["network"]["sha256"] == roodbench.load_model("digits-cnn").fingerprint()
     entry = certificate["detectors"][1]
@@ -286,6 +290,6 @@ def test_certifier_is_usable_from_python(digits_net):
     config = replace(SMALL, run=ALONE, samples=500, radius=(0.2,))
     certifier = Certifier(median, bench, config, {0.2: 0.2})
     found = certifier.clean()
-    rows = rows_of(certifier, found)
+    rows = rows_of(certifier, found, {name: certifier.evidence(scored) for name, scored in found.items()})
     assert [row.condition for row in rows] == ["min", "max", "both"]
     assert all(row.base == "ebo" for row in rows)

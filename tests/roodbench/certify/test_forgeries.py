@@ -180,7 +180,10 @@ def test_forgeries_are_found(honest, name):
 def test_a_slack_that_drowns_eta_is_found(honest):
     certificate = copy.deepcopy(honest)
     certificate["detectors"][1]["slack"] = 1.0
-    assert any("ross-q(gen): eta 0.001: expected at least 8" in line for line in verify(certificate, seed=1).failures)
+    assert any(
+        "ross-q(gen): eta 0.001: expected at least 8" in line
+        for line in verify(certificate, seed=1, samples=500).failures
+    )
 
 
 def other_points(certificate):
@@ -205,7 +208,7 @@ def test_an_operating_point_that_does_not_follow_is_found(honest):
             found = found[key]
         found[last] = 0.5 if found[last] is None else found[last] + (1 if last == "worst_class" else 0.001)
     lines = list(stated.contradictions(certificate))
-    assert len(lines) == len(ways) > 60
+    assert len(lines) == len(ways) > 40
     for place, way in ways:
         where = f"{stated.detectors[place].label}: operating, {', '.join(map(str, way))} is"
         assert any(line.startswith(where) for line in lines), where

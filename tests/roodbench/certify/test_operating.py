@@ -1,7 +1,9 @@
 """The operating point: every statement against a population whose truth is known, and what a table and a record say."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,12 +14,14 @@ from scipy.stats import binom
 from detectors import Median
 from roodbench.certify.config import CertifyConfig
 from roodbench.certify.evidence import Evidence, Scope, Together, metrics_of
-from roodbench.certify.operating import Operating, fixed
+from roodbench.certify.operating import Operating, farthest, fixed
 from roodbench.certify.population import bounds_of, predicted_of
+from roodbench.certify.table import events
 from roodbench.metrics.deployed import at_knots
 from roodbench.metrics.gauroc import image_alpha
 from roodbench.setup.config import RunConfig
 from tests.attacks.analytic import Linear
+from tests.roodbench.certify.conftest import SMALL
 
 N, RADII, GAP = 200, (0.4, 1.2), 4.0
 """Draws, radii and the distance of the populations of a linear score: ID N(GAP, 1), OOD N(0, 1), noise N(0, 1)."""
@@ -103,3 +107,73 @@ def test_all_statements_hold_at_once():
 @pytest.mark.parametrize("alpha", [0.5, 0.05])
 def test_all_statements_hold_at_once_in_a_thousand_certificates(alpha):
     assert misses(alpha, 1000, seed=1) <= alpha + 3 * (alpha * (1 - alpha) / 1000) ** 0.5
+
+
+def test_the_point_of_a_certificate(certified):
+    """Its threshold is that of the validation images, its numbers fall and rise with the radius."""
+    result, folder = certified
+    certificate = json.loads((folder / "certificate.json").read_text())
+    for said, entry, name in zip(result.operating, certificate["detectors"], SMALL.run.detector, strict=True):
+        scores = np.array(entry["validation"]["score"])
+        assert len(scores) == 12
+        assert entry["validation"]["role"] == "ID val"
+        assert said["threshold"] == scores.min()  # which all of 12 reach, 95% of them and more
+        assert said["detector"] == name
+        points = said["points"]
+        assert [p["radius_l2"] for p in points] == [0.0, *SMALL.radius]
+        for near, far in pairwise(points):
+            assert far["tpr"] <= near["tpr"]
+            assert far["fpr"]["unseen-digits"] >= near["fpr"]["unseen-digits"]
+        for point in points:
+            assert point["tpr_new"] < point["tpr"]
+            assert point["tpr_worst_new"] <= point["tpr_new"]
+            assert point["tpr_worst"] <= point["tpr"]
+            assert point["fpr_new"]["unseen-digits"] > point["fpr"]["unseen-digits"]
+        curve = said["curve"]
+        assert [p["tpr"] for p in curve] == sorted((p["tpr"] for p in curve), reverse=True)
+        assert curve[-1]["tpr"] == 0
+
+
+def test_a_row_at_once_is_what_its_curve_says(certified):
+    result, _ = certified
+    row = next(row for row in result.rows if row.condition == "both" and row.radius == 0.3)
+    curve = result.operating[0]["curve"]
+    nearer = max((p for p in curve if p["radius_l2"] <= 0.3), key=lambda p: p["radius_l2"])
+    assert row.gauroc_joint <= nearer["gauroc"]["unseen-digits"]
+
+
+def test_numbers_that_hold_alone_hold_together_a_little_less_surely(certified):
+    result, _ = certified
+    assert events(result.rows) == 2 * 3 * (2 + 1) + 1
+    scope = Scope(images=24, dimension=64, detectors=3, radii=2, sets=1, classes=6)
+    assert scope.of_new == 3 * (3 * (1 + 6 + 1 + 2) + 2 * 3 + 1)
+
+
+def test_the_farthest_radius_is_found_or_there_is_none():
+    assert farthest(lambda r: r <= 0.3, 1.0) == pytest.approx(0.3, abs=1e-6)
+    assert farthest(lambda r: r <= 0.3, 1.0) <= 0.3
+    assert farthest(lambda r: True, 1.0) == 1.0
+    assert farthest(lambda r: False, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"threshold": 1.0, "tpr": 0.9}, "threshold 1 and tpr 0.9: expected one of them"),
+        ({"threshold": float("nan")}, "threshold nan: expected a finite score"),
+        ({"tpr": 1.0}, "tpr 1: expected a number between 0 and 1"),
+        ({"tpr": 95}, "tpr 95: expected a number between 0 and 1"),
+        ({"least_tpr": 0}, "least-tpr 0: expected a number between 0 and 1"),
+    ],
+)
+def test_an_impossible_operating_point_is_one_sentence(given, message):
+    with pytest.raises(ValueError, match=message):
+        config_of(0.1, **given)
+
+
+def test_a_threshold_is_of_one_detector():
+    run = replace(SMALL.run, detector=("median", "ross-q"))
+    with pytest.raises(ValueError, match="threshold -2 of median, ross-q: expected one detector, their scores differ"):
+        CertifyConfig(run, threshold=-2)
+    assert config_of(0.1, threshold="-2").tpr is None
+    assert config_of(0.1).tpr == 0.95

@@ -135,6 +135,7 @@ def test_every_leaf_is_compared_or_named(certificate, stated):
     assert set(UNVERIFIED) - needed - AT_TIMES == {
         *TWICE,
         *(f"config.run.{name}" for name in (*FILES, "budget")),
+        "config.threshold",
     }
 
 
