@@ -157,16 +157,16 @@ class Stated:
             return
         for detector, entry in pairs:
             yield from (f"{detector.label}: {line}" for line in self.out_of_reach(detector, entry["populations"]))
-        each = len(rows) // len(entries)
+        each, evidence = len(rows) // len(entries), [self.evidence(entry) for entry in entries]
         for place, (row, (*_, ood, condition, radius)) in enumerate(zip(rows, self._rows(), strict=True)):
-            detector, entry = self.detectors[place // each], entries[place // each]
-            own, other = (self.evidence(name, entry) for name in (self.bench.id_test.name, ood))
+            detector, entry = pairs[place // each]
+            own, other = (evidence[place // each][name] for name in (self.bench.id_test.name, ood))
             found = metrics_of(detector, self.config, self.scope, own, other, condition, radius, float(entry["slack"]))
             where = f"{detector.label}: the row of {ood}, {condition} at {radius:g}"
             yield from differences(row, {**row, **found}, where)
         for place, (detector, entry) in enumerate(pairs):
             yield from (f"{detector.label}: {line}" for line in self.beside_samples(detector, entry))
-            wanted = self.operating(detector, entry).record(list(self.radii.values()))
+            wanted = self.operating(detector, entry, evidence[place]).record(list(self.radii.values()))
             yield from differences(certificate["operating"][place], wanted, f"{detector.label}: operating")
 
     def beside_samples(self, detector: Smoothed, entry: Mapping[str, Any]) -> Iterator[str]:
@@ -179,24 +179,26 @@ class Stated:
         for i in np.flatnonzero((score + slack < allowed.lower) | (score - slack > allowed.upper)):
             yield f"{self.validation.names[i]}: the score {score[i]:.6g} is not one of its noisy scores"
 
-    def operating(self, detector: Smoothed, entry: Mapping[str, Any]) -> Operating:
+    def operating(self, detector: Smoothed, entry: Mapping[str, Any], evidence: Mapping[str, Evidence]) -> Operating:
         """The operating point that follows from what a certificate says of a detector's images."""
         scores = None if self.validation is None else np.array(entry["validation"]["score"], dtype=float)
-        evidence = {name: self.evidence(name, entry) for name in self.sets}
-        own = evidence.pop(self.bench.id_test.name)
         at_once = Together(detector, self.config, self.scope, float(entry["slack"]))
-        return Operating(at_once, fixed(self.config, scores), own, evidence)
+        others = {name: evidence[name] for name in self.bench.ood}
+        return Operating(at_once, fixed(self.config, scores), evidence[self.bench.id_test.name], others)
 
-    def evidence(self, name: str, entry: Mapping[str, Any]) -> Evidence:
-        """What a certificate says of a population under a detector."""
-        population = entry["populations"][name]
+    def evidence(self, entry: Mapping[str, Any]) -> dict[str, Evidence]:
+        """What a certificate says of every population under a detector, by name."""
+        return {name: self._evidence(images, entry["populations"][name]) for name, images in self.sets.items()}
+
+    def _evidence(self, images: ImageSet, population: Mapping[str, Any]) -> Evidence:
+        """What a certificate says of a population."""
 
         def bounds(kind: str, radius: float) -> tuple[np.ndarray, np.ndarray]:
             sides = population[kind][self.keys[radius]]
             return side(sides, "lower"), side(sides, "upper")
 
         with np.errstate(over="ignore"):  # a number beyond float32 is infinite
-            return Evidence(self.sets[name], bounds, np.array(population["sample"], dtype=np.float32))
+            return Evidence(images, bounds, np.array(population["sample"], dtype=np.float32))
 
     def out_of_reach(self, detector: Smoothed, populations: Mapping[str, Any]) -> Iterator[str]:
         """Lower bounds that no evidence of the certificate's own size can give, however true.

@@ -38,12 +38,13 @@ def consistent(certificate):
     """With the metrics that follow from its bounds and noisy scores, as a forger would have them."""
     stated = stated_of(tuple(certificate["config"]["run"]["params"].items()))
     each = len(certificate["gauroc"]) // len(certificate["detectors"])
+    evidence = [stated.evidence(entry) for entry in certificate["detectors"]]
     for place, row in enumerate(certificate["gauroc"]):
         detector, entry = stated.detectors[place // each], certificate["detectors"][place // each]
-        own, other = (stated.evidence(name, entry) for name in ("digits", row["ood"]))
+        own, other = (evidence[place // each][name] for name in ("digits", row["ood"]))
         where = row["condition"], row["radius_l2"]
         row |= metrics_of(detector, stated.config, stated.scope, own, other, *where, entry["slack"])
-    points = zip(stated.detectors, certificate["detectors"], strict=True)
+    points = zip(stated.detectors, certificate["detectors"], evidence, strict=True)
     certificate["operating"] = [stated.operating(*point).record(list(stated.radii.values())) for point in points]
     return certificate
 
