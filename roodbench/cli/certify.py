@@ -172,7 +172,7 @@ def show_plan(config: CertifyConfig, format: str, wanted: dict[str, float]) -> N
     if format == "table":
         typer.echo(f"{plan_table(plans, config)}\n{images_table(images, config)}")
     else:
-        typer.echo(json.dumps([*as_record(plans), *as_record(images)], indent=1))
+        typer.echo(json.dumps({"plans": as_record(plans), "images": as_record(images)}, indent=1))
 
 
 def check_certificate(given: dict[str, Any], spelt: dict[str, Any]) -> None:

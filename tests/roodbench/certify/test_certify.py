@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -229,6 +230,16 @@ MISTAKES = {
     "--verify /nowhere.json --plan": "--verify takes no plan: leave out --plan",
     "--verify /nowhere.json --sigma 0.25": "--verify takes no sigma: leave out --sigma 0.25",
     "--power 0.9": "certify without --verify takes no power: leave out --power 0.9",
+    "--width 0.1": "certify without --plan takes no width: leave out --width 0.1",
+    "--fpr 0.1": "certify without --plan takes no fpr: leave out --fpr 0.1",
+    "--plan --width 2": "width 2: expected a number between 1e-06 and 1",
+    "--plan --fpr nan": "fpr nan: expected a number between 1e-06 and 1",
+    "--plan --tpr 0.9": "--plan takes no tpr: leave out --tpr 0.9",
+    "--verify /nowhere.json --tpr 0.9": "--verify takes no tpr: leave out --tpr 0.9",
+    "--tpr 95": "tpr 95: expected a number between 0 and 1",
+    "--tpr 0.9 --threshold -2": "threshold -2 and tpr 0.9: expected one of them",
+    "--detector median,ross --threshold -2": "threshold -2 of median, ross: expected one detector",
+    "--least-tpr 1.5": "least-tpr 1.5: expected a number between 0 and 1",
     "--plan --budget 900": "--plan takes no budget: leave out --budget 900",
     "--verify /nowhere.json --budget 900": "--verify takes no budget: leave out --budget 900",
     "--attack none --budget 900": "certify without an attack takes no budget: leave out --budget 900",
@@ -282,6 +293,7 @@ def test_plan_command(capsys, digits_net):
     out = capsys.readouterr().out
     assert "least sigma for 1000 samples" in out
     assert "no feasible number" in out
+    assert re.search(r"a certified FPR of at most 0.05 +FPR 0 +135 OOD", out)
 
 
 def test_certifier_is_usable_from_python(digits_net):
