@@ -17,7 +17,7 @@ from ..metrics.gain import Bounds
 from ..models.load import SOURCES
 from ..setup.config import RunConfig
 from ..setup.setting import Setting
-from ..store.files import file_in, read_text
+from ..store.files import file_in, read_hashed
 from ..store.identity import SCORING, code_version, content_hash, source_hash
 from .config import CERTIFIABLE, CertifyConfig
 
@@ -27,7 +27,7 @@ OLD = {
     "roodbench-certificate/2": "the operating point and the numbers that hold at once",
 }
 """Schemas of before, and what they lack of what is checked now."""
-NAME = "certificate.json"
+NAME, PAGE = "certificate.json", "certificate.html"
 CLAIM = (
     "The bounds are of the score that the detector has of infinitely many noisy copies. For every image and every "
     "shift of it within the l2 radius, in pixels of [0, 1], that score lies between the bounds (null: no bound). Each "
@@ -151,10 +151,15 @@ def code_in(certificate: Mapping[str, Any]) -> dict[str, str]:
 
 def read(place: Path | str) -> dict[str, Any]:
     """The certificate in a file, or in the folder of a run; ValueError for one that is not, or of another schema."""
+    return read_with_hash(place)[0]
+
+
+def read_with_hash(place: Path | str) -> tuple[dict[str, Any], str]:
+    """The same and the SHA-256 of its file."""
     file = file_in(place, NAME)
     if not file.is_file():
         raise ValueError(f"certificate '{file}': No such file, expected a {NAME} or the folder of a run that has one")
-    text = read_text(file)
+    text, digest = read_hashed(file)
     try:
         found = json.loads(text, object_pairs_hook=once, parse_constant=no_number)
     except ValueError as error:
@@ -169,7 +174,7 @@ def read(place: Path | str) -> dict[str, Any]:
         is_result = isinstance(found, dict) and "schema_version" in found
         wrong = "is a result" if is_result else f"has schema {schema!r}"
         raise ValueError(f"certificate '{file}' {wrong}: expected a {NAME} of schema {SCHEMA!r}")
-    return found
+    return found, digest
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

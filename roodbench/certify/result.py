@@ -13,7 +13,7 @@ from ..record.record import parsed, typed
 from ..record.text import rows_csv
 from ..store.files import file_in, read_text, save_text
 from ..store.identity import content_hash
-from .certificate import CERTIFIED, KEY, NAME, config_of, entries_of, header, read
+from .certificate import CERTIFIED, KEY, NAME, PAGE, config_of, entries_of, header, read
 from .compare import differences
 from .config import CertifyConfig
 from .curve import curve
@@ -80,12 +80,16 @@ class CertifiedResult:
     def save(self, folder: Path) -> None:
         """Write result.json, result.csv, table.txt, certificate.json and, where matplotlib is installed, curve.svg.
 
-        The certificate is left out of a record that was read without it.
+        The certificate is left out of a record that was read without it, and where an attack got past a bound: what is
+        disproved is not certified, and one that lies there already goes.
         """
         save_text(self.to_json() + "\n", folder / "result.json")
         save_text(self.to_csv(), folder / "result.csv")
         save_text(self.to_table() + "\n", folder / "table.txt")
-        if self.certificates:
+        if self.violations:
+            for name in (NAME, PAGE):
+                (folder / name).unlink(missing_ok=True)
+        elif self.certificates:
             save_text(json.dumps(self.certificate(), allow_nan=False) + "\n", folder / NAME)
         drawn = curve(self.rows, self.operating)
         if drawn is not None:

@@ -9,6 +9,7 @@ import pytest
 
 from roodbench import cli
 from roodbench.certify.certificate import read
+from roodbench.certify.coherent import incoherences
 from roodbench.certify.evidence import KINDS
 from roodbench.certify.result import CertifiedResult
 from roodbench.certify.run import certify
@@ -28,8 +29,9 @@ def test_symbols_of_the_papers_are_verified_too(digits_net, tmp_path):
 
 def test_certificate_verifies(certified):
     _, folder = certified
-    verdict = verify(read(folder / "certificate.json"), seed=5, samples=2000)
-    assert verdict.failures == []
+    certificate = read(folder / "certificate.json")
+    verdict = verify(certificate, seed=5, samples=2000)
+    assert verdict.failures == list(incoherences(certificate)) == []
     assert verdict.images == 3 * 8  # ID, OOD and ID validation
     assert verdict.finds[1] == pytest.approx(8 / 12)  # of 12 images
     assert verdict.bounds == 3 * 3 * 2 * 8 * 2 * 3
