@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -151,7 +153,20 @@ def certify(context: Context, **given: Any) -> None:
         settings = {"fresh": given["fresh"], **hands(given)}
         result, folder = certify_it(config, out=given["out"], progress=progress_for(given), **settings)
         show(result)
-    log.info("kept in %s, with certificate.json (%.0f s)", folder, result.timing["seconds"])
+    pages = print_page(folder)
+    log.info("kept in %s, with %s (%.0f s)", folder, pages, result.timing["seconds"])
+
+
+def print_page(folder: Path) -> str:
+    """Print the certificate in a run's folder as the page to be signed, where jinja2 is; says what lies there."""
+    from ..certify.certificate import NAME, PAGE
+    from ..report.certificate import certificate_page
+    from ..store.files import save_text
+
+    if find_spec("jinja2") is None:
+        return NAME
+    save_text(certificate_page(folder / NAME, check=False), folder / PAGE)
+    return f"{NAME} and {PAGE}"
 
 
 def refuse_options(context: Context, flag: str, names: Any) -> None:
