@@ -17,7 +17,7 @@ PARTS = {
     "Your own": ["docs/network", "docs/data", "docs/custom-detector"],
     "Attacks": ["docs/threat-models", "docs/attacks", "docs/trust", "docs/intervals"],
     "Results": ["docs/report", "docs/comparing", "reports/README", "benchmarks/RESULTS", "docs/parity"],
-    "Certificates": ["docs/certification", "docs/theorems"],
+    "Certificates": ["docs/certification", "docs/assessor", "docs/theorems"],
     "Running": ["docs/performance", "docs/cluster", "docs/security"],
     "Reference": ["docs/names", "docs/api", "CONTRIBUTING", "CHANGELOG"],
 }

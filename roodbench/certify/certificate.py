@@ -17,25 +17,35 @@ from ..metrics.gain import Bounds
 from ..models.load import SOURCES
 from ..setup.config import RunConfig
 from ..setup.setting import Setting
-from ..store.files import file_in, read_text
+from ..store.files import file_in, read_hashed
 from ..store.identity import SCORING, code_version, content_hash, source_hash
 from .config import CERTIFIABLE, CertifyConfig
 
-SCHEMA, OLD = "roodbench-certificate/2", "roodbench-certificate/1"
-NAME = "certificate.json"
+SCHEMA = "roodbench-certificate/3"
+OLD = {
+    "roodbench-certificate/1": "the noisy scores, the seed and the code",
+    "roodbench-certificate/2": "the operating point and the numbers that hold at once",
+}
+"""Schemas of before, and what they lack of what is checked now."""
+NAME, PAGE = "certificate.json", "certificate.html"
 CLAIM = (
     "The bounds are of the score that the detector has of infinitely many noisy copies. For every image and every "
     "shift of it within the l2 radius, in pixels of [0, 1], that score lies between the bounds (null: no bound). Each "
     "fails with probability at most alpha_image over the noise that was drawn, so each gauroc, gfpr95 and deployed "
-    "holds with probability 1 - alpha; the bounds in counted fail with probability at most alpha each, which "
+    "holds with probability 1 - alpha; the bounds in counted fail more often, fixed by the number of images, which "
     "gauroc_counted allows for. The bounds in predicted are of the score that as many fresh copies give: they and "
     "gauroc_predicted hold with the same probabilities over both noises. deployed is the AUROC expected of the "
-    "detector of few fresh copies. The shift may depend on everything but the noise. Noise is drawn in float64; it and "
+    "detector of few fresh copies. Each gauroc_joint and gauroc_new and everything in operating follow from the noisy "
+    "scores in sample (those of copies from predicted) and hold all at once with probability 1 - alpha: over the noise "
+    "for these images, over noise and images for new ones of which these are a random sample. operating is of the "
+    "detector that takes an image for ID where its score reaches the threshold, which no adversary moves; tpr is at "
+    "least, fpr at most that of every shift of ID and of OOD images. The shift may depend on everything but the noise. "
+    "Noise is drawn in float64; it and "
     "images are rounded to multiples of a power of 2 whose sums float32 holds exactly, and the network is what it "
     "computes in float32 of these."
 )
 KEY = ("detector", "base", "ood", "condition", "radius_l2")
-CERTIFIED = ("gauroc", "gfpr95", "gauroc_counted", "gauroc_predicted")
+CERTIFIED = ("gauroc", "gfpr95", "gauroc_counted", "gauroc_predicted", "gauroc_joint", "gauroc_new")
 """The metrics in a row of a certificate, besides the deployed detector's."""
 
 
@@ -89,7 +99,7 @@ def described(detector: Smoothed, alpha: float) -> dict[str, Any]:
 
 def role_of(images: ImageSet, bench: Benchmark) -> dict[str, Any]:
     """What a certificate says of a population."""
-    role = "ID" if images is bench.id_test else "OOD"
+    role = "ID" if images is bench.id_test else images.split if images.split == "ID val" else "OOD"
     return {"role": role, "sha256": images.digest, "images": list(images.names)}
 
 
@@ -141,26 +151,30 @@ def code_in(certificate: Mapping[str, Any]) -> dict[str, str]:
 
 def read(place: Path | str) -> dict[str, Any]:
     """The certificate in a file, or in the folder of a run; ValueError for one that is not, or of another schema."""
+    return read_with_hash(place)[0]
+
+
+def read_with_hash(place: Path | str) -> tuple[dict[str, Any], str]:
+    """The same and the SHA-256 of its file."""
     file = file_in(place, NAME)
     if not file.is_file():
         raise ValueError(f"certificate '{file}': No such file, expected a {NAME} or the folder of a run that has one")
-    text = read_text(file)
+    text, digest = read_hashed(file)
     try:
         found = json.loads(text, object_pairs_hook=once, parse_constant=no_number)
     except ValueError as error:
         raise ValueError(f"certificate '{file}' is not JSON: {error}") from None
     schema = found.get("schema") if isinstance(found, dict) else None
-    if schema == OLD:
-        missing = "it lacks the noisy scores, the seed and the code that are checked now"
+    if isinstance(schema, str) and schema in OLD:
         raise ValueError(
-            f"certificate '{file}' has schema {OLD!r}: {missing}; certify again, or verify it with the "
-            "RoodBench that made it"
+            f"certificate '{file}' has schema {schema!r}: it lacks {OLD[schema]} that are checked now; certify again, "
+            "or verify it with the RoodBench that made it"
         )
     if schema != SCHEMA:
         is_result = isinstance(found, dict) and "schema_version" in found
         wrong = "is a result" if is_result else f"has schema {schema!r}"
         raise ValueError(f"certificate '{file}' {wrong}: expected a {NAME} of schema {SCHEMA!r}")
-    return found
+    return found, digest
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

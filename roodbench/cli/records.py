@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .options import arguments
 
 if TYPE_CHECKING:
     from ..record.result import Result
+    from ..report.bounded import Claims
     from ..report.read import Certified
 
 RUNS = arguments("runs", "Runs: folders, records (result.json), or names that `runs` lists.", "RUN...")
@@ -19,14 +21,45 @@ def every_record(places: Sequence[str] | None, out: str | None) -> dict[str, Res
     """Every record by its run's name, or by its place where two have one name; ValueError where there is none."""
     from ..report.read import read
 
+    kept = [read(place, out) for place in given(places)]
+    return by_name(given(places), [(its.name, its.record) for its in kept])
+
+
+def given(places: Sequence[str] | None) -> Sequence[str]:
+    """What the command line names; ValueError where that is nothing."""
     if not places:
         raise ValueError("expected at least one run: a folder, a result.json or a name that `roodbench runs` lists")
-    kept = [read(place, out) for place in places]
-    names = [its.name for its in kept]
-    found = {its.name if names.count(its.name) == 1 else p: its.record for p, its in zip(places, kept, strict=True)}
-    if len(found) < len(kept):
+    return places
+
+
+def by_name(places: Sequence[str], found: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """What was found at some places by its name, or by its place where two have one; ValueError for a place twice."""
+    names = [name for name, _ in found]
+    named = {n if names.count(n) == 1 else place: its for place, (n, its) in zip(places, found, strict=True)}
+    if len(named) < len(found):
         raise ValueError(f"run {next(p for p in places if places.count(p) > 1)!r} is given twice")
-    return found
+    return named
+
+
+def comparable(places: Sequence[str] | None, out: str | None) -> dict[str, Result | Claims]:
+    """Runs and certificates by name: of a certification its certificate.json, alone or in its folder."""
+    from ..record.result import Result
+    from ..report.bounded import Claims, certificate_of
+    from ..report.certificate import is_certificate
+    from ..report.read import read
+
+    found: list[tuple[str, Any]] = []
+    for place in given(places):
+        if is_certificate(place):
+            found.append((Path(place).absolute().parent.name, Claims.read(place)))
+            continue
+        kept = read(place, out)
+        if isinstance(kept.record, Result):
+            found.append((kept.name, kept.record))
+        else:
+            file = certificate_of(kept.name, kept.folder)
+            found.append((kept.name, Claims.read(file, kept.record.rows)))
+    return by_name(given(places), found)
 
 
 def records_of(places: Sequence[str] | None, out: str | None) -> dict[str, Result]:

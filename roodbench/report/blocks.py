@@ -13,8 +13,8 @@ from ..record.record import Record
 from ..record.row import Row
 from ..record.table import ORDER, adversary_of, label_of
 from ..record.text import as_fraction
-from .compare import adversary
 from .comparison import letters, named
+from .entries import adversary
 
 MEANS = {"near": "near", "far": "far", "all": "average"}
 """What a mean over the OOD sets of a group is called."""

@@ -1,14 +1,14 @@
-"""Detectors on the same images, of one run or of several: paired differences, their tests, and ranks.
+"""Detectors on the same images, of runs and certificates: paired differences, their tests, and ranks.
 
 Every detector scores the same clean images, so differences are paired image by image (DeLong, DeLong and Clarke-Pearson
 1988). Under attack each detector has attacked copies of its own of the same images: the pairing by image holds, and
-what differs is what its attack left of each detector.
+what differs is what its attack left of each detector. Certified bounds are paired by image too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -16,85 +16,40 @@ import numpy as np
 
 from .. import metrics
 from ..metrics.paired import Paired, holm, paired_test, rank_ranges
-from ..record.record import Record, score_key
-from ..record.row import Row
+from ..record.record import Record
 from ..record.rows import CONDITIONS
 from ..record.table import label_of
 from ..record.text import as_fraction
+from .bounded import CERTIFIED, Bounded, Claims, check_comparable
 from .comparison import Comparison, Pair, Standing, letters, named
+from .entries import ADVERSARY, Entry, Found, Place, adversary, groups_of
+from .sandwich import contradictions, lines_of
 
 ALPHA = 1 - metrics.LEVEL
 """The probability of one wrong "differs" or more among all tests of a comparison."""
-Place = tuple[str, float | None, str | None]
-"""Condition, radius in pixels, and norm."""
-ADVERSARY = (*("method", "objective", "strength", "budget", "steps", "restarts", "threat", "quantize", "precision"),)
-"""Settings of an attack that no row names."""
+ORDER = [*CONDITIONS, *CERTIFIED]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A detector of a run."""
-
-    name: str
-    """Of no other entry: its label, with the run's letter where another run has it too."""
-    label: str
-    record: Record
-
-    @property
-    def rows(self) -> list[Row]:
-        return [row for row in self.record.rows if label_of(row) == self.label and row.condition in CONDITIONS]
-
-    def components(self, row: Row) -> metrics.Components:
-        """The AUROC of a row, with each image's part in it."""
-        own = next(key.partition(": ")[2] for key in self.record.data if key.startswith("ID test: "))
-        sets = zip((own, row.ood), CONDITIONS[row.condition], strict=True)
-        scores = [self.record.scores[score_key(self.label, name, state, row.eps)] for name, state in sets]
-        drawn = 1 if knows_seed(self.record) else None  # then rows speak of the draw that the adversary knows
-        first, second = (part.double().numpy()[:drawn] for part in scores)
-        groups = (groups_of(self.record, f"ID test: {own}"), groups_of(self.record, f"OOD test: {row.ood}"))
-        return metrics.components(first, second, groups)
-
-
-def groups_of(record: Record, key: str) -> np.ndarray | None:
-    """For each image the first one with the same pixels; None where all differ, or in records of before they said."""
-    if not (copies := record.data[key].get("copies")):
-        return None
-    first = np.arange(record.data[key]["images"])
-    for image, original in copies:
-        first[image] = original
-    return first
-
-
-def adversary(record: Record) -> dict[str, Any]:
-    """What a record says of the attack beyond its rows, of `run` and of `evaluate`."""
-    plan = record.config.get("plan", record.config)
-    threat = plan["threat"] if isinstance(plan.get("threat"), dict) else {"noise": plan.get("threat")}
-    given = {**record.config, **plan, **threat, "threat": threat.get("noise")}
-    return {name: given.get(name) for name in ADVERSARY}
-
-
-def knows_seed(record: Record) -> bool:
-    return adversary(record)["threat"] == "known-seed"
-
-
-def compare(records: Mapping[str, Record], ood: Sequence[str] | None = None) -> Comparison:
-    """Every detector of some runs against every other, in every condition and radius that two of them have.
+def compare(records: Mapping[str, Record | Claims], ood: Sequence[str] | None = None) -> Comparison:
+    """Every detector of some runs and certificates against every other, wherever two of them have a condition and
+    radius; where there is a certificate, also one table of clean, attacked and certified.
 
     `ood` names the OOD sets whose mean is compared, default all. ValueError, in one line, for runs without scores or
-    with other images, and where there is nothing to compare.
+    with other images, for what a certificate does not speak of (`check_comparable`), and where there is nothing to
+    compare.
     """
     for name, record in records.items():
-        if not record.scores:
+        if isinstance(record, Record) and not record.scores:
             raise ValueError(f"'{name}' has no scores: expected a run's folder, with scores.safetensors in it")
+    check_comparable(records)
     sets = same_images(records, ood)
     entries = entries_of(records)
     if len(entries) < 2:
         raise ValueError(f"one detector, {entries[0].name}: expected at least two, of one run or of several")
-    found: dict[Place, dict[str, tuple[metrics.Components, list[Row]]]] = {}
+    found: dict[Place, dict[str, Found]] = {}
     for entry in entries:
-        for place, rows in by_place(entry, sets).items():
-            parts = [entry.components(row) for row in rows]
-            found.setdefault(place, {})[entry.name] = (metrics.average(parts) if len(parts) > 1 else parts[0], rows)
+        for place, its in entry.measured(sets).items():
+            found.setdefault(place, {})[entry.name] = its
     found = {place: best_first(found[place]) for place in sorted(found, key=order)}
     shared = {place: those for place, those in found.items() if len(those) > 1}
     asked = [(place, a, b) for place, those in shared.items() for a, b in combinations(those, 2)]
@@ -104,34 +59,53 @@ def compare(records: Mapping[str, Record], ood: Sequence[str] | None = None) -> 
         Pair(condition, eps, norm, a, b, test.difference.value, test.difference.ci, test.p, p, p <= ALPHA)
         for ((condition, eps, norm), a, b), test, p in zip(asked, tests, corrected, strict=True)
     ]
-    record = next(iter(records.values()))
-    sizes = {row.ood: row.n_ood for row in record.rows if row.ood in sets}
+    has_claims = any(isinstance(its, Claims) for its in records.values())
+    lines = lines_of(entries, found, sets) if has_claims else []
+    data = next(iter(records.values())).data
+    own = next(key for key in data if key.startswith("ID test: "))
     return Comparison(
         list(records),
         sets,
-        record.rows[0].n_id,
-        sum(sizes.values()),
+        data[own]["images"],
+        sum(data[f"OOD test: {name}"]["images"] for name in sets),
         [standing for place, those in shared.items() for standing in ranked(place, those, pairs)],
         pairs,
         list(notes(records, entries, found, len(tests))),
+        lines,
+        list(contradictions(lines)),
     )
 
 
-def entries_of(records: Mapping[str, Record]) -> list[Entry]:
-    """Every detector of every run; of one label, with the parameters that differ or the letters of their runs."""
-    found = []
+def entries_of(records: Mapping[str, Record | Claims]) -> list[Entry | Bounded]:
+    """Every detector of every run and certificate; of one label, with the parameters that differ or their letters."""
+    runs = [its for its in records.values() if isinstance(its, Record)]
+    groups = {key: groups_of(run, key) for run in runs for key in run.data if "test: " in key}
+    known = {key: first for key, first in groups.items() if first is not None}
+    found: list[tuple[tuple[str, Mapping[str, Any], str], Any]] = []
     for letter, record in zip(letters(len(records)), records.values(), strict=True):
-        params = {label_of(row): row.params for row in record.rows}
-        found += [((label, its, letter), record) for label, its in params.items()]
+        if isinstance(record, Record):
+            params = {label_of(row): row.params for row in record.rows}
+            found += [((label, its, letter), record) for label, its in params.items()]
+        else:
+            those = [Bounded("", entry, record, known) for entry in record.certificate["detectors"]]
+            found += [((its.title, its.entry["params"], letter), its) for its in those]
     names = named([those for those, _ in found])
-    return [Entry(name, label, record) for name, ((label, _, _), record) in zip(names, found, strict=True)]
+    return [
+        replace(its, name=name) if isinstance(its, Bounded) else Entry(name, label, its)
+        for name, ((label, _, _), its) in zip(names, found, strict=True)
+    ]
 
 
-def same_images(records: Mapping[str, Record], ood: Sequence[str] | None) -> list[str]:
+def sets_of(record: Record | Claims) -> list[str]:
+    """The OOD sets of a run or a certificate."""
+    return record.sets if isinstance(record, Claims) else list(dict.fromkeys(row.ood for row in record.rows))
+
+
+def same_images(records: Mapping[str, Record | Claims], ood: Sequence[str] | None) -> list[str]:
     """The OOD sets to compare on; ValueError, naming the set and the runs, where images are not the same."""
     (first, record), *others = records.items()
-    has = {name: [row.ood for row in its.rows] for name, its in records.items()}
-    sets = list(dict.fromkeys(has[first]))
+    has = {name: sets_of(its) for name, its in records.items()}
+    sets = has[first]
     for name in ood or ():
         if name not in sets:
             from detectors import unknown
@@ -141,7 +115,7 @@ def same_images(records: Mapping[str, Record], ood: Sequence[str] | None) -> lis
     keys = [key for key in record.data if key.startswith("ID test: ")] + [f"OOD test: {name}" for name in sets]
     for name, other in others:
         shared = [its for its in sets if its in has[name]]
-        extra = [] if ood else [its for its in dict.fromkeys(has[name]) if its not in sets]
+        extra = [] if ood else [its for its in has[name] if its not in sets]
         for lacking, those in ((name, [s for s in sets if s not in shared]), (first, extra)):
             if those:
                 cure = f"--ood {','.join(shared)} compares on what both have" if shared else "they share no OOD set"
@@ -154,23 +128,13 @@ def same_images(records: Mapping[str, Record], ood: Sequence[str] | None) -> lis
     return sets
 
 
-def by_place(entry: Entry, sets: Sequence[str]) -> dict[Place, list[Row]]:
-    """The rows of a detector by condition, radius in pixels and norm; those that have every OOD set."""
-    found: dict[Place, dict[str, Row]] = {}
-    for row in entry.rows:
-        if row.ood in sets:
-            radius = None if row.eps_pixel is None else round(row.eps_pixel, 12)
-            found.setdefault((row.condition, radius, row.norm), {})[row.ood] = row
-    return {place: [rows[name] for name in sets] for place, rows in found.items() if len(rows) == len(sets)}
-
-
 def order(place: Place) -> tuple[float, int]:
     """Clean first, then by radius."""
     condition, radius, _ = place
-    return (-1.0 if radius is None else radius, list(CONDITIONS).index(condition))
+    return (-1.0 if radius is None else radius, ORDER.index(condition))
 
 
-def best_first(those: Mapping[str, tuple[metrics.Components, list[Row]]]) -> dict[str, Any]:
+def best_first(those: Mapping[str, Found]) -> dict[str, Found]:
     return dict(sorted(those.items(), key=lambda item: -item[1][0].value))
 
 
@@ -182,9 +146,7 @@ def tested(first: metrics.Components, second: metrics.Components, which: str) ->
         raise ValueError(f"{which}: {error}") from None
 
 
-def ranked(
-    place: Place, those: Mapping[str, tuple[metrics.Components, list[Row]]], pairs: Sequence[Pair]
-) -> Iterator[Standing]:
+def ranked(place: Place, those: Mapping[str, Found], pairs: Sequence[Pair]) -> Iterator[Standing]:
     """The detectors of one condition, the best first."""
     names = list(those)
     differs = np.zeros((len(names), len(names)), dtype=bool)
@@ -193,38 +155,51 @@ def ranked(
             i, j = names.index(pair.first), names.index(pair.second)
             differs[i, j] = differs[j, i] = True
     ranges = rank_ranges([area.value for area, _ in those.values()], differs)
-    for (name, (area, rows)), (rank, best, worst) in zip(those.items(), ranges, strict=True):
-        flags = {row.reliable for row in rows}
-        reliable = False if False in flags else None if None in flags else True
+    for (name, (area, reliable)), (rank, best, worst) in zip(those.items(), ranges, strict=True):
         ends = area.interval().ci
         yield Standing(*place, name, area.value, ends, rank, best, worst, len(area.v_id), reliable)
 
 
 def notes(
-    records: Mapping[str, Record], entries: Sequence[Entry], found: Mapping[Any, Mapping[str, Any]], tests: int
+    records: Mapping[str, Record | Claims],
+    entries: Sequence[Entry | Bounded],
+    found: Mapping[Place, Mapping[str, Found]],
+    tests: int,
 ) -> Iterator[str]:
     """How to read the numbers, and what to beware of."""
     yield (
         f"paired by image (DeLong); p (Holm) is corrected for all {tests} tests: with 95% probability no `differs` and "
         "no range of a rank is wrong; intervals are of each difference alone"
     )
-    attacked = [key for key in found if key[0] != "clean"]
+    attacked = [key for key in found if key[0] in CONDITIONS and key[0] != "clean"]
     if attacked:
         yield "attacked: the same images, of which each detector has attacked copies of its own"
-    flags = [[row.reliable for _, rows in those.values() for row in rows] for those in found.values()]
-    if any(False in its for its in flags):
+    flags = [reliable for those in found.values() for _, reliable in those.values()]
+    if False in flags:
         yield "* unreliable: a check failed, the AUROC under attack is an upper bound only, and so is its rank"
-    if any(None in its for its in flags):
+    if None in flags:
         yield "not judged: an attack's own checks did not run, its AUROC may be too high"
     if any(len(area.v_id) > 1 for those in found.values() for area, _ in those.values()):
         yield "randomised detectors: the mean AUROC over their draws, whose noise is in intervals and tests"
-    for (one, a), (other, b) in combinations(records.items(), 2):
+    if claims := [its for its in records.values() if isinstance(its, Claims)]:
+        yield (
+            "certified: no adversary within the radius gets below, each with probability at least "
+            f"{1 - claims[0].config.alpha:g}; of all copies it is the detector's population form, of a few the "
+            "expectation over their noise, which is drawn so that float32 sums it exactly (docs/certification.md)"
+        )
+        yield (
+            "`differs` of certified AUROCs: of what is proved, on new images of these kinds; a detector whose bound is "
+            "lower may be as robust"
+        )
+    runs = {name: its for name, its in records.items() if isinstance(its, Record)}
+    for (one, a), (other, b) in combinations(runs.items(), 2):
         said = [k for k in ADVERSARY if attacked and adversary(a)[k] != adversary(b)[k]]
         if said:
             parts = ", ".join(f"{k} {adversary(a)[k]} and {adversary(b)[k]}" for k in said)
             yield f"'{one}' and '{other}' attack otherwise ({parts}): their attacked AUROCs differ by that too"
     for key, those in found.items():
-        lacking = [entry.name for entry in entries if entry.name not in those]
+        known = Bounded if key[0] in CERTIFIED else Entry
+        lacking = [entry.name for entry in entries if isinstance(entry, known) and entry.name not in those]
         if lacking:
             what = " ".join(filter(None, (key[0], key[2], as_fraction(key[1], key[2]) if key[1] else "")))
             yield f"{what}: not of {', '.join(lacking)}"

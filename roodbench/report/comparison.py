@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..record.text import as_fraction, framed
+from .sandwich import Line
 
 SHOWN = 30
 """Pairs in a table; of more, those alone that differ."""
@@ -64,6 +66,10 @@ class Comparison:
     standings: list[Standing]
     pairs: list[Pair]
     notes: list[str]
+    lines: list[Line] = field(default_factory=list)
+    """Where there is a certificate: clean, attacked and certified, one a detector and radius."""
+    contradictions: list[str] = field(default_factory=list)
+    """Of lines in which an attack got below what is certified."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, allow_nan=False)
@@ -82,7 +88,7 @@ class Comparison:
             (
                 place_of(s),
                 s.detector,
-                f"{100 * s.auroc:.2f} [{', '.join(f'{100 * end:.2f}' for end in s.auroc_ci)}]"
+                f"{area_of(s)} [{', '.join(f'{100 * end:.2f}' for end in s.auroc_ci)}]"
                 + ("*" if s.reliable is False else ""),
                 str(s.rank) if s.rank_best == s.rank_worst else f"{s.rank} [{s.rank_best}-{s.rank_worst}]",
             )
@@ -105,9 +111,37 @@ class Comparison:
         ood = f"mean of {', '.join(self.ood)}" if len(self.ood) > 1 else self.ood[0]
         runs = [f"{name}: {run}" for name, run in zip(letters(len(self.runs)), self.runs, strict=True)]
         heading = [*(runs if len(runs) > 1 else []), f"{ood}: {self.n_id} ID and {self.n_ood} OOD images"]
-        standing = framed(("condition", "detector", "AUROC % [95% interval]", "rank [range]"), ranks, before=heading)
+        parts = [framed(SANDWICH, map(cells_of, self.lines), before=[*self.contradictions, *heading])]
+        names = ("condition", "detector", "AUROC % [95% interval]", "rank [range]")
+        parts = [*(parts if self.lines else []), framed(names, ranks, before=[] if self.lines else heading)]
         columns = ("condition", "pair", "difference % [95% interval]", "p", "p (Holm)", "")
-        return standing + "\n" + framed(columns, tests, after=[*more, *self.notes])
+        return "\n".join([*parts, framed(columns, tests, after=[*more, *self.notes, *self.contradictions])])
+
+
+SANDWICH = ("detector", "radius", "clean %", "attacked %", "certified %", "")
+
+
+def cells_of(line: Line) -> list[str]:
+    """A line of the table of clean, attacked and certified AUROCs; what is certified is rounded down."""
+    clean, attacked = ("-" if v is None else f"{100 * v:.2f}" for v in (line.clean, line.attacked))
+    certified = "-" if line.certified is None else floored(line.certified)
+    where = f"{line.norm} {as_fraction(line.radius, line.norm)}"
+    attacked += "*" if line.reliable is False else ""
+    return [line.detector, where, clean, attacked, certified, "CONTRADICTION" if line.contradicts else ""]
+
+
+def floored(value: float) -> str:
+    """In percent, rounded down: no more than is certified.
+
+    >>> floored(0.71999), floored(1.0)
+    ('71.99', '100.00')
+    """
+    return f"{math.floor(1e4 * value + 1e-9) / 100:.2f}"
+
+
+def area_of(s: Standing) -> str:
+    """The AUROC in percent."""
+    return floored(s.auroc) if s.condition.startswith("certified") else f"{100 * s.auroc:.2f}"
 
 
 def place_of(part: Standing | Pair) -> str:

@@ -45,6 +45,8 @@ class Kept:
     record: Result | Certified
     manifest: dict[str, Any]
     """Empty where the record lies alone."""
+    folder: Path | None = None
+    """Where it lies; None of a record that was never a file."""
 
     @property
     def command(self) -> str:
@@ -69,7 +71,7 @@ def read(place: Path | str, out: Path | str | None = None) -> Kept:
         raise ValueError(f"'{folder}' has no {RECORD}: " + (what or "expected a run's folder or its record"))
     record = certified(file) if is_certified(file) else Result.load(file)
     said = manifest.read(file.parent) if file.with_name(manifest.NAME).is_file() else {}
-    return Kept(file.absolute().parent.name, record, said)
+    return Kept(file.absolute().parent.name, record, said, file.parent)
 
 
 def is_certified(file: Path) -> bool:

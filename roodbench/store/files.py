@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -72,8 +73,22 @@ def file_in(place: Path | str, name: str) -> Path:
 
 def read_text(file: Path) -> str:
     """A text file in UTF-8; ValueError, naming it, where that cannot be read."""
-    try:
+    with reading(file):
         return file.read_text(encoding="utf-8")
+
+
+def read_hashed(file: Path) -> tuple[str, str]:
+    """The same, as it lies there to the last byte, and the SHA-256 of these bytes."""
+    with reading(file):
+        found = file.read_bytes()
+        return found.decode("utf-8"), hashlib.sha256(found).hexdigest()
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """ValueError, naming the file, where it cannot be read or is no text."""
+    try:
+        yield
     except OSError as error:
         raise ValueError(f"'{file}' cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -61,7 +61,9 @@ def test_records_of_certifications_are_shown_with_the_numbers_of_their_tables(fi
     found, (columns, lines) = Tables(page(kept)), certified_cells(kept.record.rows)
     assert found.heads["lines"] == columns
     assert found.lines["lines"] == lines
-    printed = {tuple(re.split(r"\s{2,}", text.strip())) for text in certified_table(kept.record.rows).splitlines()}
+    printed = {
+        tuple(re.split(r"\s{2,}", text.strip())) for text in certified_table(kept.record.rows, (), None).splitlines()
+    }
     assert {tuple(line) for line in lines} <= printed
     for line, whole in zip(found.lines["verdict"], lines, strict=True):
         its = dict(zip(found.heads["verdict"], line, strict=True))
@@ -204,7 +206,7 @@ def test_what_a_record_lacks_is_said_in_a_line():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     {
-        (): "expected a run's folder, its result.json, or a name",
+        (): "expected a run's folder, its result.json, a name",
         ("nothing-here",): "no runs in",
         ("empty/",): "'empty' has no result.json: expected a run's folder or its record",
         ("begun",): "'begun' has no result.json: stopped before its end",
