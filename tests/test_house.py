@@ -17,6 +17,7 @@ ROOMS = [
     "record",
     "job",
     "api certify",
+    "entry",
     "report",
     "cli",
 ]
