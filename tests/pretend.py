@@ -117,9 +117,7 @@ def pretended(value: Any) -> Any:
 def check_together(name: str, tensors: list[Tensor]) -> None:
     """RuntimeError, as a GPU's, where tensors of both devices meet."""
     strays = [t for t in tensors if not isinstance(t, Pretend) and (t.ndim or name in LONE)]
-    if name == "scatter" and strays and not strays[0].any():
-        strays = strays[1:]  # zeros that older versions' autograd makes for itself, with no Python in between
-    if strays and name not in MOVING:
+    if strays and not (name == "scatter" and not strays[0].any()) and name not in MOVING:  # zeros of older autograd
         shapes = ", ".join(str(tuple(t.shape)) for t in strays)
         raise RuntimeError(f"Expected all tensors to be on the same device: {name} of cuda:0 and of cpu {shapes}")
     if name.startswith("index") and not isinstance(tensors[0], Pretend):

@@ -18,6 +18,7 @@ from ..metrics.paired import holm, rank_ranges, worst_of, worst_test
 from ..record.record import Record
 from ..record.row import Row, label_of
 from ..record.text import as_fraction
+from .bounded import Bounded
 from .compare import ALPHA, adversary, entries_of
 
 OURS = {
@@ -110,7 +111,8 @@ def order(board: Board) -> tuple[Any, ...]:
 
 def lines_of(entry: Entry) -> Iterator[Line]:
     """The lines of one entry: of each detector and radius its worst case, and why it may have no rank."""
-    record, its = entry.record, {e.label: e for e in entries_of({entry.name: entry.record})}
+    record, found = entry.record, entries_of({entry.name: entry.record})
+    its = {e.label: e for e in found if not isinstance(e, Bounded)}
     rows: dict[tuple[str, float], dict[str, Row]] = {}
     clean: dict[str, dict[str, Row]] = {}
     for row in sorted(record.rows, key=lambda row: row.ood):
