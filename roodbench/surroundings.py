@@ -16,6 +16,7 @@ from torch import Tensor
 
 from detectors import Detector, Smoothed, unknown
 from detectors.care import borrowed
+from detectors.detector import keywords
 from detectors.pro import OTHERS, PUBLISHED
 from detectors.smoothing import deviation, median
 
@@ -40,7 +41,7 @@ IMAGES = 2
 """Of ID, and of the first OOD set, around which landscapes are drawn where none are named."""
 
 
-def shifts(opening: Opening, *, eps: float | None = None, **_: Any) -> list[Shifts]:
+def shifts(opening: Opening, *, eps: float | None = None) -> list[Shifts]:
     """Of every base score of a run, how far a step of `eps` moves it, by default PRO's published one."""
     found = []
     for name, detector in opening.detectors(innermost=True):
@@ -63,7 +64,7 @@ def moves(worker: Worker, images: ImageSet, step: float) -> np.ndarray:
 
 
 def landscapes(
-    opening: Opening, *, eps: float | None = None, images: Sequence[str] | None = None, gradient: bool = False, **_: Any
+    opening: Opening, *, eps: float | None = None, images: Sequence[str] | None = None, gradient: bool = False
 ) -> list[Landscape]:
     """Of every detector of a run, its score around some images, SET:INDEX, up to `eps` away along each direction.
 
@@ -113,7 +114,7 @@ def around(worker: Worker, images: ImageSet, index: int, offsets: np.ndarray, *,
     return torch.stack([torch.cat(row) for row in points]).cpu()
 
 
-def copies(opening: Opening, **_: Any) -> list[Copies]:
+def copies(opening: Opening) -> list[Copies]:
     """Of every smoothed detector of a run, median and instability of all images' noisy copies.
 
     They are drawn from the stream of the instability that a record speaks of.
@@ -245,6 +246,9 @@ def measured(
     `config` and `places` are those of `reopened`; `asked` goes to the measure: `eps`, `images`, `gradient`. ValueError
     where the run cannot be opened again, or is another one now.
     """
+    for key in asked:
+        if key not in (known := keywords(MEASURES[name])):
+            raise ValueError(f"figure {name} takes no {key}: expected one of {', '.join(known) or 'nothing'}")
     eps = asked.get("eps")
     if eps is not None and not 0 < eps < float("inf"):
         raise wrong("epsilon", eps, f"{RADIUS}, above 0")

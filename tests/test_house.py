@@ -19,6 +19,7 @@ ROOMS = [
     "job reopen",
     "api certify surroundings",
     "report",
+    "plotting",
     "cli",
 ]
 """Of roodbench: each may import what stands before it; rooms on one floor do not know each other."""

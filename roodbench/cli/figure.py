@@ -9,12 +9,17 @@ import typer
 from .console import computing, progress_for, start_logging
 from .given import spelt_out
 from .options import DATA, DETECTOR, NETWORK, OUTPUT, Context, argument, changed, option, taking
-from .records import RUNS, listed, records_of, runs_of
+from .records import RUNS, listed, runs_of
 
 PLACES = ("data_root", "checkpoint", "model_dir", "device")
 OPENING = (*PLACES, "trust_code", "eps", "log_format", "quiet")
 """What only figures honour that open a run again."""
-OWN = {"condition": ("bars", "scatter", "epsilon"), "image": ("landscape",), "gradient": ("landscape",)}
+OWN = {
+    "condition": ("bars", "scatter", "epsilon"),
+    "image": ("landscape",),
+    "gradient": ("landscape",),
+    "eps": ("shift", "landscape"),
+}
 """What these figures alone honour."""
 
 
@@ -41,8 +46,9 @@ OWN = {"condition": ("bars", "scatter", "epsilon"), "image": ("landscape",), "gr
 )
 def figure(context: Context, **given: Any) -> None:
     """Draw a figure of the papers from runs into an SVG, PDF or PNG; the last three open the run's network again."""
+    from ..plotting import plot
+    from ..record.record import Record
     from ..report.figures import FIGURES, check_file, save
-    from ..report.figures import figure as drawn
 
     name = given["name"]
     if name not in FIGURES:
@@ -56,36 +62,31 @@ def figure(context: Context, **given: Any) -> None:
             raise ValueError(f"figure {name} takes no {said}: leave out --{said}{'' if value is True else f' {value}'}")
     file = given["file"] or f"{name}.svg"
     check_file(file)
-    found: Any = measured(context, given) if opens else records_of(given["runs"], given["out"])
+    runs = runs_of(given["runs"], given["out"])
+    records = {key: cast(Record, its.record) for key, its in runs.items()}
     choice = {"ood": given["ood"], "condition": given["condition"], "detectors": listed(given["detector"])}
-    save(drawn(name, found, **choice), file)
+    if opens:
+        choice |= opening(context, given, len(runs))
+        choice["configs"] = {key: its.manifest["config"] for key, its in runs.items() if its.manifest}
+    save(plot(name, records, **choice), file)
     typer.echo(file)
 
 
-def measured(context: Context, given: dict[str, Any]) -> list[Any]:
-    """What the networks of some runs say again."""
-    start_logging(given["quiet"], given["log_format"])
-    runs = runs_of(given["runs"], given["out"])
-    if len(runs) > 1 and given["checkpoint"] is not None:
-        raise ValueError(f"--checkpoint {given['checkpoint']} is of one network: draw one run with it")
-    from .. import surroundings
-    from ..record.record import Record
+def opening(context: Context, given: dict[str, Any], runs: int) -> dict[str, Any]:
+    """What the options say of how runs are opened again, and of what is measured."""
     from ..setup.values import number
 
-    computing()
+    start_logging(given["quiet"], given["log_format"])
+    if runs > 1 and given["checkpoint"] is not None:
+        raise ValueError(f"--checkpoint {given['checkpoint']} is of one network: draw one run with it")
     spelt = spelt_out(context)
-    asked = {
-        "detectors": listed(given["detector"]),
-        "ood": given["ood"],
+    asked: dict[str, Any] = {} if given["eps"] is None else {"eps": number("epsilon", given["eps"])}
+    if given["name"] == "landscape":
+        asked |= {"images": listed(given["image"]), "gradient": given["gradient"]}
+    computing()
+    return {
+        **asked,
         "trust_code": given["trust_code"],
         "progress": progress_for(given),
         "places": {name: given[name] for name in PLACES if name in spelt},
-        "eps": None if given["eps"] is None else number("epsilon", given["eps"]),
-        "images": listed(given["image"]),
-        "gradient": given["gradient"],
     }
-    found: list[Any] = []
-    for its in runs.values():
-        record = cast(Record, its.record)
-        found += surroundings.measured(given["name"], record, config=its.manifest.get("config"), **asked)
-    return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..store.files import file_in, load_tensors, read_text, save_tensors, save_text
+from .notebook import data_frame, html_table
 from .pairs import check_scores
 from .pictures import check_images
 from .record import Record
@@ -34,6 +35,16 @@ class Result(Record):
     def to_csv(self) -> str:
         """Rows and averages, one line each; lists and settings as JSON."""
         return rows_csv([*self.rows, *self.averages])
+
+    def to_pandas(self) -> Any:
+        """Rows and averages as a pandas DataFrame, one line each, metrics as fractions; ValueError without pandas."""
+        return data_frame(self)
+
+    def plot(self, name: str = "bars", **choice: Any) -> Any:
+        """A figure of this run, as `roodbench figure NAME` draws it and `roodbench.plot` describes: matplotlib's."""
+        from .. import plot
+
+        return plot(name, {"run": self}, **choice)
 
     def save(self, folder: Path) -> None:
         """Write result.json, result.csv, table.txt, table.md and scores.safetensors (per-image scores and winners).
@@ -69,6 +80,9 @@ class Result(Record):
             except ValueError as error:
                 raise ValueError(f"'{beside}' is not of the run in {file.name} beside it: {error}") from None
         return result
+
+    def _repr_html_(self) -> str:
+        return html_table(self)
 
     def __str__(self) -> str:
         return self.to_table()

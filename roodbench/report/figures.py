@@ -5,6 +5,7 @@ Every number that is drawn is one of a record, or of what `roodbench.surrounding
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -189,7 +190,18 @@ def figure(
             axes.annotate(said, (0, 1), (0, 6), **below)
             draw(axes)
         add_legend(drawn)
+    drawn._repr_svg_ = partial(svg_of, drawn)  # a notebook shows it, whatever backend it has
     return drawn
+
+
+def svg_of(drawn: Any) -> str:
+    """A figure as the text of an SVG."""
+    from matplotlib import rc_context
+
+    out = io.StringIO()
+    with rc_context(STYLE):
+        drawn.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
 
 
 def add_legend(drawn: Any) -> None:
