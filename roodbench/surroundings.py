@@ -152,7 +152,12 @@ class Opening:
     """A finished run, opened again: its detectors, fitted anew, and its test sets."""
 
     def __init__(
-        self, record: Record, setting: Setting, wanted: Sequence[str] | None, ood: str | None, progress: Progress | bool
+        self,
+        record: Record,
+        setting: Setting,
+        wanted: Sequence[str] | None = None,
+        ood: str | None = None,
+        progress: Progress | bool = False,
     ) -> None:
         self.record, self.setting, self.wanted, self.progress = record, setting, wanted, progress
         bench = setting.bench
@@ -160,7 +165,7 @@ class Opening:
             raise ValueError(unknown("OOD set", ood, bench.ood))
         self.own = bench.id_test
         self.sets = [self.own, *(images for name, images in bench.ood.items() if ood in (None, name))]
-        self.groups = {self.own.name: "ID", **bench.groups}
+        self.groups = {s.name: bench.groups.get(s.name, "ID") for s in self.sets}
         self.network = f"{bench.name}, {setting.plain.name}"
         self.labels = list(dict.fromkeys(entry.detector for entry in record.detectors))
 

@@ -24,9 +24,10 @@ import numpy as np
 
 from roodbench import Result, RunConfig, run
 from roodbench.record.surroundings import Copies, Landscape, Shifts
+from roodbench.reopen import reopened
 from roodbench.report.figures import figure, save
 from roodbench.store.files import save_text
-from roodbench.surroundings import measured
+from roodbench.surroundings import Opening, landscapes, measured, shifts
 from studies.setting import long_parser
 
 log = logging.getLogger("roodbench")
@@ -51,6 +52,8 @@ OVER = ("msp", "msp-t", "ent", "gen")
 SIGMAS, RADII, SMOOTHED = (0.00625, 0.0125, 0.025, 0.0625), (0.5, 1.0, 2.0), "cifar-at-resnet2b"
 """The published grid in pixels, radii times 255, and their network."""
 SHOWN = ("cifar10:0", "cifar10:1", "cifar100:0", "cifar100:1")
+FEW = 500
+"""Training images where nothing is fitted on them: the others need not be read."""
 REACH, STEP = 8 / 255, 0.003
 """Of landscapes, and PRO-MSP's published step, in pixels."""
 KINDS: dict[str, type] = {"shift": Shifts, "landscape": Landscape, "gradient": Landscape, "smoothing": Copies}
@@ -74,14 +77,23 @@ def runs_of(part: str, options: argparse.Namespace) -> Iterator[tuple[str, RunCo
     if part.startswith("sigma-"):
         params = {"sigma": float(part.removeprefix("sigma-"))}
         eps = tuple(radius / 255 for radius in RADII)
-        attacked = {"attack": "both", "ood": ("texture", "cifar100"), "eps": eps, "limit": options.attacked}
+        attacked = {
+            "attack": "both",
+            "ood": ("texture", "cifar100"),
+            "eps": eps,
+            "limit": options.attacked,
+            "train_limit": FEW,
+        }
         yield part, config(options, SMOOTHED, detector=("ross",), params=params, **attacked)
     elif part in COMPARED:
         yield f"{part}-bases", config(options, part, detector=BASES, search=True)
         for base in OVER:
-            yield f"{part}-pro-{base}", config(options, part, detector=("pro",), base=base, search=True)
+            yield (
+                f"{part}-pro-{base}",
+                config(options, part, detector=("pro",), base=base, search=True, train_limit=FEW),
+            )
     else:
-        yield f"{part}-bases", config(options, part, detector=("msp",))
+        yield f"{part}-bases", config(options, part, detector=("msp",), train_limit=FEW)
 
 
 def compute(part: str, options: argparse.Namespace) -> None:
@@ -92,11 +104,12 @@ def compute(part: str, options: argparse.Namespace) -> None:
         if part.startswith("sigma-"):
             keep(options.out / name, "smoothing", measured("smoothing", result))
         elif name.endswith("-bases"):
-            keep(options.out / name, "shift", measured("shift", result, detectors=["msp"], eps=STEP))
-            chosen: dict[str, Any] = {"detectors": ["msp"], "images": SHOWN, "eps": REACH}
-            for kind in ("landscape", "gradient") if part in COMPARED else ():
-                found = measured("landscape", result, gradient=kind == "gradient", **chosen)
-                keep(options.out / name, kind, found)
+            with reopened(result, result.config, {"device": options.device}) as setting:  # once for all of them
+                opening = Opening(result, setting, ["msp"])
+                keep(options.out / name, "shift", shifts(opening, eps=STEP))
+                for kind in ("landscape", "gradient") if part in COMPARED else ():
+                    found = landscapes(opening, images=SHOWN, eps=REACH, gradient=kind == "gradient")
+                    keep(options.out / name, kind, found)
 
 
 def keep(folder: Path, kind: str, found: Sequence[Any]) -> None:
