@@ -49,7 +49,7 @@ BASES = (
 )
 OVER = ("msp", "msp-t", "ent", "gen")
 """Base scores of PRO's own variants."""
-SIGMAS, RADII, SMOOTHED = (0.00625, 0.0125, 0.025, 0.0625), (0.5, 1.0, 2.0), "cifar-at-resnet2b"
+SIGMAS, RADII, SMOOTHED = (0.00625, 0.0125, 0.025, 0.0625), (1.0, 2.0, 4.0), "cifar-at-resnet2b"
 """The published grid in pixels, radii times 255, and their network."""
 SHOWN = ("cifar10:0", "cifar10:1", "cifar100:0", "cifar100:1")
 FEW = 500

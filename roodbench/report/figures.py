@@ -20,7 +20,7 @@ from ..record.text import as_fraction
 from ..store.files import replacing
 from .blocks import blocks_of
 from .figures_areas import bars, epsilon, lines_of
-from .figures_near import ends_of, heights, instabilities, landscape, medians, shift
+from .figures_near import heights, instabilities, landscape, medians, shift
 from .figures_scatter import scatter
 from .figures_scores import areas, scores
 from .style import GREY, STYLE
@@ -101,22 +101,13 @@ def shifted(found: Sequence[Shifts], asked: Asked) -> Panels:
 
 def size_of(step: float) -> str:
     """A step in 255ths of the pixel range, as it is spoken of."""
-    return as_fraction(step) if "/" in as_fraction(step) else f"{step:g}, {255 * step:.3g}/255"
+    return as_fraction(step) if "/" in as_fraction(step) else f"{step:g} ({255 * step:.2g}/255)"
 
 
 def surroundings(found: Sequence[Landscape], asked: Asked) -> Panels:
-    """A panel per network, detector and image; those of one network and detector share their colours."""
-    together: dict[tuple[str, str], list[Landscape]] = {}
-    for its in found:
-        together.setdefault((its.network, its.detector), []).append(its)
-    levels = {key: ends_of(those) for key, those in together.items()}
+    """A panel per network, detector and image, with colours of its own: a random direction may move little."""
     return [
-        (
-            f"{its.detector}, {its.image}",
-            heights(its),
-            partial(landscape, found=its, levels=levels[its.network, its.detector]),
-        )
-        for its in found
+        (f"{its.network}, {its.detector}, {its.image}", heights(its), partial(landscape, found=its)) for its in found
     ]
 
 
@@ -179,7 +170,7 @@ def figure(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError(f"matplotlib is not installed ({error}): pip install 'roodbench[report]'") from None
-    across = min(ACROSS, len(panels))
+    across = 2 if len(panels) == 4 else min(ACROSS, len(panels))
     down = -(-len(panels) // across)
     with rc_context(STYLE):
         drawn = Figure(figsize=(kind.size[0] * across, kind.size[1] * down + 0.3), layout="constrained")
@@ -187,7 +178,7 @@ def figure(
             axes = drawn.add_subplot(down, across, place + 1)
             axes.set_title(title, pad=17)
             below = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8, "color": GREY}
-            axes.annotate(said, (0, 1), (0, 6), **below)
+            axes.annotate(said, (0, 1), (0, 6), **below).set_in_layout(False)  # it may be wider than its axes
             draw(axes)
         add_legend(drawn)
     drawn._repr_svg_ = partial(svg_of, drawn)  # a notebook shows it, whatever backend it has

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ..record.surroundings import Copies, Landscape, Shifts
-from ..record.text import as_fraction
 from .figures_scores import edges_of, shares
 from .style import COLOURS, GREY, INK
 
@@ -22,7 +21,7 @@ def shift(axes: Any, found: Shifts) -> Any:
     Left of 0 the score falls; what falls further is told apart by the step. Behind each OOD set the AUROC of its shift
     against ID's.
     """
-    names = list(found.moved)
+    names = sorted(found.moved, key=lambda name: list(LOOK).index(found.groups[name]))
     axes.axvline(0, color=ZERO, linewidth=0.8)
     for place, name in enumerate(names):
         colour, mark = LOOK[found.groups[name]]
@@ -46,16 +45,17 @@ def shift(axes: Any, found: Shifts) -> Any:
     return axes
 
 
-def landscape(axes: Any, found: Landscape, levels: tuple[float, float] | None = None) -> Any:
+def landscape(axes: Any, found: Landscape) -> Any:
     """A score around one image over two directions (PRO, Fig. 6): dark is low; the image is the cross in the middle.
 
-    The white line is the threshold that 95% of clean ID reach, where it runs through. `levels` are the ends of the
-    colours, by default those of this image's scores.
+    The dashed line is the threshold that 95% of clean ID reach, where it runs through.
     """
-    low, high = levels or ends_of([found])
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = ends_of(found.scores)
     scale = 255 if found.offsets[-1] < 0.5 else 1
     at = scale * found.offsets
-    shades = axes.contourf(at, at, found.scores, np.linspace(low, high, 17), cmap="cividis", extend="both")
+    shades = axes.contourf(at, at, found.scores, np.linspace(low, high, 17), cmap="cividis")
     axes.contour(at, at, found.scores, np.linspace(low, high, 9), colors="black", linewidths=0.3, alpha=0.5)
     if found.scores.min() < found.threshold < found.scores.max():
         axes.contour(at, at, found.scores, [found.threshold], colors="white", linewidths=1.8)
@@ -69,15 +69,16 @@ def landscape(axes: Any, found: Landscape, levels: tuple[float, float] | None = 
     axes.set_ylabel(f"along {found.directions[1]} ({unit or 'pixels'})")
     axes.locator_params(nbins=5)
     bar = axes.figure.colorbar(shades, ax=axes, shrink=0.85, pad=0.02)
-    bar.ax.locator_params(nbins=5)
+    bar.locator = MaxNLocator(5)
+    bar.update_ticks()
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)
     return axes
 
 
-def ends_of(found: list[Landscape]) -> tuple[float, float]:
-    """The lowest and highest score of some landscapes; around a constant one, a little apart."""
-    low, high = min(its.scores.min() for its in found), max(its.scores.max() for its in found)
+def ends_of(scores: np.ndarray) -> tuple[float, float]:
+    """The lowest and highest score; of a constant one, a little apart."""
+    low, high = scores.min(), scores.max()
     margin = 0.5 * max(abs(low), 1e-6) if high <= low else 0.0
     return float(low - margin), float(high + margin)
 
@@ -85,9 +86,8 @@ def ends_of(found: list[Landscape]) -> tuple[float, float]:
 def heights(found: Landscape) -> str:
     """The score at an image and how far it falls and rises around it."""
     middle = found.scores[len(found.offsets) // 2, len(found.offsets) // 2]
-    side = "above" if middle >= found.threshold else "below"
-    reach = as_fraction(float(found.offsets[-1]))
-    return f"score {middle:.4g} ({side} the threshold); {found.scores.min():.4g} to {found.scores.max():.4g} in {reach}"
+    low, high = found.scores.min(), found.scores.max()
+    return f"score {middle:.3g}, around it {low:.3g} to {high:.3g}; threshold {found.threshold:.3g}"
 
 
 def medians(axes: Any, found: Copies, ood: str) -> Any:

@@ -41,17 +41,17 @@ def test_a_shift_has_its_quantiles_and_areas(axes):
 
 def test_a_landscape_has_its_scores_and_threshold(axes):
     assert landscape(axes, HILL) is axes
-    assert ends_of([HILL]) == (SCORES.min(), SCORES.max())
+    assert ends_of(SCORES) == (SCORES.min(), SCORES.max())
     assert axes.get_xlim() == pytest.approx((-8, 8))
     (line,) = [c for c in axes.collections if list(c.levels) == [0.01]][1:]
     path = line.get_paths()[0].vertices / 255
     assert path[:, 1] + 2 * path[:, 0] == pytest.approx(0.01, abs=1e-6)
-    assert heights(HILL) == "score 0 (below the threshold); -0.09412 to 0.09412 in 8/255"
+    assert heights(HILL) == "score 0, around it -0.0941 to 0.0941; threshold 0.01"
 
 
 def test_a_flat_landscape_has_colours(axes):
     flat = Landscape("n", "d", "id", "id:0", ("u", "v"), OFFSETS, np.zeros((41, 41)), 1.0)
-    low, high = ends_of([flat])
+    low, high = ends_of(flat.scores)
     assert low < 0 < high
     landscape(axes, flat)
     assert axes.get_legend_handles_labels()[1] == []
