@@ -19,7 +19,7 @@ from ..record.row import AttackedPopulation
 from ..record.text import as_fraction
 from .parts import Card, Fold, Picture, Section, Wall
 
-EACH, BUDGET = 4, 400_000
+EACH, BUDGET = 4, 350_000
 """Images of a set at most, and bytes of all pictures of a page: as many images as fit, of every set in turn."""
 SIDE = 96
 """Pixels: larger pictures are made smaller."""
@@ -122,7 +122,8 @@ def group_of(shown: Shown, population: str, index: int) -> Wall:
 
 def words(shown: Shown, attack: AttackedPopulation, index: int) -> tuple[list[str], str]:
     """Who won the image, its scores, what the threshold makes of them, and in which tone to say so."""
-    won = f"won by {attack.components[attack.winner[index]]}"
+    winner = attack.components[attack.winner[index]]
+    won = "nothing made it worse" if winner == "clean" else f"won by {winner}"
     if not shown.result.scores:
         return [won], ""
     own = next(iter(sizes_of(shown.result)))
@@ -140,7 +141,7 @@ def words(shown: Shown, attack: AttackedPopulation, index: int) -> tuple[list[st
         (False, True): "ID now" if population == own else "flagged now",
     }[right[0], right[1]]
     tone = "good" if right[1] else "bad" if right[0] else ""
-    return [won, f"{clean:.4g} \N{RIGHTWARDS ARROW} {moved:.4g} (threshold {limit:.4g})", verdict], tone
+    return [won, f"{clean:.4g} \N{RIGHTWARDS ARROW} {moved:.4g}", f"threshold {limit:.4g}", verdict], tone
 
 
 def png(image: Tensor, *, whole: bool = True) -> str:
