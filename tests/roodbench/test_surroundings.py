@@ -166,3 +166,12 @@ def test_a_manifest_says_what_began_the_run(result, tmp_path, capsys):
     said |= {"schema": 1, "kind": "run", "check": True, "thorough": False}
     (tmp_path / "manifest.json").write_text(json.dumps(said))
     assert main(["figure", "shift", str(tmp_path), "-o", str(tmp_path / "a.svg"), "--quiet"]) == 0
+
+
+@pytest.mark.parametrize("name", ["shift", "landscape", "smoothing"])
+def test_a_gpu_measures_the_same(name, result, request, monkeypatch):
+    """A pretend one, which draws from the CPU's generators."""
+    monkeypatch.setattr("roodbench.surroundings.POINTS", 3)
+    here = measured(name, result)
+    request.getfixturevalue("gpu")
+    assert repr(measured(name, result, places={"device": "cuda"})) == repr(here)
