@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 import detectors
 import roodbench
+from roodbench.api import share
 from roodbench.evaluation.populations import PICTURES
 from roodbench.store.cells import checksum
 from tests.roodbench.helpers import small
@@ -79,6 +80,15 @@ def test_a_store_gives_them_again_and_keeps_its_scores(bench, digits_net, tmp_pa
     assert len(more - cells) == 2  # of each population
     assert first.scores_sha256 == second.scores_sha256 == third.scores_sha256
     assert second.images_sha256 == third.images_sha256 is not None
+
+
+def test_helpers_keep_them_too(digits_net, tmp_path):
+    settings = {"attack": "max", "method": "pgd", "steps": 1, "restarts": 1, "ood": "noise", "limit": 10}
+    config = roodbench.RunConfig("gen", keep_images=True, **settings)
+    share(config, turn=0.0, out=tmp_path, check=False)
+    result, folder = roodbench.run(config, out=tmp_path, check=False, workers=1)
+    assert result.timing.reused["cells"] == result.timing.reused["of"]
+    assert roodbench.Result.load(folder).images.keys() == {"noise/clean", "gen/0.0627451/noise/max"}
 
 
 def test_images_of_other_scores_end_a_run(bench, digits_net, tmp_path, monkeypatch):
