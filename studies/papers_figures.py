@@ -24,11 +24,12 @@ import numpy as np
 
 from roodbench import Result, RunConfig, run
 from roodbench.record.surroundings import Copies, Landscape, Shifts
+from roodbench.record.table import cell
 from roodbench.reopen import reopened
 from roodbench.report.figures import figure, save
 from roodbench.store.files import save_text
 from roodbench.surroundings import Opening, landscapes, measured, shifts
-from studies.setting import long_parser
+from studies.setting import long_parser, markdown
 
 log = logging.getLogger("roodbench")
 
@@ -54,8 +55,9 @@ SIGMAS, RADII, SMOOTHED = (0.00625, 0.0125, 0.025, 0.0625), (1.0, 2.0, 4.0), "ci
 SHOWN = ("cifar10:0", "cifar10:1", "cifar100:0", "cifar100:1")
 FEW = 500
 """Training images where nothing is fitted on them: the others need not be read."""
-REACH, STEP = 8 / 255, 0.003
-"""Of landscapes, and PRO-MSP's published step, in pixels."""
+REACH, STEP, STD = 8 / 255, 0.003, 0.226
+"""Of landscapes, in pixels; PRO-MSP's published step, of adversarially trained networks in pixels, of the others in
+normalised space, a unit of which is so many pixels."""
 KINDS: dict[str, type] = {"shift": Shifts, "landscape": Landscape, "gradient": Landscape, "smoothing": Copies}
 
 
@@ -106,7 +108,7 @@ def compute(part: str, options: argparse.Namespace) -> None:
         elif name.endswith("-bases"):
             with reopened(result, result.config, {"device": options.device}) as setting:  # once for all of them
                 opening = Opening(result, setting, ["msp"])
-                keep(options.out / name, "shift", shifts(opening, eps=STEP))
+                keep(options.out / name, "shift", shifts(opening, eps=STEP * (1.0 if "-at-" in part else STD)))
                 for kind in ("landscape", "gradient") if part in COMPARED else ():
                     found = landscapes(opening, images=SHOWN, eps=REACH, gradient=kind == "gradient")
                     keep(options.out / name, kind, found)
@@ -140,9 +142,14 @@ def kept(folder: Path, kind: str) -> list[Any]:
     return [KINDS[kind](**{k: array(v) if k in arrays else v for k, v in entry.items()}) for entry in entries]
 
 
+def records_in(folder: Path) -> dict[str, Result]:
+    """The records in a folder by the names of their runs."""
+    return {file.parent.name: Result.from_json(file.read_text()) for file in sorted(folder.glob("*/result.json"))}
+
+
 def draw(folder: Path) -> None:
     """Every figure of the records and numbers in a folder, as SVG."""
-    records = {file.parent.name: Result.from_json(file.read_text()) for file in sorted(folder.glob("*/result.json"))}
+    records = records_in(folder)
     clean = {name: its for name, its in records.items() if not name.startswith("sigma-")}
     robust = {name: its for name, its in clean.items() if name.startswith("cifar-at-resnet4b")}
     over = [*OVER, *(f"pro({base})" for base in OVER)]
@@ -166,6 +173,73 @@ def draw(folder: Path) -> None:
             save(figure(kind, found, **choice), folder / f"{name}.svg")
 
 
+def tables(folder: Path) -> Iterator[str]:
+    """What the figures show, as Markdown tables."""
+    records = records_in(folder)
+    yield "## Near OOD, clean: FPR95 (OpenOOD's) / AUROC, %\n"
+    heads: tuple[str, ...] = (
+        "network",
+        "base score",
+        "alone",
+        "with PRO",
+        "AUROC gained",
+        "PRO's step and number of steps",
+    )
+    yield from markdown(heads, gained(records))
+    yield f"\n## One step against MSP's gradient, PRO's {STEP:g}: median change, and AUROC of the change alone, %\n"
+    shifts = [its for model in NETWORKS for its in kept(folder / f"{model}-bases", "shift")]
+    sets = (*NEAR, *FAR)
+    heads = ("network", "ID", *(f"{name}, median" for name in sets), *(f"{name}, AUROC" for name in sets))
+    yield from markdown(heads, map(shift_row, shifts))
+    yield "\n## ROSS over GEN against sigma: AUROC % [95% interval], both populations attacked by the suite\n"
+    heads = ("sigma", "OOD set", "clean", *(f"{radius:g}/255" for radius in RADII), "AUROC of the median", "of low D")
+    yield from markdown(heads, ross_rows(folder, records))
+    yield "\n## MSP around images: the score there, its range over random signs and with the gradient's signs\n"
+    yield from markdown(("network", "image", "score", "random signs", "gradient's signs"), landscape_rows(folder))
+
+
+def gained(records: Mapping[str, Result]) -> Iterator[list[str]]:
+    """Of each network and base score, near OOD alone and with PRO."""
+    for model in COMPARED:
+        own = records.get(f"{model}-bases")
+        for base in OVER if own is not None else ():
+            over = records.get(f"{model}-pro-{base}")
+            if own is None or over is None:
+                continue
+            alone = next(r for r in own.averages if (r.detector, r.group) == (base, "near"))
+            pro = next(r for r in over.averages if r.group == "near")
+            pair = [f"{100 * row.fpr95_ood:.1f} / {100 * row.auroc:.1f}" for row in (alone, pro)]
+            steps = f"{pro.params['step_size']:g}, {pro.params['steps']}"
+            yield [model, base, *pair, f"{100 * (pro.auroc - alone.auroc):+.1f}", steps]
+
+
+def shift_row(its: Shifts) -> list[str]:
+    """Medians of the shift and how well it separates, by set."""
+    sets = (*NEAR, *FAR)
+    medians = [f"{np.median(its.moved[name]):.4f}" for name in (its.own, *sets)]
+    return [its.network.partition(", ")[2], *medians, *(f"{100 * its.separates(name):.1f}" for name in sets)]
+
+
+def ross_rows(folder: Path, records: Mapping[str, Result]) -> Iterator[list[str]]:
+    """Of each sigma and OOD set, clean and attacked."""
+    for sigma in SIGMAS:
+        record, copies = records.get(f"sigma-{sigma:g}"), kept(folder / f"sigma-{sigma:g}", "smoothing")
+        for ood in ("texture", "cifar100") if record is not None and copies else ():
+            rows = [row for row in record.rows if row.ood == ood and row.condition in ("clean", "both")]  # type: ignore[union-attr]
+            rows.sort(key=lambda row: row.eps or 0.0)
+            yield [f"{sigma:g}", ood, *map(cell, rows), *(f"{100 * area:.1f}" for area in copies[0].separates(ood))]
+
+
+def landscape_rows(folder: Path) -> Iterator[list[str]]:
+    """Of each network and image, how far the score moves."""
+    for model in COMPARED:
+        pairs = (kept(folder / f"{model}-bases", kind) for kind in ("landscape", "gradient"))
+        for plain_one, uphill in zip(*pairs, strict=True):
+            middle = len(plain_one.offsets) // 2
+            ranges = [f"{its.scores.min():.3f} to {its.scores.max():.3f}" for its in (plain_one, uphill)]
+            yield [model, plain_one.image, f"{plain_one.scores[middle, middle]:.3f}", *ranges]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = long_parser(__doc__, out=Path("reports/papers-figures"), images=500)
     parts = [*NETWORKS, *(f"sigma-{sigma:g}" for sigma in SIGMAS)]
@@ -176,6 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.draw:
         draw(options.out)
+        save_text("\n".join(tables(options.out)) + "\n", options.out / "results.md")
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for part in options.only.split(","):
