@@ -59,6 +59,9 @@ def contradictions(record: Record) -> Iterator[str]:
         if moved.shape != clean.shape or len(moved) > (sizes.get(a.population) or 0):
             yield f"{key} has shape {tuple(moved.shape)}: the clean ones {tuple(clean.shape)}"
             continue
+        known = range(len(a.components))
+        if len(a.winner) < len(moved) or any(winner not in known for winner in a.winner[: len(moved)]):
+            yield f"{key} has no winner for each image"
         apart = (moved.double() - clean.double()).flatten(1)
         far = float((apart.norm(dim=1) if norms.get(a.eps) == "l2" else apart.abs().amax(1)).max())
         if far > a.eps * (1 + ROUNDING) + ROUNDING:

@@ -141,6 +141,14 @@ def test_images_that_are_not_the_records_are_refused(made, forgery, tmp_path):
         roodbench.Result.load(tmp_path)
 
 
+@pytest.mark.parametrize("winner", [[0], [99] * 10])
+def test_winners_of_no_image_are_refused(made, winner, tmp_path):
+    _, _, kept = made["gen"]
+    replace(kept, attacks=[replace(a, winner=winner) for a in kept.attacks]).save(tmp_path)
+    with pytest.raises(ValueError, match="has no winner for each image"):
+        roodbench.Result.load(tmp_path)
+
+
 def test_where_nothing_is_attacked_nothing_is_kept(bench, digits_net):
     detector = detectors.create("gen", digits_net)
     with pytest.raises(ValueError, match="attack none takes no keep-images: leave out --keep-images"):
