@@ -118,8 +118,8 @@ def smoothed(found: Sequence[Copies], asked: Asked) -> Panels:
         ood = asked.ood or next(name for name in its.medians if name != its.own)
         areas = its.separates(ood)
         title = f"{its.network}, {its.detector}"
-        for draw, what, area in ((medians, "median", areas[0]), (instabilities, "low instability", areas[1])):
-            said = f"{its.own} against {ood}, sigma {its.sigma:g}: AUROC of {what} {100 * area:.1f}%"
+        for draw, what, area in ((medians, "of the median", areas[0]), (instabilities, "of low D", areas[1])):
+            said = f"{ood}, sigma {its.sigma:g}: AUROC {what} {100 * area:.1f}%"
             panels.append((title, said, partial(draw, found=its, ood=ood)))
     return panels
 

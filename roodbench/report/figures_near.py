@@ -103,6 +103,8 @@ def medians(axes: Any, found: Copies, ood: str) -> Any:
 
 def instabilities(axes: Any, found: Copies, ood: str) -> Any:
     """Histogram of the copies' mean absolute deviation around their median, over a logarithmic axis (ROSS)."""
+    from matplotlib.ticker import LogLocator
+
     its = [found.instabilities[found.own], found.instabilities[ood]]
     positive = np.concatenate(its)
     positive = positive[positive > 0]
@@ -112,6 +114,10 @@ def instabilities(axes: Any, found: Copies, ood: str) -> Any:
     histogram(axes, its, edges)
     axes.set_xscale("log")
     axes.set_xlim(edges[0], edges[-1])
+    wide = edges[-1] > 100 * edges[0]
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel(f"instability D of {found.copies} copies' scores")
     return axes
 

@@ -83,5 +83,5 @@ def test_every_figure_of_measurements_is_drawn(name):
 
 def test_smoothing_says_what_tells_apart():
     text = figure("smoothing", [COPIES], ood="near-set")._repr_svg_()
-    for area, what in zip(COPIES.separates("near-set"), ("median", "low instability"), strict=True):
-        assert f"id against near-set, sigma 0.05: AUROC of {what} {100 * area:.1f}%" in text
+    for area, what in zip(COPIES.separates("near-set"), ("of the median", "of low D"), strict=True):
+        assert f"near-set, sigma 0.05: AUROC {what} {100 * area:.1f}%" in text
