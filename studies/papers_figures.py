@@ -4,9 +4,9 @@ usage: python -m studies.papers_figures --data-root DATA --weights DIR [--out re
            [--images 500] [--attacked 64] [--device auto] [--only cifar-resnet20-pro,sigma-0.0125] [--draw]
 
 Clean runs of base scores and of PRO over three of them, its steps searched as published (PRO, Fig. 1 and 4); one
-step's shift of MSP on six networks (Fig. 3 and 7); landscapes of MSP (Fig. 6); ROSS under the suite at several sigmas, and its
-medians and instabilities. Every part writes its records and numbers into --out; `--draw` draws all figures from what
-lies there, computes nothing and needs matplotlib.
+step's shift of MSP on six networks (Fig. 3 and 7); landscapes of MSP (Fig. 6); ROSS under the suite at several sigmas,
+and its medians and instabilities. Every part writes its records and numbers into --out; `--draw` draws all figures and
+tables of what lies there, computes nothing and needs matplotlib.
 """
 
 from __future__ import annotations
