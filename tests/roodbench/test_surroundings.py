@@ -11,7 +11,8 @@ import detectors
 import roodbench
 from roodbench.cli import main
 from roodbench.engine.streams import stream
-from roodbench.surroundings import measured
+from roodbench.reopen import reopened
+from roodbench.surroundings import MEASURES, Opening, measured
 
 CPU = torch.device("cpu")
 
@@ -23,6 +24,15 @@ def result(digits_net, tmp_path_factory):
     settings = {"attack": "none", "limit": 6, "ood": "noise,unseen-digits", "base": "msp", "params": params}
     out = tmp_path_factory.mktemp("runs")
     return roodbench.run(roodbench.RunConfig("msp,pro,ross", device="cpu", **settings), out=out)[0]
+
+
+@pytest.fixture(scope="module")
+def of(result):
+    """What is measured of the run, opened once for all."""
+    with reopened(result, result.config, {}) as setting:
+        yield lambda name, detectors=None, ood=None, **asked: MEASURES[name](
+            Opening(result, setting, detectors, ood), **asked
+        )
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +60,16 @@ def test_a_shift_is_that_of_one_step(result, known, digits_net):
     assert found.separates("noise") == pytest.approx((pairs > 0).mean() + (pairs == 0).mean() / 2)
 
 
-def test_the_step_and_the_detectors_can_be_chosen(result):
-    (found,) = measured("shift", result, eps=1 / 255, detectors=["pro(msp)"], ood="noise")
+def test_the_step_and_the_detectors_can_be_chosen(of):
+    (found,) = of("shift", eps=1 / 255, detectors=["pro(msp)"], ood="noise")
     assert (found.detector, found.step, list(found.moved)) == ("msp", 1 / 255, ["digits", "noise"])
-    (none,) = measured("shift", result, eps=1e-12)
+    (none,) = of("shift", eps=1e-12)
     assert max(np.abs(its).max() for its in none.moved.values()) < 1e-6
 
 
-def test_a_landscape_is_the_score_along_two_directions(result, known, digits_net):
+def test_a_landscape_is_the_score_along_two_directions(of, result, known, digits_net):
     bench, _ = known
-    (found,) = measured("landscape", result, detectors=["msp"], images=["noise:2"], eps=0.1)
+    (found,) = of("landscape", detectors=["msp"], images=["noise:2"], eps=0.1)
     assert (found.image, found.directions) == ("noise:2", ("random signs", "random signs"))
     x = bench.ood["noise"].shard(2, 3)
     u, v = (2 * torch.randint(0, 2, x.shape, generator=stream(0, f"landscape/{d}", "", 0, CPU)) - 1 for d in "uv")
@@ -69,21 +79,21 @@ def test_a_landscape_is_the_score_along_two_directions(result, known, digits_net
     assert (found.offsets[0], found.offsets[20], found.offsets[-1]) == (-0.1, 0.0, 0.1)
 
 
-def test_a_gradients_direction_is_uphill(result):
-    (found,) = measured("landscape", result, detectors=["msp"], images=["noise:0"], eps=1e-3, gradient=True)
+def test_a_gradients_direction_is_uphill(of):
+    (found,) = of("landscape", detectors=["msp"], images=["noise:0"], eps=1e-3, gradient=True)
     assert found.directions[0] == "sign of the gradient"
     assert (np.diff(found.scores[20]) > 0).mean() > 0.9
 
 
-def test_a_landscape_with_noise_is_on_the_same_noise(result, monkeypatch):
+def test_a_landscape_with_noise_is_on_the_same_noise(of, monkeypatch):
     monkeypatch.setattr("roodbench.surroundings.POINTS", 5)
-    (found,) = measured("landscape", result, detectors=["ross(msp)"], images=["digits:0"], eps=1e-9)
+    (found,) = of("landscape", detectors=["ross(msp)"], images=["digits:0"], eps=1e-9)
     assert np.ptp(found.scores) <= 1e-5 * abs(found.scores).max()
 
 
-def test_medians_and_instabilities_are_those_of_the_record(result, known):
+def test_medians_and_instabilities_are_those_of_the_record(of, result, known):
     bench, base = known
-    (found,) = measured("smoothing", result)
+    (found,) = of("smoothing")
     ross = detectors.create("ross", base.net, base="msp", sigma=0.05, copies=5)
     for images in (bench.id_test, *bench.ood.values()):
         s = ross.matrix(images.shard(0, 6), generator=stream(0, "instability", images.name, 0, CPU)).detach().numpy()
@@ -120,8 +130,6 @@ def test_another_run_is_refused(change, result):
 
 
 ASKED = {
-    ("shift", "eps", 0.0): "epsilon 0.0: expected a number such as 8/255 or 0.03, above 0",
-    ("shift", "images", ("digits:0",)): "figure shift takes no images: expected one of eps",
     ("smoothing", "detectors", ("msp",)): "no detector over noisy copies, expected one of median",
     ("shift", "detectors", ("gen",)): "unknown detector 'gen'",
     ("shift", "ood", "nois"): "unknown OOD set 'nois': did you mean 'noise'",
@@ -132,10 +140,17 @@ ASKED = {
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=str)
-def test_what_a_run_has_not_is_one_line(asked, result):
+def test_what_a_run_has_not_is_one_line(asked, of):
     name, key, value = asked
     with pytest.raises(ValueError, match=ASKED[asked]):
-        measured(name, result, **{key: value})
+        of(name, **{key: value})
+
+
+def test_what_no_figure_takes_is_one_line(result):
+    with pytest.raises(ValueError, match=r"epsilon 0.0: expected a number such as 8/255 or 0.03, above 0"):
+        measured("shift", result, eps=0.0)
+    with pytest.raises(ValueError, match="figure shift takes no images: expected one of eps"):
+        measured("shift", result, images=["digits:0"])
 
 
 FIGURES = {
@@ -168,10 +183,9 @@ def test_a_manifest_says_what_began_the_run(result, tmp_path, capsys):
     assert main(["figure", "shift", str(tmp_path), "-o", str(tmp_path / "a.svg"), "--quiet"]) == 0
 
 
-@pytest.mark.parametrize("name", ["shift", "landscape", "smoothing"])
-def test_a_gpu_measures_the_same(name, result, request, monkeypatch):
+def test_a_gpu_measures_the_same(of, result, request, monkeypatch):
     """A pretend one, which draws from the CPU's generators."""
     monkeypatch.setattr("roodbench.surroundings.POINTS", 3)
-    here = measured(name, result)
+    here = of("landscape")
     request.getfixturevalue("gpu")
-    assert repr(measured(name, result, places={"device": "cuda"})) == repr(here)
+    assert repr(measured("landscape", result, places={"device": "cuda"})) == repr(here)

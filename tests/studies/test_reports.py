@@ -39,7 +39,7 @@ def test_evaluations_load_and_show_their_tables(file):
     assert f"{100 * first.auroc:.1f} [" in record.to_table()
 
 
-@pytest.mark.parametrize("file", EVALUATED, ids=name_of)
+@pytest.mark.parametrize("file", [file for file in EVALUATED if "papers-figures" not in str(file)], ids=name_of)
 def test_a_gap_of_before_is_one_at_equal_steps_and_shown_under_no_other_name(file):
     rows, record = json.loads(file.read_text())["rows"], Result.from_json(file.read_text())
     assert [row.adaptive_gap_steps for row in record.rows] == [row.get("adaptive_gap") for row in rows]
