@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from roodbench.engine.progress import one_line
+from roodbench.engine.progress import one_line, progress_of
 from tests.docs.pages import ROOT
 
 NOTEBOOK = json.loads((ROOT / "docs/notebook.ipynb").read_text(encoding="utf-8"))
@@ -58,3 +58,11 @@ def test_progress_in_a_notebook_is_one_line_that_grows(capsys):
     states = [" ".join(state.split()) for state in said.strip("\r\n").split("\r")]
     assert re.fullmatch(r"gen, noise clean \[######\.{18}\] 1/4 in 0 s, 0 s left", states[0])
     assert re.fullmatch(r"gen, noise clean \[#{24}\] 4/4 in 0 s", states[-1])
+
+
+def test_a_notebooks_progress_is_that_line(capsys, monkeypatch):
+    """By what rich knows a notebook: the class of what `get_ipython` gives."""
+    monkeypatch.setattr("builtins.get_ipython", type("ZMQInteractiveShell", (), {}), raising=False)
+    with progress_of(True)("gen", 2) as advance:
+        advance(2)
+    assert capsys.readouterr().err.strip().endswith("2/2 in 0 s")
