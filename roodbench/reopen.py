@@ -32,7 +32,7 @@ def reopened(
     named += [str(name) for name in given["detector"] if ":" in str(name)]
     named += ["trust_checkpoint"] if given.get("trust_checkpoint") else []
     if named and not trust_code:
-        raise ValueError(f"the record names code, {named[0]!r}: to load it runs it; give --trust-code if you trust it")
+        raise ValueError(f"the record names what may run code, {named[0]!r}: give --trust-code if you trust it")
     own = {"download": False, "device": "auto", **{k: v for k, v in places.items() if v is not None}}
     config = replace(RunConfig(**{**given, "download": False, "device": "auto"}), **own)
     if config.space != "pixel":
@@ -45,8 +45,10 @@ def reopened(
 
 
 def is_code(name: str, text: str) -> bool:
-    """Whether loading what a setting names runs code of its author's."""
+    """Whether loading what a setting names may run code of its author's; a benchmark's TOML file may name some."""
     head, colon, _ = text.partition(":")
+    if name == "benchmark" and text.endswith(".toml"):
+        return True
     return bool(colon) and head not in {"model": SOURCES, "benchmark": ("torchvision",)}.get(name, ())
 
 

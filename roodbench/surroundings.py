@@ -52,12 +52,17 @@ def shifts(opening: Opening, *, eps: float | None = None) -> list[Shifts]:
 
 
 def moves(worker: Worker, images: ImageSet, step: float) -> np.ndarray:
-    """s(x - step sign grad s(x)) - s(x) of every image (n,)."""
+    """s(x - step sign grad s(x)) - s(x) of every image (n,), of a score with noise all on the same."""
+
+    detector = worker.detector
 
     def move(shard: int, x: Tensor) -> Cell:
-        _, grad = worker.detector.value_and_grad(x.clone())
+        def noise() -> dict[str, Any]:
+            return {"generator": worker.stream("landscape/noise", images.name, shard)} if detector.randomized else {}
+
+        _, grad = detector.value_and_grad(x.clone(), **noise())
         with torch.no_grad():
-            after, before = worker.detector(x - step * grad.sign()), worker.detector(x)
+            after, before = detector(x - step * grad.sign(), **noise()), detector(x, **noise())
         return {"moved": (after.double() - before.double()).cpu()}, {}
 
     return joined(worker.map(images, None, images.name, move))["moved"].numpy()

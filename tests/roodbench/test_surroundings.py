@@ -111,9 +111,10 @@ CHANGED = {
     "other images": (lambda r: with_config(r, limit=5), "ID test: digits has other images now than in the record"),
     "another parameter": (lambda r: with_config(r, params={"sigma": 0.1, "copies": 5}), "ross.msp. has sigma 0.1 now"),
     "no detector of it": (lambda r: with_config(r, detector=["gen", "ross"]), "unknown detector 'gen'"),
-    "code": (lambda r: with_config(r, model="evil.py:Net"), "names code, 'evil.py:Net': to load it runs it"),
-    "a detector's code": (lambda r: with_config(r, detector=["evil:Mine"]), "names code, 'evil:Mine'"),
-    "pickles": (lambda r: with_config(r, trust_checkpoint=True), "names code, 'trust_checkpoint'"),
+    "code": (lambda r: with_config(r, model="evil.py:Net"), "names what may run code, 'evil.py:Net'"),
+    "a TOML file": (lambda r: with_config(r, benchmark="evil.toml"), "names what may run code, 'evil.toml'"),
+    "a detector's code": (lambda r: with_config(r, detector=["evil:Mine"]), "names what may run code, 'evil:Mine'"),
+    "pickles": (lambda r: with_config(r, trust_checkpoint=True), "names what may run code, 'trust_checkpoint'"),
     "no settings": (lambda r: replace(r, config={}), "does not say which run it is of"),
 }
 
