@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from roodbench import Result
 from roodbench.certify.row import CertifiedRow
-from studies import certified, frontier, ross_under_attack
+from studies import certified, frontier, papers_figures, ross_under_attack
 from studies.setting import area
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -126,3 +127,12 @@ def test_the_frontier_is_drawn_from_its_table():
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert heading == f"| {' | '.join((*frontier.COLUMNS, *frontier.CONDITIONS))} |"
     assert (folder / "frontier.svg").read_text() == frontier.figure(rows)
+
+
+def test_the_papers_figures_give_their_tables():
+    folder = REPORTS / "papers-figures"
+    text = (folder / "README.md").read_text()
+    assert "\n".join(papers_figures.tables(folder)) + "\n" == (folder / "results.md").read_text()
+    assert {f"{name}.svg" for name in re.findall(r"\((pro-[\w-]+|ross-[\w-]+)\.svg\)", text)} <= {
+        file.name for file in folder.glob("*.svg")
+    }
