@@ -261,7 +261,7 @@ def autograd(objective: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, 
     return value.detach(), torch.zeros_like(x) if grad is None else grad
 
 
-def keywords(cls: type) -> dict[str, Any]:
-    """The keyword-only arguments of a class's constructor and their defaults."""
+def keywords(cls: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only arguments of a class's constructor, or of a function, and their defaults."""
     signature = inspect.signature(cls)
     return {p.name: p.default for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .engine.errors import EvaluationError
     from .machine.prepare import prepare
     from .models import Classifier, load_model
+    from .plotting import plot
     from .record.result import Result
     from .record.row import Row
     from .setup.config import RunConfig
@@ -46,6 +47,7 @@ PUBLIC = {
     "load_benchmark": "data",
     "load_model": "models",
     "metrics": "metrics",
+    "plot": "plotting",
     "prepare": "machine.prepare",
     "run": "api",
 }
@@ -66,6 +68,7 @@ __all__ = [
     "load_benchmark",
     "load_model",
     "metrics",
+    "plot",
     "prepare",
     "run",
 ]

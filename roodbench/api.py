@@ -27,7 +27,7 @@ from .job import begun
 from .machine.device import opened
 from .record.build import build
 from .record.result import Result
-from .setup.config import SPENDING, RunConfig, check_budget, check_seed, one_of, refuse
+from .setup.config import SPENDING, RunConfig, check_budget, check_kept, check_seed, one_of, refuse
 from .setup.fitted import check_fitted
 from .setup.network import check_needs, check_network
 from .setup.seam import check_seam
@@ -56,6 +56,7 @@ def evaluate(
     quantize: bool = False,
     check: bool = True,
     thorough: bool = False,
+    keep_images: bool = False,
     seed: int = 0,
     store: Store | None = None,
     fresh: bool = False,
@@ -68,7 +69,8 @@ def evaluate(
     scales the steps and restarts of `strength` to what they pay for; `threat` fresh, known-seed, resubmit:q, or
     corruptions: no attack, shifted ID named CORRUPTION/SEVERITY in the place of ID (`Benchmark.corrupted`). `check`
     runs the attack of the adaptive gap and those of the indicators too, these on as many images as cost no more than
-    the attack itself (none where those are too few), `thorough` on up to 32 of ID and OOD each. Give a `Store` to keep
+    the attack itself (none where those are too few), `thorough` on up to 32 of ID and OOD each. `keep_images` keeps the
+    first images of every set, clean and attacked (`Result.images_of`). Give a `Store` to keep
     finished shards and to reuse them where the detector still does the same, `fresh` to replace what it has;
     `progress=True` for bars. Raises ValueError for settings that do not exist or are of another type and
     EvaluationError, naming the image, for scores or gradients that are not finite.
@@ -93,10 +95,12 @@ def evaluate(
         "quantize": quantize,
         "check": check,
         "thorough": thorough,
+        "keep_images": keep_images,
         "seed": seed,
     }
     adversary = typed({**evaluate.__annotations__, "eps": "float | None"}, given)
     attack, check, thorough, seed = (adversary.pop(name) for name in ("attack", "check", "thorough", "seed"))
+    check_kept(adversary["keep_images"], bench.space)
     attack = attack_under(adversary["threat"], attack)
     if adversary["threat"] == CORRUPTIONS:
         adversary["threat"], bench = "fresh", bench.corrupted()
@@ -111,7 +115,7 @@ def evaluate(
     check_method(method, objective)
     idle = sorted(SPENDING.intersection(adversary) - honoured(method))
     refuse({name: adversary[name] for name in idle}, f"method {method}")
-    budget = adversary.pop("budget")
+    budget, keep_images = adversary.pop("budget"), adversary.pop("keep_images")
     check_budget(budget, adversary["steps"], adversary["restarts"])
     bench.check()
     check_fitted(detector, bench)
@@ -127,7 +131,8 @@ def evaluate(
         check_needs(detector, bench.id_val.shard(0, LOOKED).to(device))
         key = None if store is None else identity(detector)
         worker = Worker(detector, seed=seed, device=device, store=store, key=key, progress=progress)
-        found = evaluated(Evaluator(worker, bench), attack, plan, budget=budget, check=check, thorough=thorough)
+        evaluator = Evaluator(worker, bench, keep_images=keep_images)
+        found = evaluated(evaluator, attack, plan, budget=budget, check=check, thorough=thorough)
         spent = {"plan": asdict(found.plan or plan), "budget": budget}
         config = {"attack": attack, **spent, "seed": seed, "detector": detector.label}
         reused = None if store is None else store.notice()

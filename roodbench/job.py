@@ -89,7 +89,7 @@ class Job:
             )
             key = identity(detector)
             worker = Worker(detector, seed=config.seed, device=setting.device, key=key, **settings)
-            yield Evaluator(worker, setting.bench, precision=precision), facts
+            yield Evaluator(worker, setting.bench, precision=precision, keep_images=config.keep_images), facts
 
     def forecast(self) -> list[Part]:
         """The parts of the work and how long each takes one process, from short rehearsals; nothing is kept of them."""

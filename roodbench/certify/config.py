@@ -19,7 +19,18 @@ MOST = 10**8
 """Samples of an image that anybody may draw."""
 SHARES = {"median": 1, "ross": 2, "ross-q": 3}
 """How many quantile statements share alpha."""
-IGNORED = ("search", "method", "objective", "eps", "threat", "quantize", "protocol", "space", "precision")
+IGNORED = (
+    "search",
+    "method",
+    "objective",
+    "eps",
+    "threat",
+    "quantize",
+    "protocol",
+    "space",
+    "precision",
+    "keep_images",
+)
 """Settings of a run that no certification honours: each is refused."""
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {"ross": {"eta": 1e-3, "floored": True}}
 """Hyper-parameters in the form that can be certified, over the published ones."""

@@ -101,7 +101,7 @@ class CertifiedResult:
 
         ValueError for text that is no record of certify.
         """
-        record = parsed(text, cls, "certificates", "certify")
+        record = parsed(text, cls, ("certificates",), "certify")
         rows = [typed(CertifiedRow, entry) for entry in record["rows"]]
         parts = {"config": config_of(record), "environment": typed(Environment, record["environment"]), "rows": rows}
         return cls(**{**record, **parts, "certificates": []})

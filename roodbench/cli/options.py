@@ -204,6 +204,14 @@ OPTIONS = {
         option("out", str | None, None, "Keep runs in this folder; default in the user's cache.", OUTPUT),
         option("dry_run", bool, False, "Show what the run would take, from a rehearsal.", OUTPUT, "--dry-run"),
         option("fresh", bool, False, "Compute anew what earlier runs kept, and keep that.", OUTPUT, "--fresh"),
+        option(
+            "keep_images",
+            bool,
+            False,
+            "Keep the first images of each set, clean and attacked.",
+            OUTPUT,
+            "--keep-images",
+        ),
         option("track", str | None, None, "Log parameters, metrics and report to mlflow too.", OUTPUT),
         option("format", str, "table", "Print a table, json, csv, or the papers' table in markdown or latex.", OUTPUT),
         option(

@@ -11,14 +11,17 @@ from .options import arguments
 if TYPE_CHECKING:
     from ..record.result import Result
     from ..report.bounded import Claims
-    from ..report.read import Certified
+    from ..report.read import Certified, Kept
 
 RUNS = arguments("runs", "Runs: folders, records (result.json), or names that `runs` lists.", "RUN...")
 SPLIT = ","
 
 
-def every_record(places: Sequence[str] | None, out: str | None) -> dict[str, Result | Certified]:
-    """Every record by its run's name, or by its place where two have one name; ValueError where there is none."""
+def every_run(places: Sequence[str] | None, out: str | None) -> dict[str, Kept]:
+    """Every record, and what lies beside it, by its run's name, or by its place where two have one name.
+
+    ValueError where there is none.
+    """
     from ..report.read import read
 
     kept = [read(place, out) for place in given(places)]
@@ -62,16 +65,25 @@ def comparable(places: Sequence[str] | None, out: str | None) -> dict[str, Resul
     return by_name(given(places), found)
 
 
-def records_of(places: Sequence[str] | None, out: str | None) -> dict[str, Result]:
-    """Every record of `run` by name; ValueError for one of `certify`, whose rows are others."""
+def every_record(places: Sequence[str] | None, out: str | None) -> dict[str, Result | Certified]:
+    """The records of `every_run`."""
+    return {name: its.record for name, its in every_run(places, out).items()}
+
+
+def runs_of(places: Sequence[str] | None, out: str | None) -> dict[str, Kept]:
+    """`every_run`; ValueError for one of `certify`, whose rows are others."""
     from ..record.result import Result
 
-    found = {}
-    for name, record in every_record(places, out).items():
-        if not isinstance(record, Result):
+    found = every_run(places, out)
+    for name, its in found.items():
+        if not isinstance(its.record, Result):
             raise ValueError(f"'{name}' is a certification: expected a record of `run`")
-        found[name] = record
     return found
+
+
+def records_of(places: Sequence[str] | None, out: str | None) -> dict[str, Result]:
+    """The records of `runs_of`."""
+    return {name: its.record for name, its in runs_of(places, out).items()}  # type: ignore[misc]
 
 
 def listed(text: str | None) -> list[str] | None:

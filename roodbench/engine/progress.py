@@ -11,8 +11,10 @@ from typing import Protocol
 
 log = logging.getLogger("roodbench")
 
-MINUTE = 60.0
-"""Seconds between lines."""
+MINUTE, TENTH = 60.0, 0.1
+"""Seconds between lines, and between two states of one."""
+WIDTH = 24
+"""Characters of a bar."""
 
 
 class Progress(Protocol):
@@ -34,13 +36,41 @@ def bars(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console, terminal = Console(stderr=True), sys.stderr is not None and sys.stderr.isatty()
-    if not (console.is_jupyter or (terminal and console.is_interactive)):
+    if console.is_jupyter:
+        with one_line(label, total) as advance:
+            yield advance
+        return
+    if not (terminal and console.is_interactive):
         with lines(label, total) as advance:
             yield advance
         return
     with Bars(*columns, console=console, transient=True) as shown:
         task = shown.add_task(label, total=total)
         yield lambda n: shown.advance(task, n)
+
+
+@contextmanager
+def one_line(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """For notebooks: one line on stderr that is written over as it grows, and stays with its time at the end."""
+    start, shown, done = time.perf_counter(), -TENTH, 0
+
+    def show(now: float) -> None:
+        part = WIDTH * done // max(1, total)
+        bar = "#" * part + "." * (WIDTH - part)
+        left = f", {(now - start) * (total - done) / done:.0f} s left" if 0 < done < total else ""
+        print(f"\r{label} [{bar}] {done}/{total} in {now - start:.0f} s{left}".ljust(100), end="", file=sys.stderr)  # noqa: T201
+
+    def advance(n: int) -> None:
+        nonlocal done, shown
+        done, now = done + n, time.perf_counter()
+        if now - shown >= TENTH or done >= total:
+            shown = now
+            show(now)
+
+    try:
+        yield advance
+    finally:
+        print(file=sys.stderr, flush=True)  # noqa: T201
 
 
 @contextmanager

@@ -19,6 +19,7 @@ STREAMS = {
     "search": "scores of the validation images in a search of parameters",
     "precision": "the rehearsal that decides on bfloat16",
     "behaviour": "scores and gradients by which a kept result is known to be of the same detector",
+    "landscape": "two directions, and the noise on which a landscape is scored",
     "certify": "noisy scores of a certification, by block: certify/3",
     "verify": "noisy scores of an assessor's check, by seed and block: verify/77/3",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import Any, cast
@@ -16,15 +16,16 @@ from detectors import Smoothed
 
 from ..data import SHARD, Benchmark, ImageSet
 from ..engine.copies import on_copy
+from ..engine.errors import EvaluationError
 from ..engine.worker import Worker, joined
 from ..store.cells import Cell
 from ..store.identity import tensor_hash
 from ..store.listed import is_listed
-from .attacker import Attacker
+from .attacker import Attacker, travels, zero_gradients
 from .behaviour import COMPARED, gradients_of, scores_of, unmet
 from .budget import within
 from .differences import differing
-from .populations import Population
+from .populations import Population, pictures_of, population_of
 from .usage import uses_network
 
 REFERENCE_DRAWS = 2
@@ -32,17 +33,22 @@ EOT_IMAGES = 16
 """On which the cosine of noisy gradients is measured."""
 USAGE_IMAGES = 8
 """Of ID test, on which a detector is scored with its network changed."""
+REPEATS = 1e-4
+"""Relative difference of scores up to which an attack that is made again found the same images."""
 
 
 class Evaluator:
     """Scores and attacks the populations of one benchmark for the fitted detector of a worker.
 
     `precision` bfloat16 computes the attack's gradients in it, on a prepared network. What is kept is kept for a
-    detector that does the same (`behaviour`).
+    detector that does the same (`behaviour`). With `keep_images` the first attacked images are kept too (`pictured`).
     """
 
-    def __init__(self, worker: Worker, bench: Benchmark, *, precision: str = "float32") -> None:
+    def __init__(
+        self, worker: Worker, bench: Benchmark, *, precision: str = "float32", keep_images: bool = False
+    ) -> None:
         self.worker, self.detector, self.bench, self.precision = worker, worker.detector, bench, precision
+        self.keep_images, self._pictures = keep_images, dict[str, dict[str, Tensor]]()
         self.plain = Attacker(worker)
         self._cleaned: dict[str, Population] = {}
         self._draws: dict[str, dict[str, tuple[int, float]]] = {}
@@ -100,12 +106,46 @@ class Evaluator:
 
         `reference` (R, m) are the clean scores of the opposing population by which candidates are compared.
         """
+        what, attack = self._attack(images, direction, plan, reference)
+        label = f"{images.name} {direction}{', base score alone' if plan.method == 'transfer' else ''}"
+        return population_of(self.worker.map(images, what, label, attack))
+
+    def pictured(
+        self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor, found: Population
+    ) -> Population:
+        """What `attacked` found, with its first images (k, C, H, W).
+
+        They are kept apart from the scores, whose keys know nothing of them; where those were kept without, the first
+        shard is attacked again. EvaluationError where that gives images of other scores.
+        """
+        what, attack = self._attack(images, direction, plan, reference)
+        name = f"{images.name} {direction} {plan}"
+
+        def compute() -> Cell:
+            if name not in self._pictures:
+                attack(0, images.shard(0, min(SHARD, len(images))).to(self.worker.device))
+            return self._pictures[name], {}
+
+        kept, _ = self.worker.once(images, {**what, "kept": "images", "most": pictures_of(images)}, compute)
+        if differing(kept["scores"], found.scores[:, : kept["scores"].shape[1]]) > REPEATS:
+            who = f"{self.detector.label}, {images.name} {direction}"
+            raise EvaluationError(f"{who}: the attack repeats with other images than the kept scores': give --fresh")
+        return replace(found, images=kept["images"])
+
+    def _attack(
+        self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor
+    ) -> tuple[dict[str, Any], Callable[[int, Tensor], Cell]]:
+        """What decides an attacked population besides its images, and what attacks a shard of it."""
         draws = self.sized(plan)
 
         def attack(shard: int, x: Tensor) -> Cell:
             found = self.attacker.find(x, images.name, shard, direction, plan, reference, draws)
             # never the scores that chose the images: a detector may hide noise
             scores = self.attacker.rescored(found.images, images.name, shard, direction, plan)
+            if self.keep_images and shard == 0:
+                most = pictures_of(images)
+                first = {"images": found.images[:most].cpu(), "scores": scores[:, :most].cpu().contiguous()}
+                self._pictures[f"{images.name} {direction} {plan}"] = first
             tensors = {"scores": scores, "winner": found.winner, "zero_gradient": zero_gradients(found)}
             tensors["origin"] = found.origin.clone()  # without refine they are the winners
             if found.transfer is found.images:
@@ -136,8 +176,7 @@ class Evaluator:
             "gradients": self.gradients(plan, images),
             **self.peers(plan),
         }
-        label = f"{images.name} {direction}{', base score alone' if plan.method == 'transfer' else ''}"
-        return population_of(self.worker.map(images, what, label, attack))
+        return what, attack
 
     def control(
         self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor, found: Population
@@ -254,42 +293,3 @@ class Evaluator:
         p, q = (torch.bincount(y, minlength=classes).double() / len(images) for y in (images.labels, predicted))
         chance = max(float((p * q).sum()), 1 / classes)  # labels of other classes than are ever predicted: no agreement
         return float((predicted == images.labels).double().mean()), chance
-
-
-def zero_gradients(found: attacks.Suite) -> Tensor:
-    """(attacks, B): whether the gradient of each was zero at its start, NaN where it did not run."""
-    return torch.stack([trace.zero_gradient.float() for trace in found.traces.values()])
-
-
-def travels(found: attacks.Suite) -> dict[str, float]:
-    """The sum of step sizes of every component that starts at random and steps."""
-    steps = {name: trace.travel for name, trace in found.traces.items() if attacks.component(name).starts_at_random}
-    adapted = {name: step for name, step in steps.items() if isinstance(step, Tensor)}
-    if adapted:
-        steps |= zip(adapted, torch.stack(list(adapted.values())).tolist(), strict=True)
-    return {name: float(step) for name, step in steps.items() if step}
-
-
-def population_of(cells: Sequence[Cell]) -> Population:
-    """An attacked population from its shards."""
-    tensors, facts = joined(cells), [fact for _, fact in cells]
-    total = sum(fact["images"] for fact in facts)
-    unseen = [fact["unseen"] for fact in facts]
-    travel: dict[str, float] = {}
-    for name, steps in ((name, steps) for fact in facts for name, steps in fact["travel"].items()):
-        travel[name] = min(travel.get(name, steps), steps)
-
-    def spent(place: int) -> float:
-        return sum(fact["images"] * fact["passes"][place] for fact in facts) / total
-
-    late = tensors.pop("late_gain")
-    return Population(
-        **tensors,  # type: ignore[arg-type]
-        components=tuple(facts[0]["components"]),
-        passes=(spent(0), spent(1)),
-        excess=max(fact["excess"] for fact in facts),
-        travel=travel,
-        unrepeatable=max(fact["unrepeatable"] for fact in facts),
-        unseen=None if None in unseen else sum(unseen) / total,
-        late_gain=None if late.isnan().all() else float(late.nanmean()),
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +13,13 @@ from torch import Tensor
 from attacks import AttackPlan
 from detectors import Classifier, Detector
 
-from ..data import Benchmark
+from ..data import Benchmark, ImageSet
+from ..engine.worker import joined
 from ..metrics import Groups
+from ..store.cells import Cell
+
+PICTURES, LARGEST = 8, 2**21
+"""Images of a set that are kept at most, and their bytes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class Population:
     late_gain: float | None = None
     """Attacked only, without noise: the mean share of the gradient attacks' gain that came in the last 10 steps; None
     where every last run was on a surrogate."""
+    images: Tensor | None = None
+    """Attacked only, where they are kept: the first of its images (k, C, H, W)."""
     unseen: float | None = None
     """Attacked only: share of images with a visited iterate better than the returned one; None where values on the way
     are not the reported scores: noise, bfloat16, 8-bit rounding."""
@@ -122,3 +131,33 @@ class Evaluated:
     def groups(self, ood: str) -> Groups:
         """Which images of ID and of an OOD set are the same, or copies of one: intervals count them once."""
         return self.bench.id_test.related, self.bench.ood[ood].first
+
+
+def pictures_of(images: ImageSet) -> int:
+    """How many of a set's images are kept: the first few, and no more than 2 MB of them, but one."""
+    return min(PICTURES, len(images), max(1, LARGEST // (4 * math.prod(images.shape))))
+
+
+def population_of(cells: Sequence[Cell]) -> Population:
+    """An attacked population from its shards."""
+    tensors, facts = joined(cells), [fact for _, fact in cells]
+    total = sum(fact["images"] for fact in facts)
+    unseen = [fact["unseen"] for fact in facts]
+    travel: dict[str, float] = {}
+    for name, steps in ((name, steps) for fact in facts for name, steps in fact["travel"].items()):
+        travel[name] = min(travel.get(name, steps), steps)
+
+    def spent(place: int) -> float:
+        return sum(fact["images"] * fact["passes"][place] for fact in facts) / total
+
+    late = tensors.pop("late_gain")
+    return Population(
+        **tensors,  # type: ignore[arg-type]
+        components=tuple(facts[0]["components"]),
+        passes=(spent(0), spent(1)),
+        excess=max(fact["excess"] for fact in facts),
+        travel=travel,
+        unrepeatable=max(fact["unrepeatable"] for fact in facts),
+        unseen=None if None in unseen else sum(unseen) / total,
+        late_gain=None if late.isnan().all() else float(late.nanmean()),
+    )

@@ -51,6 +51,8 @@ def evaluated(
         target, reference = (images.name, direction), references[direction]
         if target not in suites:  # else the control alone was another process's until now
             suites[target] = evaluator.attacked(images, direction, plan, reference)
+        if evaluator.keep_images and suites[target].images is None:
+            suites[target] = evaluator.pictured(images, direction, plan, reference, suites[target])
         return evaluator.control(images, direction, plan, reference, suites[target]) if check else suites[target]
 
     targets = [(images, d) for d in directions for images in ([bench.id_test] if d == "min" else bench.ood.values())]

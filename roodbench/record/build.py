@@ -13,6 +13,7 @@ from ..evaluation.indicators import Indicator, indicators_of
 from ..evaluation.populations import Evaluated
 from ..store.cells import checksum
 from .environment import environment
+from .pictures import images_in
 from .record import score_key
 from .result import Result
 from .row import Row, ShiftedSet, Timing
@@ -39,7 +40,7 @@ def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.devi
             # at a further radius of the same detector its clean rows are there already
             kept += [row for row in new if id(f.detector) not in seen or row.eps is not None]
         seen.add(id(f.detector))
-    scores = scores_in(found)
+    scores, images = scores_in(found), images_in(found)
     return Result(
         config=config,
         environment=environment(device),
@@ -53,6 +54,8 @@ def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.devi
         timing=Timing(**timing),
         scores=scores,
         scores_sha256=checksum(scores),
+        images=images,
+        images_sha256=checksum(images) if images else None,
     )
 
 

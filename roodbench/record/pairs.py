@@ -71,9 +71,12 @@ def scores_of_row(record: Record, row: Row, own: str) -> tuple[np.ndarray, np.nd
     label = label_of(row)
     if row.condition not in CONDITIONS or label not in {entry.detector for entry in record.detectors}:
         return None
-    threat = record.config.get("threat") or record.config.get("plan", {}).get("threat", {}).get("noise")
-    drawn = 1 if threat == "known-seed" else None  # its rows speak of the draw that the adversary knows
     states = zip((own, row.ood), CONDITIONS[row.condition], strict=True)
-    keys = [score_key(label, name, state, row.eps) for name, state in states]
-    id_scores, ood_scores = (record.scores[key].double().numpy()[:drawn] for key in keys)
+    id_scores, ood_scores = (reported(record, score_key(label, name, state, row.eps)) for name, state in states)
     return id_scores, ood_scores
+
+
+def reported(record: Record, key: str) -> np.ndarray:
+    """The scores (R, n) of a key that rows speak of: where the adversary knows a draw, of that one."""
+    threat = record.config.get("threat") or record.config.get("plan", {}).get("threat", {}).get("noise")
+    return record.scores[key].double().numpy()[: 1 if threat == "known-seed" else None]

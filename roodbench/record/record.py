@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,6 +45,10 @@ class Record:
     schema_version: int = SCHEMA_VERSION
     scores_sha256: str | None = None
     """A hash of the scores; None in records of before it was there."""
+    images: dict[str, Tensor] = field(default_factory=dict)
+    """The first images (k, C, H, W) of test sets, pixels in [0, 1], clean and attacked (`images_of`), where kept."""
+    images_sha256: str | None = None
+    """A hash of these; None where none are kept."""
 
     def scores_of(
         self, detector: str, population: str, condition: str = "clean", eps: float | str | None = None
@@ -56,6 +60,26 @@ class Record:
         """
         if not self.scores:
             raise ValueError("no scores, the record was read from JSON alone: Result.load(FOLDER) reads both")
+        return self.scores[self._place(detector, population, condition, eps)].double().numpy()
+
+    def images_of(
+        self, detector: str, population: str, condition: str = "clean", eps: float | str | None = None
+    ) -> Tensor:
+        """The first images (k, C, H, W) of a population, float32 pixels in [0, 1], named as in `scores_of`.
+
+        Score i of `scores_of` is that of image i. ValueError where the run kept none (`keep_images`).
+        """
+        if not self.images:
+            asked = "Result.load(FOLDER) reads them" if self.images_sha256 else "run with keep_images=True"
+            raise ValueError(f"no images, the run kept none or the record was read from JSON alone: {asked}")
+        place = self._place(detector, population, condition, eps)
+        key = clean_key(population) if condition == "clean" else place
+        if key not in self.images:
+            raise ValueError(f"no images of {population} are kept: it was not attacked")
+        return self.images[key].clone()
+
+    def _place(self, detector: str, population: str, condition: str, eps: float | str | None) -> str:
+        """The key of a population; ValueError, naming what there is, for one that the record has not."""
         check_known("detector", detector, [entry.detector for entry in self.detectors])
         sets = (entry.partition(": ") for entry in self.data)
         check_known("population", population, [name for split, _, name in sets if split.endswith("test")])
@@ -68,11 +92,11 @@ class Record:
         if len(found) != 1:
             said = "None" if eps is None else as_fraction(radius_of(eps))
             raise ValueError(f"epsilon {said}: expected one of {', '.join(map(as_fraction, keys.values()))}")
-        return self.scores[found[0]].double().numpy()
+        return found[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """The record without the per-image scores, JSON-like."""
-        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scores"}
+        """The record without the per-image scores and images, JSON-like."""
+        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in TENSORS}
         return {name: jsonable(value) for name, value in record.items()}
 
     def to_json(self) -> str:
@@ -84,7 +108,7 @@ class Record:
 
         ValueError for text that is no record of a run.
         """
-        record = parsed(text, cls, "scores", "a run")
+        record = parsed(text, cls, TENSORS, "a run")
         parts: dict[str, Any] = {name: [typed(kind, entry) for entry in record[name]] for name, kind in PARTS.items()}
         environment, timing = typed(Environment, record["environment"]), typed(Timing, record["timing"])
         return cls(**{**record, **parts, "environment": environment, "timing": timing})
@@ -104,6 +128,15 @@ PARTS: dict[str, type] = {
     "attacks": AttackedPopulation,
     "detectors": FittedDetector,
 }
+
+
+TENSORS = ("scores", "images")
+"""Fields that lie in files of their own."""
+
+
+def clean_key(population: str) -> str:
+    """The name of a population's images as they are, which are no detector's."""
+    return f"{population}/clean"
 
 
 def score_key(detector: str, population: str, condition: str, eps: float | None) -> str:
@@ -127,8 +160,8 @@ def radius_of(given: Any) -> float:
         raise ValueError(f"epsilon {given!r}: expected a number such as 8/255 or 0.03") from None
 
 
-def parsed(text: str, kind: type, apart: str, what: str) -> dict[str, Any]:
-    """The fields of a record in JSON but for the one that lies in another file; ValueError, in one sentence, for any
+def parsed(text: str, kind: type, apart: Collection[str], what: str) -> dict[str, Any]:
+    """The fields of a record in JSON but for those that lie in other files; ValueError, in one sentence, for any
     other text."""
     try:
         record = json.loads(text)
@@ -140,7 +173,7 @@ def parsed(text: str, kind: type, apart: str, what: str) -> dict[str, Any]:
         raise ValueError(f"no record of {what}: it is a certificate, which roodbench.certify.read reads")
     if record.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(f"schema version {record.get('schema_version')}: expected {SCHEMA_VERSION}")
-    wanted = [f for f in fields(kind) if f.name != apart]
+    wanted = [f for f in fields(kind) if f.name not in apart]
     missing = sorted(f.name for f in wanted if f.default is MISSING and f.name not in record)
     if missing:
         other = "CertifiedResult" if "violations" in record else "Result"

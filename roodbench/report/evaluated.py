@@ -14,6 +14,7 @@ from .plots import over_radius
 from .scored import scored
 from .trust import checks
 from .verdict import Lines, ends, said, verdict, verdicts
+from .wall import wall
 
 KEY = {"min": "min: ID attacked", "max": "max: OOD attacked", "both": "both attacked"}
 
@@ -32,12 +33,7 @@ def evaluated(result: Result) -> Page:
             *scored(result),
             winners(result.attacks, result.rows[-1].norm),
             checks(result.indicators),
-            Section(
-                "images",
-                "Example images",
-                "This record keeps no images: a wall of clean and attacked ones, with their difference and scores, "
-                "needs them.",
-            ),
+            wall(result),
         ],
     )
 

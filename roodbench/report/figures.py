@@ -1,10 +1,11 @@
-"""The papers' figures from records: each draws on matplotlib's axes and returns them, in one style, as SVG, PDF or PNG.
+"""The papers' figures: each draws on matplotlib's axes and returns them, in one style, as SVG, PDF or PNG.
 
-Every number that is drawn is one of the records'; none is computed here.
+Every number that is drawn is one of a record, or of what `roodbench.surroundings` measured; none is computed here.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +15,12 @@ from typing import Any
 from detectors import unknown
 
 from ..record.record import Record
+from ..record.surroundings import Copies, Landscape, Shifts
+from ..record.text import as_fraction
 from ..store.files import replacing
 from .blocks import blocks_of
 from .figures_areas import bars, epsilon, lines_of
+from .figures_near import heights, instabilities, landscape, medians, shift
 from .figures_scatter import scatter
 from .figures_scores import areas, scores
 from .style import GREY, STYLE
@@ -44,9 +48,12 @@ class Kind:
     """A figure by name."""
 
     about: str
-    panels: Callable[[Mapping[str, Record], Asked], Panels]
+    panels: Callable[[Any, Asked], Panels]
+    """Of records by name, or of measurements."""
     size: tuple[float, float]
     """Of a panel, in inches."""
+    opens: bool = False
+    """Whether it is drawn of what `roodbench.surroundings` measured."""
 
 
 def on_blocks(draw: Callable[..., Any]) -> Callable[[Mapping[str, Record], Asked], Panels]:
@@ -84,6 +91,39 @@ def histograms(records: Mapping[str, Record], asked: Asked) -> Panels:
     return panels
 
 
+def shifted(found: Sequence[Shifts], asked: Asked) -> Panels:
+    """A panel per network and base score."""
+    return [
+        (f"{its.network}, {its.detector}", f"one step of {size_of(its.step)}", partial(shift, found=its))
+        for its in found
+    ]
+
+
+def size_of(step: float) -> str:
+    """A step in 255ths of the pixel range, as it is spoken of."""
+    return as_fraction(step) if "/" in as_fraction(step) else f"{step:g} ({255 * step:.2g}/255)"
+
+
+def surroundings(found: Sequence[Landscape], asked: Asked) -> Panels:
+    """A panel per network, detector and image, with colours of its own: a random direction may move little."""
+    return [
+        (f"{its.network}, {its.detector}, {its.image}", heights(its), partial(landscape, found=its)) for its in found
+    ]
+
+
+def smoothed(found: Sequence[Copies], asked: Asked) -> Panels:
+    """Two panels per network and detector: medians and instabilities, of ID and one OOD set, the first or as asked."""
+    panels: Panels = []
+    for its in found:
+        ood = asked.ood or next(name for name in its.medians if name != its.own)
+        areas = its.separates(ood)
+        title = f"{its.network}, {its.detector}"
+        for draw, what, area in ((medians, "of the median", areas[0]), (instabilities, "of low D", areas[1])):
+            said = f"{ood}, sigma {its.sigma:g}: AUROC {what} {100 * area:.1f}%"
+            panels.append((title, said, partial(draw, found=its, ood=ood)))
+    return panels
+
+
 FIGURES = {
     "bars": Kind(
         "AUROC per network and base score, alone and with PRO and others over it (PRO, Fig. 4 and 5)",
@@ -93,19 +133,34 @@ FIGURES = {
     "scatter": Kind("FPR95 against AUROC on near OOD, marks by family (PRO, Fig. 1)", on_blocks(scatter), (4.6, 3.8)),
     "epsilon": Kind("AUROC over the attack's radius, a line per detector or sigma (ROSS)", over_radius, (4.8, 3.4)),
     "scores": Kind("Histograms of scores of ID and OOD, clean and attacked", histograms, (3.4, 2.6)),
+    "shift": Kind(
+        "How far one step moves scores of ID and OOD, a panel per network (PRO, Fig. 3 and 7)",
+        shifted,
+        (4.4, 2.6),
+        opens=True,
+    ),
+    "landscape": Kind(
+        "A score around chosen images over two directions (PRO, Fig. 6)", surroundings, (3.9, 3.2), opens=True
+    ),
+    "smoothing": Kind(
+        "Histograms of medians and instabilities of noisy copies (ROSS)", smoothed, (3.8, 2.6), opens=True
+    ),
 }
-"""By name, as `roodbench figure NAME` draws them."""
+"""By name, as `roodbench figure NAME` draws them; the last three from what the network says again."""
 
 
 def figure(
     name: str,
-    records: Mapping[str, Record],
+    records: Mapping[str, Record] | Sequence[Any],
     *,
     ood: str | None = None,
     condition: str | None = None,
     detectors: Sequence[str] | None = None,
 ) -> Any:
-    """A matplotlib Figure of some records. ValueError for a name or choice that there is not, or without matplotlib."""
+    """A matplotlib Figure of some records, or of what `roodbench.surroundings` measured of them for this figure.
+
+    ValueError for a name or choice that there is not, or without matplotlib.
+    """
     if name not in FIGURES:
         raise ValueError(unknown("figure", name, FIGURES))
     kind = FIGURES[name]
@@ -115,7 +170,7 @@ def figure(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError(f"matplotlib is not installed ({error}): pip install 'roodbench[report]'") from None
-    across = min(ACROSS, len(panels))
+    across = 2 if len(panels) == 4 else min(ACROSS, len(panels))
     down = -(-len(panels) // across)
     with rc_context(STYLE):
         drawn = Figure(figsize=(kind.size[0] * across, kind.size[1] * down + 0.3), layout="constrained")
@@ -123,10 +178,21 @@ def figure(
             axes = drawn.add_subplot(down, across, place + 1)
             axes.set_title(title, pad=17)
             below = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8, "color": GREY}
-            axes.annotate(said, (0, 1), (0, 6), **below)
+            axes.annotate(said, (0, 1), (0, 6), **below).set_in_layout(False)  # it may be wider than its axes
             draw(axes)
         add_legend(drawn)
+    drawn._repr_svg_ = partial(svg_of, drawn)  # a notebook shows it, whatever backend it has
     return drawn
+
+
+def svg_of(drawn: Any) -> str:
+    """A figure as the text of an SVG."""
+    from matplotlib import rc_context
+
+    out = io.StringIO()
+    with rc_context(STYLE):
+        drawn.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
 
 
 def add_legend(drawn: Any) -> None:

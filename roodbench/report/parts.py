@@ -86,6 +86,33 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture: what the browser reads, and what a screen reader says."""
+
+    source: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """Pictures with a title and lines of words; the last of these in a tone, as that of a `Cell`."""
+
+    title: str
+    pictures: Sequence[Picture]
+    lines: Sequence[str] = ()
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Wall:
+    """Cards beside each other, below a title."""
+
+    title: str
+    cards: Sequence[Card]
+    kind: str = field(default="wall", init=False)
+
+
+@dataclass(frozen=True)
 class Notes:
     """Sentences."""
 
@@ -107,12 +134,12 @@ class Fold:
     """Parts that a reader may open."""
 
     title: str
-    parts: Sequence[Table | Figures | Notes]
+    parts: Sequence[Table | Figures | Notes | Wall]
     open: bool = False
     kind: str = field(default="fold", init=False)
 
 
-Part = Table | Figures | Notes | Facts | Fold
+Part = Table | Figures | Notes | Facts | Fold | Wall
 
 
 @dataclass(frozen=True)

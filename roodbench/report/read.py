@@ -87,7 +87,7 @@ def certified(file: Path) -> Certified:
     """A certification's record; a certificate beside it must be its own."""
     if file.with_name(CERTIFICATE).is_file():
         CertifiedResult.load(file)
-    found = parsed(read_text(file), CertifiedResult, "certificates", "certify")
+    found = parsed(read_text(file), CertifiedResult, ("certificates",), "certify")
     rows = [typed(CertifiedRow, entry) for entry in found["rows"]]
     parts = {name: found[name] for name in ("config", "network", "data", "violations", "timing")}
     return Certified(rows=rows, environment=typed(Environment, found["environment"]), **parts)

@@ -71,6 +71,9 @@ def chance(axes: Any) -> None:
 
 
 def warn(axes: Any, mark: str, rows: Iterable[Row]) -> None:
-    """What a mark means, in the legend, where a row has it: an attack that failed its checks."""
-    if any(row.reliable is False for row in rows):
+    """What a mark means, in the legend, where a row has it: an attack that failed its checks; and where none ran."""
+    verdicts = {row.reliable for row in rows}
+    if False in verdicts:
         axes.plot([], [], " ", label=f"{mark}: a check failed, an upper bound only")
+    if None in verdicts:
+        axes.plot([], [], " ", label="not judged: the attack's checks did not run")

@@ -13,7 +13,7 @@ from .values import Bytes, idle_setting, typed, written
 
 ATTACKING = (
     *("method", "objective", "strength", "budget", "eps", "norm", "steps", "restarts", "threat", "quantize"),
-    "precision",
+    *("precision", "keep_images"),
 )
 """Settings of the adversary, which nothing honours where there is none."""
 SPENDING = frozenset({"steps", "restarts", "strength", "budget", "precision"})
@@ -70,6 +70,7 @@ class RunConfig:
     precision: str = "auto"
     compile: str = "auto"
     seed: int = 0
+    keep_images: bool = False
 
     def __post_init__(self) -> None:
         from attacks import DIRECTIONS, STRENGTHS, check_method
@@ -94,6 +95,7 @@ class RunConfig:
         check_method(self.method, self.objective)
         if self.quantize and self.space != "pixel":
             raise ValueError("quantize rounds pixels: leave out --space normalized")
+        check_kept(self.keep_images, self.space)
         one_of("strength", self.strength, STRENGTHS)
         one_of("norm", self.norm, ("linf", "l2"))
         one_of("space", self.space, ("pixel", "normalized"))
@@ -236,6 +238,12 @@ def check_eps(eps: float, norm: str, space: str) -> None:
         raise ValueError(f"epsilon {written(eps)}: expected a number of at least 0, such as 8/255")
     if eps > 1 and norm == "linf" and space == "pixel":
         raise ValueError(f"epsilon {eps:g}: pixels lie in [0, 1]; did you mean {eps:g}/255?")
+
+
+def check_kept(keep_images: bool, space: str) -> None:
+    """ValueError for images that are kept, and are none."""
+    if keep_images and space != "pixel":
+        raise ValueError("keep-images keeps pixels: leave out --space normalized")
 
 
 def check_seed(seed: int) -> None:

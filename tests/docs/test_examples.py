@@ -43,7 +43,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_every_block_has_a_test():
-    pages = ("docs/tour.md", "docs/attacks.md", "docs/certification.md", "docs/comparing.md")
+    pages = ("docs/tour.md", "docs/attacks.md", "docs/certification.md", "docs/comparing.md", "docs/report.md")
     blocks = {"docs/custom-detector.md": 7, "docs/network.md": 2, "docs/data.md": 2, **dict.fromkeys(pages, 1)}
     assert set(BLOCKS) == {f"{page}-{n}" for page, count in blocks.items() for n in range(count)}
     own = [source for name, source in BLOCKS.items() if "custom-detector" in name and source in own_detectors()]
@@ -141,6 +141,13 @@ def test_a_benchmark_of_ones_own_arrays(run):
 def test_blocks_are_found():
     assert blocks("```python\nx = 1\n```\n```sh\ny\n```\n", "python") == ["x = 1\n"]
     assert ROOT / "README.md" in PAGES
+
+
+def test_attacked_images_as_tensors(run):
+    names, _ = run("docs/report.md-0")
+    moved, scores = names["moved"], names["result"].scores_of("gen", "digits", "min")
+    assert moved.shape == (8, 1, 8, 8)
+    assert names["gen"](moved).detach().numpy() == pytest.approx(scores[0, :8])
 
 
 def test_a_figure_on_axes_of_ones_own(run):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from roodbench import Result
 from roodbench.certify.row import CertifiedRow
-from studies import certified, frontier, ross_under_attack
+from studies import certified, frontier, papers_figures, ross_under_attack
 from studies.setting import area
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -39,7 +40,7 @@ def test_evaluations_load_and_show_their_tables(file):
     assert f"{100 * first.auroc:.1f} [" in record.to_table()
 
 
-@pytest.mark.parametrize("file", EVALUATED, ids=name_of)
+@pytest.mark.parametrize("file", [file for file in EVALUATED if "papers-figures" not in str(file)], ids=name_of)
 def test_a_gap_of_before_is_one_at_equal_steps_and_shown_under_no_other_name(file):
     rows, record = json.loads(file.read_text())["rows"], Result.from_json(file.read_text())
     assert [row.adaptive_gap_steps for row in record.rows] == [row.get("adaptive_gap") for row in rows]
@@ -126,3 +127,12 @@ def test_the_frontier_is_drawn_from_its_table():
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert heading == f"| {' | '.join((*frontier.COLUMNS, *frontier.CONDITIONS))} |"
     assert (folder / "frontier.svg").read_text() == frontier.figure(rows)
+
+
+def test_the_papers_figures_give_their_tables():
+    folder = REPORTS / "papers-figures"
+    text = (folder / "README.md").read_text()
+    assert "\n".join(papers_figures.tables(folder)) + "\n" == (folder / "results.md").read_text()
+    assert {f"{name}.svg" for name in re.findall(r"\((pro-[\w-]+|ross-[\w-]+)\.svg\)", text)} <= {
+        file.name for file in folder.glob("*.svg")
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -10,9 +12,10 @@ from roodbench.evaluation.checks import CHECKS
 from roodbench.evaluation.indicators import Indicator
 from roodbench.metrics import auroc
 from roodbench.record.build import environment
-from roodbench.record.record import score_key
+from roodbench.record.record import clean_key, score_key
 from roodbench.record.row import AttackedPopulation, FittedDetector, Row, Timing
 from roodbench.record.rows import CONDITIONS
+from roodbench.store.cells import checksum
 
 COMPONENTS = ["clean", "pgd:exact", "pgd:mean", "pgd:base", "apgd:exact", "square"]
 SCRIPT, IMAGE = "<script>document.title='run'</script>", '"><img src=x onerror=alert(1)>'
@@ -68,8 +71,6 @@ def row_of(label: str, ood: str, condition: str, eps: float | None, scores, n: i
 
 
 def mean_of(rows: list[Row]) -> Row:
-    from dataclasses import replace
-
     means = {name: float(np.mean([getattr(row, name) for row in rows])) for name in ("auroc", "fpr95_id")}
     ends = np.mean([row.auroc_ci for row in rows], axis=0).tolist()
     return replace(rows[0], ood="average", group="all", n_ood=sum(row.n_ood for row in rows), auroc_ci=ends, **means)
@@ -121,6 +122,16 @@ def record(labels: list[str], sets: list[str], radii: list[float], n: int = 100,
         timing=Timing(12.0),
         scores=scores,
     )
+
+
+def pictured(found: Result, count: int = 3, side: int = 8) -> Result:
+    """A record with random images, moved by its radii."""
+    generator, images = torch.Generator().manual_seed(0), dict[str, torch.Tensor]()
+    for a in found.attacks:
+        clean = images.setdefault(clean_key(a.population), torch.rand(count, 3, side, side, generator=generator))
+        moved = clean + a.eps * (2 * torch.rand(clean.shape, generator=generator) - 1)
+        images[score_key(a.detector, a.population, a.condition, a.eps)] = moved.clamp(0, 1)
+    return replace(found, images=images, images_sha256=checksum(images))
 
 
 def hostile() -> Result:

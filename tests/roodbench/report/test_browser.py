@@ -140,7 +140,8 @@ def test_names_with_html_are_shown_as_text(opened):
     tab = opened()
     assert tab.title() != "run"
     assert "<script>document.title='run'</script>" in lines(tab, "verdict", 1)
-    assert tab.locator("main img, main b, main i").count() == 0
+    assert tab.locator("main img:not([src^='data:image/png']), main b, main i").count() == 0
+    assert tab.locator("main img").evaluate_all("all => all.every((e) => e.complete && e.naturalWidth === 8)")
 
 
 def test_without_javascript_everything_is_there(opened):
