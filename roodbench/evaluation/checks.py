@@ -86,7 +86,8 @@ CHECKS = {
         "noise that is not declared or, where it is, not drawn from the given generator, or a score that remembers "
         "earlier calls (not what it keeps in globals, or where it cannot be copied) or depends on the threads",
         "6 scorings of the first 64 ID images, one of 64 of every set and of the attacked images; of a user's "
-        "detector, three more of 64 of every set, two of them by a copy of it, and four of 16 images of noise",
+        "detector, two more of 64 of every set, one of them by a copy of it, one of 64 ID images by that copy, and "
+        "four of 16 images of noise",
     ),
     "constant": Check(
         "detector",

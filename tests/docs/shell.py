@@ -20,6 +20,7 @@ from roodbench import cli
 from roodbench.cli.main import VERBS
 from tests.collecting import collected
 from tests.docs import tables
+from tests.docs.changes import ADDED, CERTIFICATE, CERTIFICATION, DATA, DRAWN, ENTRIES, FOREIGN, SHOWS
 from tests.docs.pages import ROOT
 
 SETTINGS = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -27,58 +28,6 @@ EXTRAS = dict(
     re.findall(r"^([\w-]+) = (\[.*\])$", SETTINGS.partition("[project.optional-dependencies]")[2], re.MULTILINE)
 )
 TESTED = re.findall(r'"(\w+)"', re.findall(r"^testpaths = \[(.*)\]$", SETTINGS, re.MULTILINE)[0])
-ADDED = {
-    "run": "--limit 4 --steps 2 --restarts 1 --no-check",
-    "run on DATA": "--limit 2 --train-limit 100 --method transfer --steps 2 --restarts 1 --no-check --param copies=3",
-    "check": "--limit 2 --steps 1 --restarts 1",
-    "certify": "--limit 2 --steps 2 --samples 500 --ood unseen-digits",
-    "certify --verify": "--samples 500",
-    "list": "",
-    "validate": "--limit 20",
-    "inspect": "",
-    "runs": "",
-    "report": "",
-    "work": "--quiet",
-    "compare": "",
-    "table": "",
-    "figure": "",
-    "leaderboard": "",
-    "validate-entry": "--quiet",
-}
-"""What is added to a command of ours, by verb, to keep it to seconds."""
-DATA = {"DATA": ".", "cifar10_resnet20.safetensors": "weights/cifar10_resnet20.safetensors"}
-"""What stands for a place of the reader's, and where it is below the data root."""
-FOREIGN = ("torchvision:", "timm:", "robustbench:")
-"""How the networks of other libraries begin."""
-DRAWN = ("report", "compare", "table", "figure", "leaderboard", "validate-entry")
-"""Verbs that take records."""
-ENTRIES = ("leaderboard", "validate-entry")
-"""Those of them that take attacked ones alone."""
-CERTIFICATE = "certify --radius 0.1 --limit 2 --samples 500 --ood unseen-digits --attack none --out made"
-"""What makes the certificate.json that a page speaks of."""
-CERTIFICATION = "certify --radius 0.1 --limit 4 --samples 500 --ood noise --attack none --out certified"
-"""What makes the certification that a page compares with a run."""
-SHOWS = {
-    "run": "AUROC",
-    "check": "black-box",
-    "certify": "certified",
-    "certify --verify": "holds",
-    "list": "arXiv:",
-    "validate": "0 errors",
-    "inspect": "normalisation: ",
-    "runs": "no runs in ",
-    "report": ".html",
-    "work": "",
-    "compare": "gen",
-    "--changes": "numbers",
-    "table": "digits-cnn",
-    "figure": ".",
-    "leaderboard": "leaderboard.html",
-    "validate-entry": "holds",
-    "--dry-run": "passes each",
-    "--shard": "",
-}
-"""What a command of ours prints."""
 
 
 class Shell:

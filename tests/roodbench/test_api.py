@@ -94,7 +94,7 @@ def test_other_libraries_see_scores_near_the_threshold(digits_net):
 
 def test_record_says_what_was_done(digits_net):
     bench = small(20, ("unseen-digits", "noise"))
-    result = roodbench.evaluate(fitted("ross", digits_net, bench), bench, steps=3)
+    result = roodbench.evaluate(fitted("ross", digits_net, bench), bench, steps=3, check=False)
     record = json.loads(result.to_json())
     assert record["schema_version"] == 1
     assert {r["condition"] for r in record["rows"]} == {"clean", "min", "max", "both"}
