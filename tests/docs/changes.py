@@ -3,8 +3,8 @@
 ADDED = {
     "run": "--limit 4 --steps 2 --restarts 1 --no-check",
     "run on DATA": "--limit 2 --train-limit 100 --method transfer --steps 2 --restarts 1 --no-check --param copies=3",
-    "check": "--limit 2 --steps 1 --restarts 1",
-    "certify": "--limit 2 --steps 2 --samples 500 --ood unseen-digits",
+    "check": "--limit 2 --steps 1 --restarts 1 --ood noise",
+    "certify": "--limit 2 --steps 1 --restarts 1 --samples 500 --ood unseen-digits",
     "certify --verify": "--samples 500",
     "list": "",
     "validate": "--limit 20",
