@@ -87,7 +87,7 @@ def heights(found: Landscape) -> str:
     """The score at an image and how far it falls and rises around it."""
     middle = found.scores[len(found.offsets) // 2, len(found.offsets) // 2]
     low, high = found.scores.min(), found.scores.max()
-    return f"score {middle:.3g}, around it {low:.3g} to {high:.3g}; threshold {found.threshold:.3g}"
+    return f"score {middle:.3g}, around it {low:.3g} to {high:.3g}; dashed: threshold {found.threshold:.3g}"
 
 
 def medians(axes: Any, found: Copies, ood: str) -> Any:
