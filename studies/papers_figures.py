@@ -147,7 +147,7 @@ def records_in(folder: Path) -> dict[str, Result]:
 
 
 def draw(folder: Path) -> None:
-    """Every figure of the records and numbers in a folder, as SVG."""
+    """Every figure of the records and numbers in a folder, as SVG, landscapes as PNG."""
     records = records_in(folder)
     clean = {name: its for name, its in records.items() if not name.startswith("sigma-")}
     robust = {name: its for name, its in clean.items() if name.startswith("cifar-at-resnet4b")}
@@ -164,12 +164,13 @@ def draw(folder: Path) -> None:
         "ross-sigma": ("epsilon", {n: its for n, its in records.items() if n.startswith("sigma-")}, {"ood": "texture"}),
         "ross-histograms": ("smoothing", [its for its in smoothing if its.sigma == SIGMAS[2]], {"ood": "texture"}),
     }
-    for model in ("cifar-resnet20", "cifar-at-resnet4b"):
-        for kind, name in (("landscape", "pro-figure-6"), ("gradient", "pro-figure-6-gradient")):
-            drawn[f"{name}-{model}"] = ("landscape", kept(folder / f"{model}-bases", kind), {})
+    for model, kind in (("resnet20", "landscape"), ("at-resnet4b", "landscape"), ("at-resnet4b", "gradient")):
+        end = "" if kind == "landscape" else "-gradient"
+        drawn[f"pro-figure-6-{model}{end}"] = ("landscape", kept(folder / f"cifar-{model}-bases", kind), {})
     for name, (kind, found, choice) in drawn.items():
         if found:
-            save(figure(kind, found, **choice), folder / f"{name}.svg")
+            ending = "png" if kind == "landscape" else "svg"  # of contours an SVG is large
+            save(figure(kind, found, **choice), folder / f"{name}.{ending}")
 
 
 def tables(folder: Path) -> Iterator[str]:
@@ -209,13 +210,13 @@ def gained(records: Mapping[str, Result]) -> Iterator[list[str]]:
             pro = next(r for r in over.averages if r.group == "near")
             pair = [f"{100 * row.fpr95_ood:.1f} / {100 * row.auroc:.1f}" for row in (alone, pro)]
             steps = f"{pro.params['step_size']:g}, {pro.params['steps']}"
-            yield [model, base, *pair, f"{100 * (pro.auroc - alone.auroc):+.1f}", steps]
+            yield [model, base, *pair, f"{round(100 * (pro.auroc - alone.auroc), 1) + 0.0:+.1f}", steps]
 
 
 def shift_row(its: Shifts) -> list[str]:
     """Medians of the shift and how well it separates, by set."""
     sets = (*NEAR, *FAR)
-    medians = [f"{np.median(its.moved[name]):.4f}" for name in (its.own, *sets)]
+    medians = [f"{round(float(np.median(its.moved[name])), 4) + 0.0:.4f}" for name in (its.own, *sets)]
     return [its.network.partition(", ")[2], *medians, *(f"{100 * its.separates(name):.1f}" for name in sets)]
 
 

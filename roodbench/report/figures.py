@@ -23,7 +23,7 @@ from .figures_areas import bars, epsilon, lines_of
 from .figures_near import heights, instabilities, landscape, medians, shift
 from .figures_scatter import scatter
 from .figures_scores import areas, scores
-from .style import GREY, STYLE
+from .style import GREY, STYLE, THRESHOLD
 
 ENDINGS = ("svg", "pdf", "png")
 ACROSS, DPI = 3, 200
@@ -196,12 +196,12 @@ def svg_of(drawn: Any) -> str:
 
 
 def add_legend(drawn: Any) -> None:
-    """One legend for all panels, below them."""
+    """One legend for all panels, below them; of a single thing none, but of a line that nothing else names."""
     entries: dict[str, Any] = {}
     for axes in drawn.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    if len(entries) > 1:
+    if len(entries) > 1 or THRESHOLD in entries:
         width = drawn.get_figwidth()
         longest = max(map(len, entries))
         columns = max(1, min(len(entries), int(width / (0.45 + 0.075 * longest))))

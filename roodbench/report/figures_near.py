@@ -8,7 +8,7 @@ import numpy as np
 
 from ..record.surroundings import Copies, Landscape, Shifts
 from .figures_scores import edges_of, shares
-from .style import COLOURS, GREY, INK
+from .style import COLOURS, GREY, INK, THRESHOLD
 
 LOOK = {"ID": (COLOURS[0], "o"), "near": (COLOURS[1], "s"), "far": (COLOURS[2], "D")}
 """Colour and mark by group."""
@@ -60,7 +60,7 @@ def landscape(axes: Any, found: Landscape) -> Any:
     if found.scores.min() < found.threshold < found.scores.max():
         axes.contour(at, at, found.scores, [found.threshold], colors="white", linewidths=1.8)
         axes.contour(at, at, found.scores, [found.threshold], colors="black", linewidths=1.0, linestyles="dashed")
-        axes.plot([], [], color="black", linestyle="--", linewidth=1.0, label="threshold of 95% of clean ID")
+        axes.plot([], [], color="black", linestyle="--", linewidth=1.0, label=THRESHOLD)
     axes.plot([0], [0], "+", color="white", markersize=11, markeredgewidth=3)
     axes.plot([0], [0], "+", color="black", markersize=9, markeredgewidth=1.2)
     axes.set_aspect("equal")
@@ -87,7 +87,7 @@ def heights(found: Landscape) -> str:
     """The score at an image and how far it falls and rises around it."""
     middle = found.scores[len(found.offsets) // 2, len(found.offsets) // 2]
     low, high = found.scores.min(), found.scores.max()
-    return f"score {middle:.3g}, around it {low:.3g} to {high:.3g}; threshold {found.threshold:.3g}"
+    return f"score {middle:.3g}, nearby {low:.3g} to {high:.3g}; threshold {found.threshold:.3g}"
 
 
 def medians(axes: Any, found: Copies, ood: str) -> Any:

@@ -10,7 +10,7 @@ from ..metrics import threshold95
 from ..record.record import Record
 from ..record.table import label_of
 from ..record.text import as_fraction
-from .style import COLOURS, GREY, warn
+from .style import COLOURS, GREY, THRESHOLD, warn
 
 BINS, TAILS = (12, 40), 0.01
 """The fewest bins and the most, and the share of all scores that either end bin may hold besides its own."""
@@ -41,7 +41,7 @@ def scores(axes: Any, record: Record, detector: str, ood: str, eps: float | None
         style = "-" if state == "clean" else "--" if side == "ID" else ":"
         axes.stairs(counts, edges, color=colour, linestyle=style, linewidth=1.6, label=f"{side}, {state}")
     at = float(np.mean([threshold95(draw) for draw in found["ID", "clean"]]))
-    axes.axvline(at, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), label="threshold of 95% of clean ID")
+    axes.axvline(at, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), label=THRESHOLD)
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(bottom=0)
     axes.set_xlabel(f"score of {detector}")

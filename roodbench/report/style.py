@@ -13,6 +13,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 MARKS = "osD^vPX*"
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 1)))
 HATCHES = ("", "///", "...", "xx", "\\\\\\", "++", "oo")
+THRESHOLD = "threshold of 95% of clean ID"
+"""What the dashed line of scores is."""
 GREY, FAINT = "#595959", "#d9d9d9"
 INK = "#1a1a1a"
 STYLE: dict[str, Any] = {

@@ -46,7 +46,7 @@ def test_a_landscape_has_its_scores_and_threshold(axes):
     (line,) = [c for c in axes.collections if list(c.levels) == [0.01]][1:]
     path = line.get_paths()[0].vertices / 255
     assert path[:, 1] + 2 * path[:, 0] == pytest.approx(0.01, abs=1e-6)
-    assert heights(HILL) == "score 0, around it -0.0941 to 0.0941; threshold 0.01"
+    assert heights(HILL) == "score 0, nearby -0.0941 to 0.0941; threshold 0.01"
 
 
 def test_a_flat_landscape_has_colours(axes):
