@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .intervals import ONE_SIDED, TWO_SIDED, Estimate, student, unseen, within
+from .intervals import LEVEL, ONE_SIDED, Estimate, student, two_sided, unseen, within
 
 Groups = tuple[np.ndarray | None, np.ndarray | None]
 """Of ID (n,) and OOD (m,), for each image the index of the first of its group; None where each image is its own."""
@@ -169,12 +169,12 @@ class Components:
         doubt = self.shared()[1] + sum(variance**2 / freedom for variance, freedom in self.variances())
         return self.standard_error() ** 4 / doubt if doubt > 0 else float("inf")
 
-    def unseen(self) -> float:
+    def unseen(self, level: float = LEVEL) -> float:
         """The probability of what the images may fail to show, of OOD sets the mean (docs/theorems.md, T18).
 
         Of a difference that probability times the share of `still`: what the other images hide is in their variance.
         """
-        miss = float(np.mean([unseen(min(self.v_id.shape[1], v.shape[1])) for v in self.v_ood]))
+        miss = float(np.mean([unseen(min(self.v_id.shape[1], v.shape[1]), level) for v in self.v_ood]))
         return miss * self.still() if self.difference else miss
 
     def still(self) -> float:
@@ -188,10 +188,10 @@ class Components:
         """The images, or groups of them, of the smallest population."""
         return min(v.shape[1] for v in (self.v_id, *self.v_ood))
 
-    def interval(self) -> Estimate:
+    def interval(self, level: float = LEVEL) -> Estimate:
         """Student's on the logit scale, of a difference on its own, and never inside what may be unseen."""
-        half = student(TWO_SIDED, self.degrees()) * self.standard_error()
-        found = within(self.value, half, self.unseen(), lowest=-1.0 if self.difference else 0.0)
+        half = student(two_sided(level), self.degrees()) * self.standard_error()
+        found = within(self.value, half, self.unseen(level), lowest=-1.0 if self.difference else 0.0)
         return found if self.difference else replace(found, low=min(found.low, self.floor))
 
 

@@ -56,13 +56,22 @@ def student(z: float, degrees: float) -> float:
     return z + sum(term / degrees**power for power, term in enumerate(terms, start=1))
 
 
-def unseen(k: int) -> float:
-    """1 - 0.05^(1/k): an event more probable than this shows in k independent images with 95% probability.
+def unseen(k: int, level: float = LEVEL) -> float:
+    """1 - 0.05^(1/k): an event more probable than this shows in k independent images with 95% probability (`level`).
 
     >>> round(unseen(30), 4), round(unseen(1000), 4)
     (0.095, 0.003)
     """
-    return float(1 - (1 - LEVEL) ** (1 / k))
+    return float(1 - (1 - level) ** (1 / k))
+
+
+def two_sided(level: float) -> float:
+    """The standard normal quantile at 1/2 + level / 2."""
+    if level == LEVEL:
+        return TWO_SIDED
+    from scipy.special import ndtri
+
+    return float(ndtri(0.5 + level / 2))
 
 
 def within(value: float, half: float, miss: float, *, lowest: float = 0.0) -> Estimate:

@@ -1,14 +1,14 @@
-"""Whether two AUROCs on the same images differ: DeLong's paired test, and Holm's correction for many of them."""
+"""Whether AUROCs on the same images differ: DeLong's paired test, worst cases, and Holm's correction for many tests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .auroc import Components
-from .intervals import Estimate
+from .intervals import LEVEL, Estimate
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,68 @@ def by_unseen(gap: Components) -> float:
     """The level whose interval reaches zero by what k images may not show: still (1 - p^(1/k)) = |d| / (1 + |d|)."""
     needed, still = abs(gap.value) / (1 + abs(gap.value)), gap.still()
     return 0.0 if needed >= still else (1 - needed / still) ** gap.fewest()
+
+
+def worst_of(parts: Sequence[Components]) -> Estimate:
+    """min_k A_k of AUROCs A_k against K OOD sets, with an interval that holds it with 95% probability.
+
+    The lower end is the least of the sets' own: where that of the truly worst set holds, so does it. The upper end is
+    the least of ends that each fail with a K-th of the probability (Bonferroni): which set gives it is chosen by the
+    images.
+
+    >>> from .auroc import components
+    >>> own, ood = np.arange(40.0) + 20, np.arange(40.0)
+    >>> near, far = components(own, ood), components(own, ood - 10)
+    >>> worst = worst_of([near, far])
+    >>> worst.value == near.value, worst.low == near.interval().low, worst.high > near.interval().high
+    (True, True, True)
+    """
+    level = 1 - (1 - LEVEL) / len(parts)
+    low, high = min(part.interval().low for part in parts), min(part.interval(level).high for part in parts)
+    return Estimate(min(part.value for part in parts), low, high)
+
+
+def worst_test(first: Sequence[Components], second: Sequence[Components]) -> float:
+    """The p-value of equal worst cases, min_k A_k = min_k B_k, over K OOD sets that two detectors share.
+
+    min B > min A where some A_i lies below every B_j. For one i that is shown by the least significant of K tests (an
+    intersection-union test), and i is chosen among K: p = K min_i max_j p(A_i < B_j), the smaller of both directions.
+    Each test is paired: on one set as in `paired_test`, on two by the ID images.
+
+    >>> from .auroc import components
+    >>> ood = np.arange(40.0)
+    >>> good, bad = components(ood + 30, ood), components(ood + 5, ood)
+    >>> worst_test([good, bad], [good, good]) < 1e-6, worst_test([good, bad], [bad, good])
+    (True, 1.0)
+    """
+    return min(1.0, below(first, second), below(second, first))
+
+
+def below(first: Sequence[Components], second: Sequence[Components]) -> float:
+    """K min_i max_j p(A_i < B_j)."""
+    found = [
+        max(by_both(b, a, same=i == j) if b.value > a.value else 1.0 for j, b in enumerate(second))
+        for i, a in enumerate(first)
+    ]
+    return len(first) * min(found)
+
+
+def by_both(first: Components, second: Components, *, same: bool) -> float:
+    """The p-value of equal AUROCs of the same ID images, against the `same` OOD images or others."""
+    if same:
+        return paired_test(first, second).p
+    sizes = [*first.sizes, *second.sizes[1:]] if first.sizes and second.sizes else []
+    gap = Components(
+        first.value - second.value,
+        first.v_id - second.v_id,
+        [*first.v_ood, *second.v_ood],
+        difference=True,
+        sizes=sizes,
+    )
+    R = len(gap.v_id)
+    # a mean over sets halves their values, a difference does not
+    wide = replace(gap, v_ood=[np.broadcast_to(2 * v, (R, v.shape[1])) for v in gap.v_ood])
+    return max(by_error(wide), min(1.0, 2 * by_unseen(gap)))  # each set may hide something
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -1,12 +1,12 @@
 """DeLong's paired test against his own example, a bootstrap and what it must be; Holm's correction; ranges of ranks."""
 
-from math import erfc, sqrt
+from math import erf, erfc, sqrt
 
 import numpy as np
 import pytest
 
 from roodbench.metrics import auroc, components
-from roodbench.metrics.paired import by_error, holm, paired_test, rank_ranges
+from roodbench.metrics.paired import by_error, holm, paired_test, rank_ranges, worst_of, worst_test
 
 OVARIAN = """
 3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0  1.6 5.6 5 1  3.8 5.7 5 1
@@ -132,3 +132,44 @@ def test_ranks_hold_what_tests_leave():
     none = np.zeros((3, 3), dtype=bool)
     assert rank_ranges([0.5, 0.7, 0.7], none) == [(3, 1, 3), (1, 1, 3), (1, 1, 3)]
     assert rank_ranges([0.1, 0.5, 0.9], ~np.eye(3, dtype=bool)) == [(3, 3, 3), (2, 2, 2), (1, 1, 1)]
+
+
+def drawn(rng, *means, n=40, draws=1):
+    """AUROCs of detectors against OOD sets of these mean scores; of each image half of the score is shared."""
+    images = [rng.normal(size=(1, n)) for _ in (0, *means[0])]
+    found = []
+    for its in means:
+        scores = [0.5 * (x + rng.normal(size=(draws, n))) + mean for x, mean in zip(images, (0.75, *its), strict=True)]
+        found.append([components(scores[0], ood) for ood in scores[1:]])
+    return found
+
+
+@pytest.mark.parametrize("means", [(0.0, 0.0), (0.0, -3.0), (0.0, 0.0, 0.0)], ids=str)
+def test_equal_worst_cases_are_rarely_called_different(means):
+    rng = np.random.default_rng(3)
+    wrong = sum(worst_test(*drawn(rng, means, means, draws=draws)) < 0.05 for draws in (1, 3) for _ in range(40))
+    assert wrong <= 8  # of 80: two standard deviations above 5%
+
+
+def test_the_worst_set_may_be_another_one():
+    """One detector fails on the first set, the other on the second: no set's AUROCs are alike, the worst cases are."""
+    one, other = drawn(np.random.default_rng(0), (0.5, -2.0), (-2.0, 0.5))
+    assert paired_test(one[0], other[0]).p < 1e-3
+    assert paired_test(one[1], other[1]).p < 1e-3
+    assert worst_test(one, other) > 0.05
+    worse, better = drawn(np.random.default_rng(1), (1.6, -2.0), (-2.0, -0.5), n=100)
+    assert worst_test(worse, better) == worst_test(better, worse) < 1e-3
+
+
+def test_of_one_set_the_worst_case_is_its_auroc():
+    one, other = drawn(np.random.default_rng(1), (0.0,), (0.3,))
+    assert worst_test(one, other) == paired_test(one[0], other[0]).p
+    assert (worst_of(one).value, worst_of(one).ci) == (one[0].value, one[0].interval().ci)
+
+
+def test_the_interval_of_the_worst_case_holds_it():
+    """Of three sets of the same AUROC, the lowest estimate is too low."""
+    rng, truth = np.random.default_rng(5), 0.5 * (1 + erf(0.75 / 2**0.5))
+    found = [worst_of(drawn(rng, (0.0, 0.0, 0.0), n=60)[0]) for _ in range(200)]
+    assert np.mean([its.value for its in found]) < truth - 0.02
+    assert sum(its.low <= truth <= its.high for its in found) >= 184
