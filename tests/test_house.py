@@ -18,6 +18,7 @@ ROOMS = [
     "record",
     "job",
     "api certify",
+    "entry",
     "report",
     "cli",
 ]

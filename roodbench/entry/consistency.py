@@ -1,0 +1,200 @@
+"""What a record says against itself: numbers that do not follow from its scores, rows that are not there, verdicts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice, product
+
+import numpy as np
+import torch
+
+from attacks import DIRECTIONS, SIGN
+
+from ..evaluation.checks import CHECKS
+from ..evaluation.indicators import Indicator
+from ..record.pairs import ROUNDING, contradictions, sizes_of
+from ..record.record import Record, score_key
+from ..record.row import Row, label_of
+from ..record.rows import CONDITIONS
+from ..setup.threats import CORRUPTIONS
+
+LISTS = ("detector", "eps", "ood")
+KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("detector", "base", "model", "benchmark", "attack", "method", "objective", "strength"), (str,)),
+    **dict.fromkeys(("norm", "space", "threat", "protocol", "network_sha256", "ood"), (str,)),
+    **dict.fromkeys(("budget", "steps", "restarts", "seed", "limit"), (int,)),
+    **{"eps": (float, int), "quantize": (bool,), "search": (bool,), "left_out": (dict,)},
+}
+"""Types of the settings that a board rests on, of lists those of their entries."""
+NEEDED = ("feasibility", "black-box", "random")
+"""Checks without which an attack was not judged: that its images lie in the ball, and two attacks without gradients."""
+MOVED = 1e-4
+"""Relative: scores of one image twice."""
+
+
+def contradictions_of(record: Record) -> Iterator[str]:
+    """One line for everything in a record of `run`, with its scores, that cannot be true of one run.
+
+    What it says of its attack (which code made it, that nothing better was found) no line can tell.
+    """
+    checks = (of_config, of_rows, of_populations, of_scores, of_averages, of_verdicts, of_attacks)
+    for check in checks:
+        found = list(islice(check(record), 3))
+        yield from found
+        if found and checks.index(check) < checks.index(of_averages):  # what follows rests on it
+            return
+
+
+def of_config(record: Record) -> Iterator[str]:
+    """Settings that are no run's, and hashes that are not there."""
+    config = record.config
+    if "plan" in config or not isinstance(config.get("detector"), list | tuple):
+        yield "it is a record of roodbench.evaluate: expected one of a run, which names benchmark and network"
+        return
+    for name, kind in KINDS.items():
+        values = config.get(name) if name in LISTS else [config[name]] if config.get(name) is not None else []
+        if not isinstance(values, list | tuple | None) or not all(type(v) in kind for v in values or ()):
+            yield f"config, {name} is {config[name]!r}: expected {' or '.join(k.__name__ for k in kind)}"
+            return
+    if config.get("threat") == CORRUPTIONS or config.get("attack") != "both":
+        yield f"attack is {config.get('attack')}, threat {config.get('threat')}: expected both ID and OOD attacked"
+    if not isinstance(config.get("network_sha256"), str):
+        yield "config has no network_sha256: nobody can tell which network it is"
+    splits = Counter(key.partition(": ")[0] for key in record.data)
+    if splits["ID test"] != 1 or not splits["OOD test"]:
+        yield f"data has {splits['ID test']} ID and {splits['OOD test']} OOD test sets: expected one, and at least one"
+
+
+def of_rows(record: Record) -> Iterator[str]:
+    """Every detector has each OOD set, condition and radius once; all say the same of images, network, adversary."""
+    config, sizes = record.config, sizes_of(record)
+    (own, n), *others = sizes.items()
+    labels = list(dict.fromkeys(entry.detector for entry in record.detectors))
+    radii = list(config.get("eps") or dict.fromkeys(row.eps for row in record.rows if row.eps is not None))
+    states = [("clean", None), *product((c for c in CONDITIONS if c != "clean"), radii)]
+    wanted = Counter((label, ood, *state) for label in labels for ood, _ in others for state in states)
+    have = Counter((label_of(row), row.ood, row.condition, row.eps) for row in record.rows)
+    for where, left in (("has no row", wanted - have), ("has one row more", have - wanted)):
+        for label, ood, condition, eps in left:
+            yield f"it {where} of {label} on {ood}, {condition}{'' if eps is None else f' at eps {eps:.6g}'}"
+    said = {row.detector for row in record.rows}
+    if len(labels) != len(config["detector"]) - len(config.get("left_out") or {}):
+        yield f"config names {len(config['detector'])} detectors, the rows {len(said)}: {', '.join(sorted(said))}"
+    if unnamed := sorted(said - set(config["detector"])) if not any(":" in name for name in config["detector"]) else []:
+        yield f"config names {', '.join(config['detector'])}: its rows are of {', '.join(unnamed)}"
+    method = config.get("method") if config.get("objective") is None else f"{config['method']}:{config['objective']}"
+    first: dict[str, Row] = {}
+    for row in record.rows:
+        is_clean, where = row.condition == "clean", f"{label_of(row)} on {row.ood}, {row.condition}:"
+        if (row.n_id, row.n_ood) != (n, sizes.get(row.ood)):
+            yield f"{where} {row.n_id} ID and {row.n_ood} OOD images, data has {n} of {own} and {sizes.get(row.ood)}"
+        if (row.attack, row.norm) != ((None, None) if is_clean else (method, config.get("norm"))):
+            yield f"{where} attack {row.attack}, {row.norm}: config says {method}, {config.get('norm')}"
+        if {side: len(its) for side, its in row.passes.items()} != {"id": 2, "ood": 2}:
+            yield f"{where} passes {row.passes}: expected forward and backward ones of id and of ood"
+        if row.space != config.get("space") or (row.space == "pixel" and row.eps_pixel != row.eps):
+            yield f"{where} eps {row.eps} in {row.space} space is {row.eps_pixel} in pixels: config says otherwise"
+        same = first.setdefault(label_of(row), row)
+        for name in ("params", "benchmark", "model", "id_accuracy"):
+            if getattr(row, name) != getattr(same, name):
+                yield f"{where} {name} {getattr(row, name)}, another row of it {getattr(same, name)}"
+    if any(row.model != config.get("model") for row in record.rows if row.model is not None):
+        yield f"config names network {config.get('model')}, its rows another"
+
+
+def of_averages(record: Record) -> Iterator[str]:
+    """The means over OOD sets are those of the rows."""
+    for mean in record.averages:
+        its = [
+            row.auroc
+            for row in record.rows
+            if (label_of(row), row.condition, row.eps) == (label_of(mean), mean.condition, mean.eps)
+            and mean.group in ("all", row.group)
+        ]
+        if not its or abs(float(np.mean(its)) - mean.auroc) > ROUNDING:
+            yield f"the mean over {mean.group} OOD sets of {label_of(mean)}, {mean.condition}, is not that of its rows"
+
+
+def of_verdicts(record: Record) -> Iterator[str]:
+    """Checks whose verdict is not what their number says, and rows that a failed one marks and that say otherwise."""
+    for i in record.indicators:
+        check = CHECKS.get(i.name)
+        margin = float(given) if isinstance(given := i.detail.get("margin"), int | float) else 0.0
+        held = i.number >= i.threshold if i.least else i.number <= i.threshold + margin
+        if i.passed and not held:
+            yield f"{i.detector}: {i.name} passed: its number is {i.number:.6g}, its threshold {i.threshold:g}"
+        if check is not None and (check.least, check.threshold) != (i.least, i.threshold):
+            yield f"{i.detector}: {i.name} has threshold {i.threshold:g}: expected {check.threshold:g}"
+    for row in record.rows:
+        if row.reliable is not False and (failed := marking(record, row)):
+            yield f"{label_of(row)} on {row.ood}, {row.condition}, is called reliable, though {failed[0].name} failed"
+
+
+def marking(record: Record, row: Row) -> list[Indicator]:
+    """The failed checks that make a row unreliable."""
+    mine = [i for i in record.indicators if i.detector in ("", label_of(row)) and i.eps in (None, row.eps)]
+    return [i for i in mine if i.marks(row.condition, [row.ood])]
+
+
+def unjudged(record: Record, row: Row) -> list[str]:
+    """The checks that a row under attack must have and has not."""
+    names = {i.name for i in record.indicators if i.detector == label_of(row) and i.eps == row.eps}
+    return [name for name in NEEDED if name not in names]
+
+
+def of_scores(record: Record) -> Iterator[str]:
+    """Scores of other images, draws or AUROCs than the rows', or that are not finite."""
+    for key, scores in record.scores.items():
+        if not bool(torch.as_tensor(scores).isfinite().all()):
+            yield f"scores, {key}: expected finite numbers"
+            return
+    try:
+        yield from islice(contradictions(record) if record.scores else [], 1)
+    except ValueError as error:  # populations of different draws, or of fewer than two images
+        yield str(error)
+
+
+def of_populations(record: Record) -> Iterator[str]:
+    """Every population is attacked at every radius."""
+    radii = dict.fromkeys(row.eps for row in record.rows if row.eps is not None)
+    own, *others = sizes_of(record)
+    states = [(own, DIRECTIONS["min"][0]), *((name, DIRECTIONS["max"][0]) for name in others)]
+    labels = dict.fromkeys(entry.detector for entry in record.detectors)
+    wanted = Counter((label, *state, eps) for label, state, eps in product(labels, states, radii))
+    have = Counter((a.detector, a.population, a.condition, a.eps) for a in record.attacks)
+    for label, population, condition, eps in (wanted - have) + (have - wanted):
+        yield f"the attacks do not have {population}, {condition}, of {label} at eps {eps:.6g} once"
+
+
+def of_attacks(record: Record) -> Iterator[str]:
+    """Winners are counted, passes are the rows', and no attacked image has a better score than the clean one."""
+    sizes = sizes_of(record)
+    own = next(iter(sizes))
+    passes: dict[tuple[str, float | None, str], list[float]] = {}
+    for row in record.rows:
+        if row.condition == "both":
+            passes |= {
+                (label_of(row), row.eps, own): row.passes["id"],
+                (label_of(row), row.eps, row.ood): row.passes["ood"],
+            }
+    for a in record.attacks:
+        where = f"{a.detector} on {a.population}, {a.condition}, at eps {a.eps:.6g}"
+        counted = {c: a.winner.count(i) for i, c in enumerate(a.components)}
+        if a.wins != counted or sum(counted.values()) != len(a.winner) or len(a.winner) != sizes.get(a.population):
+            yield f"{where}: wins are not the winners counted"
+            continue
+        said = passes[a.detector, a.eps, a.population]
+        if len(a.passes) != 2 or not np.allclose(a.passes, said):
+            yield f"{where}: {a.passes} passes an image, its rows say {said}"
+        moved = record.scores.get(score_key(a.detector, a.population, a.condition, a.eps))
+        clean = record.scores.get(score_key(a.detector, a.population, "clean", None))
+        if moved is None or clean is None or record.config.get("quantize") or "clean" not in a.components:
+            continue
+        if record.config.get("threat", "fresh") == "fresh":
+            stayed = torch.tensor(a.winner) == a.components.index("clean")
+            change, near = (moved - clean).double(), MOVED * float(clean.double().abs().max())
+            if bool((change.abs().amax(0) > near)[stayed].any()):
+                yield f"{where}: an image that nothing moved has another score than the clean one"
+            if len(clean) == 1 and bool((change * SIGN[a.condition] < -near).any()):  # type: ignore[index]
+                yield f"{where}: an image is easier to tell than the clean one, which was a candidate too"

@@ -1,0 +1,140 @@
+"""What a record says against itself, of everything that a cheater would edit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from roodbench.entry.consistency import contradictions_of, unjudged
+from roodbench.store.cells import checksum
+from tests.roodbench.entry import made
+
+
+def only(record, **kept):
+    """The rows and attacks that have these fields."""
+    rows = [r for r in record.rows if all(getattr(r, k) != v for k, v in kept.items())]
+    return replace(record, rows=rows)
+
+
+def first(entries, **changes):
+    return [replace(entries[0], **changes), *entries[1:]]
+
+
+def last(entries, **changes):
+    return [*entries[:-1], replace(entries[-1], **changes)]
+
+
+def failed(record):
+    """A check that failed, and rows that are called reliable all the same."""
+    return replace(
+        record, indicators=[replace(i, passed=False) if i.name == "black-box" else i for i in record.indicators]
+    )
+
+
+def raised(record, key, by):
+    """The scores of a key, higher."""
+    scores = {**record.scores, key: record.scores[key] + by}
+    return replace(record, scores=scores, scores_sha256=checksum(scores))
+
+
+def dropped(record):
+    """A population that was not attacked, and its scores."""
+    scores = {key: value for key, value in record.scores.items() if "id/min" not in key}
+    return replace(record, attacks=record.attacks[1:], scores=scores, scores_sha256=checksum(scores))
+
+
+def clean_winner(record):
+    entry = record.attacks[0]
+    winner = [0, *entry.winner[1:]]
+    wins = {c: winner.count(i) for i, c in enumerate(entry.components)}
+    key = f"one/{entry.eps:.6g}/{entry.population}/{entry.condition}/winner"
+    scores = {**record.scores, key: torch.tensor(winner)}
+    return replace(record, attacks=first(record.attacks, winner=winner, wins=wins), scores=scores)
+
+
+CHEATS = {
+    "an AUROC": (lambda r: replace(r, rows=first(r.rows, auroc=0.999)), "the AUROC of one on noise, clean, is "),
+    "scores and not their rows": (lambda r: raised(r, "one/0.0313725/noise/max", -1), "the AUROC of one on noise, max"),
+    "the mean": (
+        lambda r: replace(r, averages=last(r.averages, auroc=0.99)),
+        "the mean over all OOD sets of two, both",
+    ),
+    "a dropped set": (lambda r: only(r, ood="noise"), "has no row of one on noise"),
+    "a dropped condition": (lambda r: only(r, condition="both"), "has no row of one on noise, both at eps 0.0313725"),
+    "a row twice": (lambda r: replace(r, rows=[*r.rows, r.rows[0]]), "has one row more of one on noise, clean"),
+    "another radius": (lambda r: replace(r, config={**r.config, "eps": [16 / 255]}), "both at eps 0.062745"),
+    "fewer images": (lambda r: replace(r, rows=first(r.rows, n_id=1000)), "1000 ID and 40 OOD images, data has 40"),
+    "another attack": (
+        lambda r: replace(r, config={**r.config, "method": "pgd"}),
+        "attack suite, linf: config says pgd",
+    ),
+    "another norm": (lambda r: replace(r, config={**r.config, "norm": "l2"}), "config says suite, l2"),
+    "pixels": (lambda r: replace(r, rows=last(r.rows, eps_pixel=0.1)), "is 0.1 in pixels: config says otherwise"),
+    "parameters": (lambda r: replace(r, rows=last(r.rows, params={"k": 1})), "params {'k': 1}, another row of it {}"),
+    "the network": (
+        lambda r: replace(r, config={**r.config, "model": "x"}),
+        "config names network x, its rows another",
+    ),
+    "no network": (lambda r: replace(r, config={**r.config, "network_sha256": None}), "has no network_sha256"),
+    "a budget": (lambda r: replace(r, config={**r.config, "budget": "much"}), "budget is 'much': expected int"),
+    "a setting": (lambda r: replace(r, config={**r.config, "base": 7}), "config, base is 7: expected str"),
+    "a name": (
+        lambda r: replace(r, config={**r.config, "detector": ["gen", "two"]}),
+        "config names gen, two: its rows",
+    ),
+    "no passes": (lambda r: replace(r, rows=last(r.rows, passes={})), "passes {}: expected forward and backward"),
+    "one side attacked": (lambda r: replace(r, config={**r.config, "attack": "min"}), "attack is min"),
+    "an evaluation": (lambda r: replace(r, config={**r.config, "plan": {}}), "a record of roodbench.evaluate"),
+    "a detector more": (lambda r: replace(r, config={**r.config, "detector": ["one"]}), "config names 1 detectors"),
+    "a failed check": (failed, "is called reliable, though black-box failed"),
+    "a check's verdict": (
+        lambda r: replace(r, indicators=[replace(i, number=9.0, least=False) for i in r.indicators]),
+        "passed: its number is 9",
+    ),
+    "a threshold": (
+        lambda r: replace(r, indicators=last(r.indicators, number=0.0, threshold=1.0)),
+        "has threshold 1: expected",
+    ),
+    "an infinite score": (lambda r: raised(r, "one/id/clean", float("inf")), "one/id/clean: expected finite numbers"),
+    "a population less": (dropped, "id, min, of one at eps 0.0313725 once"),
+    "too few winners": (lambda r: replace(r, attacks=first(r.attacks, winner=[1], wins={})), "id/min/winner differs"),
+    "winners": (lambda r: replace(r, attacks=first(r.attacks, wins={"clean": 40})), "wins are not the winners counted"),
+    "passes": (lambda r: replace(r, attacks=first(r.attacks, passes=[1.0, 1.0])), "[1.0, 1.0] passes an image"),
+    "a clean winner": (clean_winner, "an image that nothing moved has another score"),
+}
+
+
+def test_an_honest_record_says_nothing_against_itself(small_run):
+    assert list(contradictions_of(made.record())) == []
+    assert list(contradictions_of(small_run[0])) == []
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_what_a_cheater_edits_is_found(cheat):
+    edit, words = CHEATS[cheat]
+    found = list(contradictions_of(edit(made.record())))
+    assert any(words in line for line in found), found
+
+
+def test_an_attack_cannot_help_the_detector():
+    record = made.record(radii=[8 / 255])
+    key = "one/0.0313725/id/min"
+    moved = record.scores[key].clone()
+    moved[0, 3] = record.scores["one/id/clean"][0, 3] + 1
+    edited = made.said(replace(record, scores={**record.scores, key: moved}))
+    assert "an image is easier to tell than the clean one" in next(contradictions_of(edited))
+
+
+def test_draws_that_differ_are_a_line():
+    record = made.record()
+    scores = {**record.scores, "one/id/clean": record.scores["one/id/clean"].repeat(3, 1)}
+    (line,) = contradictions_of(replace(record, scores=scores))
+    assert "3 draws of ID scores but 1 of OOD scores" in line
+
+
+def test_a_row_without_its_checks_is_not_judged():
+    record = made.record()
+    row = record.rows[-1]
+    assert unjudged(record, row) == []
+    left = replace(record, indicators=[i for i in record.indicators if i.name != "random"])
+    assert unjudged(left, row) == ["random"]
