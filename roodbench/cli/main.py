@@ -20,6 +20,7 @@ from .compare import compare
 from .console import error_line, own_logging
 from .figure import figure
 from .inspect import inspect
+from .leaderboard import leaderboard
 from .list import list_names
 from .options import Grouped
 from .report import report
@@ -28,6 +29,7 @@ from .runs import runs
 from .streams import interruptible, tolerant
 from .table import table
 from .validate import validate
+from .validate_entry import validate_entry
 from .work import work
 
 ClickException: Any = typer.BadParameter.__mro__[2]  # typer carries click under a private name, or needs it beside
@@ -54,11 +56,13 @@ VERBS = {
     "certify": certify,
     "figure": figure,
     "inspect": inspect,
+    "leaderboard": leaderboard,
     "list": list_names,
     "report": report,
     "runs": runs,
     "table": table,
     "validate": validate,
+    "validate-entry": validate_entry,
     "work": work,
 }
 for name, verb in VERBS.items():

@@ -1,17 +1,17 @@
-"""A record as one page of HTML that needs nothing else: no network, no font, no script of others."""
+"""A page as one file of HTML that needs nothing else: no network, no font, no script of others."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from .. import __version__
 from ..record.record import Record
 from ..record.result import Result
 from . import certified, evaluated
-from .parts import Facts, Section
+from .parts import Facts, Page, Section
 from .read import Kept
 
 INSTALL = "report needs jinja2: pip install 'roodbench[report]'"
@@ -19,13 +19,18 @@ INSTALL = "report needs jinja2: pip install 'roodbench[report]'"
 
 def page(kept: Kept) -> str:
     """The page of a run or of a certification; ValueError where jinja2 is not installed."""
+    record = kept.record
+    made = evaluated.evaluated(record) if isinstance(record, Result) else certified.certified(record)
+    facts = evaluated.facts(record) if isinstance(record, Result) else certified.facts(record)
+    return written(replace(made, sections=[*made.sections, provenance(kept, facts)]))
+
+
+def written(page: Page) -> str:
+    """A page as HTML; ValueError where jinja2 is not installed."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError:
         raise ValueError(INSTALL) from None
-    record = kept.record
-    made = evaluated.evaluated(record) if isinstance(record, Result) else certified.certified(record)
-    facts = evaluated.facts(record) if isinstance(record, Result) else certified.facts(record)
     places = Environment(
         loader=PackageLoader("roodbench.report"),
         autoescape=True,
@@ -33,9 +38,7 @@ def page(kept: Kept) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = places.get_template("page.html").render(
-        page=made, sections=[*made.sections, provenance(kept, facts)], version=__version__
-    )
+    text = places.get_template("page.html").render(page=page, version=__version__)
     return "\n".join(filter(None, map(str.strip, text.splitlines()))) + "\n"
 
 

@@ -133,6 +133,8 @@ class Page:
     subtitle: str
     said: Sequence[str]
     sections: Sequence[Section]
+    kind: str = "report"
+    """What it is, beside the name on top."""
 
 
 def title_of(benchmark: str, labels: Sequence[str]) -> str:

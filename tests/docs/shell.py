@@ -42,14 +42,18 @@ ADDED = {
     "compare": "",
     "table": "",
     "figure": "",
+    "leaderboard": "",
+    "validate-entry": "--quiet",
 }
 """What is added to a command of ours, by verb, to keep it to seconds."""
 DATA = {"DATA": ".", "cifar10_resnet20.safetensors": "weights/cifar10_resnet20.safetensors"}
 """What stands for a place of the reader's, and where it is below the data root."""
 FOREIGN = ("torchvision:", "timm:", "robustbench:")
 """How the networks of other libraries begin."""
-DRAWN = ("report", "compare", "table", "figure")
-"""Verbs that draw from records and run nothing."""
+DRAWN = ("report", "compare", "table", "figure", "leaderboard", "validate-entry")
+"""Verbs that take records."""
+ENTRIES = ("leaderboard", "validate-entry")
+"""Those of them that take attacked ones alone."""
 CERTIFICATE = "certify --radius 0.1 --limit 2 --samples 500 --ood unseen-digits --attack none --out made"
 """What makes the certificate.json that a page speaks of."""
 SHOWS = {
@@ -67,6 +71,8 @@ SHOWS = {
     "--changes": "numbers",
     "table": "digits-cnn",
     "figure": ".",
+    "leaderboard": "leaderboard.html",
+    "validate-entry": "holds",
     "--dry-run": "passes each",
     "--shard": "",
 }
@@ -103,7 +109,8 @@ class Shell:
             assert "matplotlib" in EXTRAS["report"]
             pytest.skip("matplotlib is not installed: pip install '.[report]'")
         if verb in DRAWN:
-            given = [self.record(a) for a in given]
+            attack = "both --steps 2 --no-check" if verb in ENTRIES else "none"
+            given = [self.record(a, attack) for a in given]
         out = [] if verb in ("list", "inspect", "validate", "work", "certify --verify", *DRAWN) else ["--out", "runs"]
         assert cli.main([*given, *ADDED[verb].split(), *out]) == 0
         printed = self.capsys.readouterr().out
@@ -129,12 +136,12 @@ class Shell:
         self.capsys.readouterr()
         return str(made.parent)
 
-    def record(self, word: str) -> str:
+    def record(self, word: str, attack: str) -> str:
         """What a word of a command that draws from records stands for: RUN and OTHER are runs, of other networks."""
         if word not in ("RUN", "OTHER"):
             return str(ROOT / word) if word.startswith("reports/") else word
         network = {"RUN": "digits-cnn", "OTHER": "digits-cnn-at"}[word]
-        words = f"--detector gen,msp --attack none --limit 4 --ood noise --model {network} --out {word} --quiet"
+        words = f"--detector gen,msp --attack {attack} --limit 4 --ood noise --model {network} --out {word} --quiet"
         assert cli.main(words.split()) == 0
         (made,) = self.folder.glob(f"{word}/*/result.json")
         self.capsys.readouterr()

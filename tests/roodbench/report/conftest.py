@@ -2,8 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from roodbench.report.html import page
+from roodbench.report.html import page, written
+from roodbench.report.leaderboard import leaderboard
 from roodbench.report.read import Kept
+from tests.roodbench.entry.made import entry
 from tests.roodbench.report import synthetic
 
 
@@ -20,3 +22,14 @@ def small_page():
     found = synthetic.record(["one", "two"], ["noise"], [4 / 255, 8 / 255], n=20)
     wanted = ("black-box", "convergence", "randomness")
     return page(Kept("small", replace(found, indicators=[i for i in found.indicators if i.name in wanted]), {}))
+
+
+@pytest.fixture(scope="session")
+def board_page():
+    """A leaderboard with long and hostile names, a line that is not ranked and a file that is refused."""
+    labels = [synthetic.SCRIPT, "a" * 60, *(f"detector-{k}" for k in range(8))]
+    entries = [
+        entry("an-entry-of-a-long-name-0123456789abcdef", labels=labels, sets=["noise", synthetic.IMAGE]),
+        entry("b", labels=["weak"], sets=["noise", synthetic.IMAGE], budget=1, steps=2),
+    ]
+    return written(leaderboard(entries, {"<b>bad</b>": "it has no row of " + "x" * 80}))

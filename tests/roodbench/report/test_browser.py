@@ -58,10 +58,11 @@ def lines(tab, table, column):
     return texts(tab, f"#{table}-table tbody tr:not([hidden]):not(.heading) > :nth-child({column})")
 
 
+@pytest.mark.parametrize("page", ["hostile_page", "board_page"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_overflows(opened, width, scheme):
-    tab = opened(width, scheme)
+def test_nothing_overflows(opened, request, page, width, scheme):
+    tab = opened(width, scheme, request.getfixturevalue(page))
     assert tab.evaluate("document.documentElement.scrollWidth") == width
     beyond = tab.evaluate(
         """() => [...document.querySelectorAll("body *")]
@@ -74,11 +75,12 @@ def test_nothing_overflows(opened, width, scheme):
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
 
 
+@pytest.mark.parametrize("page", ["small_page", "board_page"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_axe_finds_nothing_serious(opened, small_page, width, scheme):
+def test_axe_finds_nothing_serious(opened, request, page, width, scheme):
     axe = pytest.importorskip("axe_core_python", reason="axe is not installed: pip install axe-core-python")
-    tab = opened(width, scheme, small_page)
+    tab = opened(width, scheme, request.getfixturevalue(page))
     tab.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
     found = tab.evaluate(AXE)["violations"]
     assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
@@ -110,6 +112,20 @@ def test_choices_and_words_filter(opened):
     assert form.locator("output").inner_text() == "3 of 18 lines"
     form.get_by_label("Find").fill("no such line")
     assert lines(tab, "lines", 1) == []
+
+
+def test_a_board_sorts_and_filters_and_ranks_stay_apart(opened, board_page):
+    tab = opened(text=board_page)
+    before = lines(tab, "board-0", 1)
+    head = tab.locator("#board-0-table thead th").nth(3)
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert sorted(lines(tab, "board-0", 1)) == sorted(before)
+    assert lines(tab, "board-0", 1)[-1] == "weak"
+    form = tab.locator("xpath=//table[@id='board-0-table']/ancestor::div[1]/preceding-sibling::form[1]")
+    form.get_by_label("trust").select_option("not ranked")
+    assert lines(tab, "board-0", 1) == ["weak"]
+    assert texts(tab, "#board-0-table tr.heading:not([hidden]) .name") == ["Not ranked"]
 
 
 def test_headings_without_lines_are_gone(opened):
