@@ -14,7 +14,7 @@ from .given import one_format, spelt_out
 from .options import OUTPUT, Context, argument, changed, option, taking
 
 if TYPE_CHECKING:
-    from ..entry.again import Verdict
+    from ..entry.verdict import Verdict
 
 ALONE = ("file", "record_only", "format", "log_format", "quiet")
 """What --record-only honours."""
@@ -56,8 +56,8 @@ def validate_entry(context: Context, **given: Any) -> None:
         if name not in ALONE:
             said = name.replace("_", "-")
             raise ValueError(f"--record-only takes no {said}: leave out --{said}")
-    from ..entry.again import inner, validate
     from ..entry.file import NoEntryError, read
+    from ..entry.verdict import inner
 
     computing()
     try:
@@ -67,6 +67,8 @@ def validate_entry(context: Context, **given: Any) -> None:
     if given["record_only"]:
         verdict = inner(entry)
     else:
+        from ..entry.again import validate
+
         settings = {name: given[name] for name in (*OWN, *CODE, "again", "seed", "device")}
         verdict = validate(entry, progress=progress_for(given), **settings)
     typer.echo(json.dumps(asdict(verdict), indent=1) if given["format"] == "json" else in_words(verdict))

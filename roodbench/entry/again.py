@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ from ..record.record import Record, score_key
 from ..record.row import label_of
 from ..setup.config import RunConfig
 from ..setup.setting import Setting
-from .consistency import contradictions_of
 from .file import Entry
+from .verdict import Verdict, inner, open_of
 
 TOLERANCE = 0.01
 """Of the interquartile range of clean scores: what another machine's rounding, also of fitted constants, may do."""
@@ -44,40 +44,6 @@ MATERIAL = 0.05
 """Of the same range: how much further an attack of ours must move images, on average, before it counts."""
 COUNTS = (1, 2, 5, 10, 20, 50)
 """Images with forged clean scores of which the verdict says with which probability one would have been drawn."""
-OPEN = (
-    "that its hyper-parameters were not chosen on these images",
-    "which code made it, on which machine, in which time: stated",
-    "numbers of its checks, passes and intervals: stated, and agreeing with each other",
-)
-"""What no check of an entry can show."""
-
-
-@dataclass
-class Verdict:
-    """What was held against an entry, what does not hold, and what nobody looked at."""
-
-    entry: str
-    seed: int
-    images: dict[str, list[int]] = field(default_factory=dict)
-    """Per test set how many images were scored again, of how many."""
-    attacked: int = 0
-    """Images of every set that were attacked again."""
-    pictures: int = 0
-    """Attacked images of every set that were kept, and scored again."""
-    failures: list[str] = field(default_factory=list)
-    finds: dict[int, float] = field(default_factory=dict)
-    """Number of images of a set whose clean scores are forged -> the probability that one of them was drawn."""
-    unchecked: list[str] = field(default_factory=list)
-
-
-def inner(entry: Entry) -> Verdict:
-    """The verdict of the record alone."""
-    verdict = Verdict(entry.name, 0, failures=list(contradictions_of(entry.record)))
-    if not entry.record.scores:
-        verdict.failures.append("it has no scores: expected an entry that `leaderboard --add RUN` wrote")
-    scores = "its scores: taken as they are, clean and attacked, without --record-only the network scores images again"
-    verdict.unchecked += [scores, *OPEN]
-    return verdict
 
 
 def validate(
@@ -131,19 +97,6 @@ def validate(
     verdict.pictures = max((len(images) for images in entry.images.values()), default=0)
     verdict.unchecked = list(open_of(verdict, noisy=noisy))
     return verdict
-
-
-def open_of(verdict: Verdict, *, noisy: bool) -> Iterator[str]:
-    """What was not looked at."""
-    seen = [f"{verdict.attacked} of each set that were attacked again"] if verdict.attacked else []
-    seen += [f"{verdict.pictures} first ones that were kept"] if verdict.pictures else []
-    if seen:
-        yield f"attacked scores of other images than the {' and the '.join(seen)}"
-    else:
-        yield "attacked scores: taken as they are; --again N attacks N images of every set again"
-    if noisy:
-        yield "single clean scores of randomised detectors: the noise of another kind of device cannot be repeated"
-    yield from OPEN
 
 
 def config_of(record: Record) -> RunConfig:

@@ -11,8 +11,9 @@ import detectors
 import roodbench
 from roodbench import cli
 from roodbench.engine.worker import Worker
-from roodbench.entry import again
+from roodbench.entry import again, verdict
 from roodbench.entry.again import differ, validate
+from roodbench.entry.consistency import contradictions_of
 from roodbench.entry.file import Entry, text_of
 from roodbench.machine.device import opened
 from roodbench.metrics import auroc
@@ -40,11 +41,11 @@ def forged(record, wanted, by):
 
 
 def test_an_honest_run_holds(small_run):
-    verdict = held(small_run[0])
-    assert verdict.failures == []
-    assert verdict.images == {"digits": [8, 8], "noise": [8, 8]}
-    assert verdict.finds == dict.fromkeys(again.COUNTS, 1.0)
-    assert verdict.unchecked[0].startswith("attacked scores: taken as they are")
+    found = held(small_run[0])
+    assert found.failures == []
+    assert found.images == {"digits": [8, 8], "noise": [8, 8]}
+    assert found.finds == dict.fromkeys(again.COUNTS, 1.0)
+    assert found.unchecked[0].startswith("attacked scores: taken as they are")
 
 
 def test_clean_scores_that_are_not_the_networks_are_found(small_run):
@@ -61,9 +62,9 @@ def test_scores_on_the_same_noise_are_compared_closely(small_run):
 
 def test_on_another_device_single_draws_are_not_compared(small_run):
     record = replace(small_run[0], environment=replace(small_run[0].environment, device_type="cuda"))
-    verdict = held(record)
-    assert verdict.failures == []
-    assert any(line.startswith("single clean scores of randomised detectors") for line in verdict.unchecked)
+    found = held(record)
+    assert found.failures == []
+    assert any(line.startswith("single clean scores of randomised detectors") for line in found.unchecked)
     assert held(forged(record, lambda key: key.startswith("median(gen)/noise"), 5.0)).failures
 
 
@@ -89,7 +90,7 @@ def test_a_radius_that_the_run_did_not_have_is_found(small_run):
     attacks = [replace(a, eps=eps) for a in record.attacks]
     scores = {k.replace("0.0627451", "0.12549"): v for k, v in record.scores.items()}
     found = replace(record, rows=rows, averages=means, attacks=attacks, scores=scores, scores_sha256=checksum(scores))
-    assert list(again.contradictions_of(found)) == []
+    assert list(contradictions_of(found)) == []
     (line,) = held(found).failures
     assert line == "its config attacks within 0.0627451: its rows say otherwise"
 
@@ -99,7 +100,7 @@ def test_attacked_again_a_weak_attack_is_found(small_run, monkeypatch):
     weak = forged(small_run[0], lambda key: key.startswith("gen/") and "/max" in key, -3.0)
     weak = forged(weak, lambda key: key.startswith("gen/") and "/min" in key, 3.0)
     assert "easier to tell than the clean one" in held(weak).failures[0]
-    monkeypatch.setattr(again, "contradictions_of", lambda record: [])
+    monkeypatch.setattr(verdict, "contradictions_of", lambda record: [])
     assert held(weak).failures == []
     (line,) = held(weak, again=8).failures
     assert line.startswith("gen at eps 0.0627451: an attack here moves 16 images ")

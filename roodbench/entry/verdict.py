@@ -1,0 +1,57 @@
+"""What was held against an entry, what does not hold, and what nobody looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .consistency import contradictions_of
+from .file import Entry
+
+OPEN = (
+    "that its hyper-parameters were not chosen on these images",
+    "which code made it, on which machine, in which time: stated",
+    "numbers of its checks, passes and intervals: stated, and agreeing with each other",
+)
+"""What no check of an entry can show."""
+
+
+@dataclass
+class Verdict:
+    """What was held against an entry, what does not hold, and what nobody looked at."""
+
+    entry: str
+    seed: int
+    images: dict[str, list[int]] = field(default_factory=dict)
+    """Per test set how many images were scored again, of how many."""
+    attacked: int = 0
+    """Images of every set that were attacked again."""
+    pictures: int = 0
+    """Attacked images of every set that were kept, and scored again."""
+    failures: list[str] = field(default_factory=list)
+    finds: dict[int, float] = field(default_factory=dict)
+    """Number of images of a set whose clean scores are forged -> the probability that one of them was drawn."""
+    unchecked: list[str] = field(default_factory=list)
+
+
+def inner(entry: Entry) -> Verdict:
+    """The verdict of the record alone."""
+    verdict = Verdict(entry.name, 0, failures=list(contradictions_of(entry.record)))
+    if not entry.record.scores:
+        verdict.failures.append("it has no scores: expected an entry that `leaderboard --add RUN` wrote")
+    scores = "its scores: taken as they are, clean and attacked, without --record-only the network scores images again"
+    verdict.unchecked += [scores, *OPEN]
+    return verdict
+
+
+def open_of(verdict: Verdict, *, noisy: bool) -> Iterator[str]:
+    """What was not looked at."""
+    seen = [f"{verdict.attacked} of each set that were attacked again"] if verdict.attacked else []
+    seen += [f"{verdict.pictures} first ones that were kept"] if verdict.pictures else []
+    if seen:
+        yield f"attacked scores of other images than the {' and the '.join(seen)}"
+    else:
+        yield "attacked scores: taken as they are; --again N attacks N images of every set again"
+    if noisy:
+        yield "single clean scores of randomised detectors: the noise of another kind of device cannot be repeated"
+    yield from OPEN
