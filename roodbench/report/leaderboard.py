@@ -83,7 +83,8 @@ def overview(boards: Sequence[Board]) -> Section:
         best = f"{100 * its[0].worst.value:.1f} {interval(its[0])}" if its else "-"
         images = ", ".join(f"{n} {name}" for name, n in board.images.items())
         counts = [Cell(str(len(board.lines))), Cell(str(len(its)))]
-        lines.append([Cell(title_of(board), note=images), *counts, Cell(best), Cell(", ".join(may) or "-")])
+        more = f"and {len(board.fields) - 1} lists of other code or strength" if len(board.fields) > 1 else ""
+        lines.append([Cell(title_of(board), note=images), *counts, Cell(best), Cell(", ".join(may) or "-", note=more)])
     about = (
         "A benchmark, a network, a set of images and a radius each, and of its lists, each of one code and attack, the "
         "longest. Whoever may be the best has nobody on it who is significantly better in the worst case."
