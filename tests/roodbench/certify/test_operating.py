@@ -183,7 +183,7 @@ def test_a_threshold_is_of_one_detector():
 
 
 def test_a_threshold_that_was_given_is_that_of_the_certificate(digits_net, tmp_path):
-    run = replace(SMALL.run, detector=("median",), attack="none", steps=None, limit=2)
+    run = RunConfig(detector=("median",), norm="l2", attack="none", ood=("photos",), limit=2, compile="off")
     _, folder = certify(replace(SMALL, run=run, samples=500, radius=(0.1,), threshold=-2.0, tpr=None), out=tmp_path)
     certificate = read(folder / "certificate.json")
     assert certificate["detectors"][0]["validation"] is None
