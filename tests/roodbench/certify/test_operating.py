@@ -12,11 +12,14 @@ from scipy.special import ndtr
 from scipy.stats import binom
 
 from detectors import Median
+from roodbench.certify.certificate import read
 from roodbench.certify.config import CertifyConfig
 from roodbench.certify.evidence import Evidence, Scope, Together, metrics_of
 from roodbench.certify.operating import Operating, farthest, fixed
 from roodbench.certify.population import bounds_of, predicted_of
+from roodbench.certify.run import certify
 from roodbench.certify.table import events
+from roodbench.certify.verifier import verify
 from roodbench.metrics.deployed import at_knots
 from roodbench.metrics.gauroc import image_alpha
 from roodbench.setup.config import RunConfig
@@ -177,3 +180,14 @@ def test_a_threshold_is_of_one_detector():
         CertifyConfig(run, threshold=-2)
     assert config_of(0.1, threshold="-2").tpr is None
     assert config_of(0.1).tpr == 0.95
+
+
+def test_a_threshold_that_was_given_is_that_of_the_certificate(digits_net, tmp_path):
+    run = RunConfig(detector=("median",), norm="l2", attack="none", ood=("photos",), limit=2, compile="off")
+    _, folder = certify(replace(SMALL, run=run, samples=500, radius=(0.1,), threshold=-2.0, tpr=None), out=tmp_path)
+    certificate = read(folder / "certificate.json")
+    assert certificate["detectors"][0]["validation"] is None
+    assert certificate["operating"][0]["threshold"] == -2.0
+    assert verify(certificate, seed=3, samples=500).failures == []
+    certificate["operating"][0]["threshold"] = -2.5
+    assert "operating, threshold is -2.5: expected -2.0" in verify(certificate, seed=3, samples=500).failures[0]
