@@ -117,7 +117,7 @@ def sides(bounds: Bounds) -> dict[str, list[float | None]]:
 def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
     """The settings in a certificate, or in a record of certify.
 
-    Nothing but certifiable detectors is named; a network, a benchmark or a base may be code of others (`code_in`).
+    Nothing but certifiable detectors is named; network, denoiser, benchmark and base may be code of others (`code_in`).
     """
     try:
         kept = dict(certificate["config"])
@@ -134,8 +134,8 @@ def code_in(certificate: Mapping[str, Any]) -> dict[str, str]:
     """By setting, the code that loading what a certificate names would run: MODULE:ATTRIBUTE, of anybody's choice."""
     config = certificate.get("config")
     run = config.get("run") if isinstance(config, Mapping) else None
-    named = {name: run.get(name) for name in ("model", "benchmark", "base")} if isinstance(run, Mapping) else {}
-    sources = {"model": SOURCES, "benchmark": ("torchvision",), "base": ()}
+    sources = {"model": SOURCES, "benchmark": ("torchvision",), "base": (), "denoiser": ()}
+    named = {name: run.get(name) for name in sources} if isinstance(run, Mapping) else {}
     return {k: v for k, v in named.items() if isinstance(v, str) and ":" in v and v.partition(":")[0] not in sources[k]}
 
 

@@ -22,10 +22,10 @@ SHOWING = ("format", "log_format", "quiet")
 VERIFYING = (
     *("verify", "samples", "power", "seed", "device", "data_root"),
     *("checkpoint", "trust_checkpoint", "model_dir", "download"),
-    *("model", "benchmark", "base"),
+    *("model", "benchmark", "base", "denoiser", "denoiser_checkpoint"),
     *SHOWING,
 )
-"""What --verify honours: the certificate has every other setting; model, benchmark, base are for code in it."""
+"""What --verify honours: the certificate has every other setting; model, benchmark, base, denoiser: for code in it."""
 HANDS = ("workers", "engine", "address")
 PLANNING = ("attack", "strength", "budget", "steps", "restarts", "memory", "seed", "out", "fresh", *HANDS, "quiet")
 """What --plan does not honour: it attacks, draws and keeps nothing."""
@@ -56,7 +56,7 @@ OWN = (
     changed("attack", help="Attack both beside the bounds, or none."),
     *("strength", "budget", "steps", "restarts", "benchmark", "data_root", "ood", "train_limit", "limit"),
     *NETWORKS,
-    *("batch_size", "memory", "device", *HANDS, "compile"),
+    *("denoiser", "denoiser_checkpoint", "batch_size", "memory", "device", *HANDS, "compile"),
     option("seed", int | None, None, "Seed all noise; default 0, of --verify a random one.", "Machine"),
     *("out", "fresh"),
     changed("format", help="Print a table, json or csv."),
@@ -130,10 +130,11 @@ def check_certificate(given: dict[str, Any], spelt: dict[str, Any]) -> None:
         progress=progress_for(given),
         data_root=given["data_root"],
         checkpoint=given["checkpoint"],
+        denoiser_checkpoint=given["denoiser_checkpoint"],
         model_dir=given["model_dir"],
         download=given["download"],
         trust_checkpoint=given["trust_checkpoint"],
-        **{name: spelt[name] for name in ("model", "benchmark", "base") if name in spelt},
+        **{name: spelt[name] for name in ("model", "benchmark", "base", "denoiser") if name in spelt},
     )
     if given["format"] == "json":
         typer.echo(json.dumps(asdict(verdict), indent=1))
