@@ -22,6 +22,8 @@ from ..store.identity import SCORING, code_version, content_hash, source_hash
 from .config import CERTIFIABLE, CertifyConfig
 
 SCHEMA, OLD = "roodbench-certificate/2", "roodbench-certificate/1"
+INTERVAL = "roodbench-interval-certificate/1"
+"""Of certificates of interval bounds."""
 NAME = "certificate.json"
 CLAIM = (
     "The bounds are of the score that the detector has of infinitely many noisy copies. For every image and every "
@@ -156,7 +158,7 @@ def read(place: Path | str) -> dict[str, Any]:
             f"certificate '{file}' has schema {OLD!r}: {missing}; certify again, or verify it with the "
             "RoodBench that made it"
         )
-    if schema != SCHEMA:
+    if schema not in (SCHEMA, INTERVAL):
         is_result = isinstance(found, dict) and "schema_version" in found
         wrong = "is a result" if is_result else f"has schema {schema!r}"
         raise ValueError(f"certificate '{file}' {wrong}: expected a {NAME} of schema {SCHEMA!r}")
