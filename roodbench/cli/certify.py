@@ -42,7 +42,7 @@ OWN = (
     changed(
         "norm",
         default="l2",
-        help="Measure the radius in l2, or in linf: through the l2 ball of eps sqrt(d), by interval bounds without it.",
+        help="Measure the radius in l2, or in linf: through the l2 ball of eps sqrt(d), or by interval bounds.",
     ),
     option("samples", int, CertifyConfig.samples, "Draw so many noisy copies of every image.", CERTIFICATE),
     option("alpha", float, CertifyConfig.alpha, "Let each certified number be wrong this often.", CERTIFICATE),
@@ -115,7 +115,8 @@ def certify_bounds(context: Context, given: dict[str, Any]) -> None:
         known = f"either {', '.join(CERTIFIABLE)}, or {', '.join(BOUNDED)}"
         raise ValueError(f"{smoothed[0]} is certified by noise, the others by interval bounds: expected {known}")
     refuse_options(context, f"certify of {given['detector']}, by interval bounds,", NOISY)
-    config = IntervalConfig(run_config({**given, "seed": given["seed"] or 0}), given["radius"])
+    radius = given["radius"] if "radius" in spelt_out(context) else IntervalConfig.radius
+    config = IntervalConfig(run_config({**given, "seed": given["seed"] or 0}), radius)
     check_spelt(context, config.run, attacking=False)
     from ..certify.interval.run import certify_intervals
 
