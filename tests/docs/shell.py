@@ -32,6 +32,7 @@ ADDED = {
     "run on DATA": "--limit 2 --train-limit 100 --method transfer --steps 2 --restarts 1 --no-check --param copies=3",
     "check": "--limit 2 --steps 1 --restarts 1",
     "certify": "--limit 2 --steps 2 --samples 500 --ood unseen-digits",
+    "certify bounds": "--limit 2 --steps 2 --ood unseen-digits",
     "certify --verify": "--samples 500",
     "list": "",
     "validate": "--limit 20",
@@ -56,6 +57,7 @@ SHOWS = {
     "run": "AUROC",
     "check": "black-box",
     "certify": "certified",
+    "certify bounds": "interval",
     "certify --verify": "holds",
     "list": "arXiv:",
     "validate": "0 errors",
@@ -86,6 +88,7 @@ class Shell:
         """`roodbench` runs in this process, as `ADDED` and `DATA` change it."""
         verb = argv[0] if argv and argv[0] in VERBS else "run"
         verb = "certify --verify" if "--verify" in argv else verb
+        verb = "certify bounds" if verb == "certify" and not {"ebo", "ebo,msp"}.isdisjoint(argv) else verb
         if "--help" in argv:
             assert cli.main(list(argv)) == 0
             assert "Usage: roodbench" in self.capsys.readouterr().out
