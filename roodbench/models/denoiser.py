@@ -25,7 +25,7 @@ from .source import file_hash
 from .weights import load_weights, put_weights
 
 PAPER = "Salman et al. 2020, Denoised Smoothing: A Provable Defense for Pretrained Classifiers, arXiv:2003.01908"
-EMBEDDED = {"digits-denoiser": ""}
+EMBEDDED = {"digits-denoiser": "bfa0650bfa7c5674eff2b520277a4ddcd1ed0d9f50a587fb41479ca34e38fe8c"}
 """The SHA-256 of each denoiser that comes with RoodBench."""
 DENOISERS = {
     "digits-denoiser": "residual denoiser of digits 0-5 before digits-cnn, comes with its weights",

@@ -127,6 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="where the .safetensors are written")
     parser.add_argument("--benchmark", default="digits", help="whose ID train images it learns; default digits")
     parser.add_argument("--data-root", type=Path, help="where its images lie")
+    parser.add_argument("--train-limit", type=int, help="learn of so many images; default the benchmark's own number")
     parser.add_argument("--model", default="digits-cnn", help="the network behind it; default digits-cnn")
     parser.add_argument("--checkpoint", type=Path, help="that network's weights")
     parser.add_argument("--device", default="cpu", help="cpu or cuda; default cpu")
@@ -147,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     recipe = Recipe(**{name: options[name] for name in Recipe.__dataclass_fields__})
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     torch.set_num_threads(1)  # sums in one order, whatever the number of cores
-    bench = load_benchmark(options["benchmark"], root=options["data_root"], limit=2)
+    bench = load_benchmark(options["benchmark"], root=options["data_root"], limit=2, train_limit=options["train_limit"])
     net = load_model(options["model"], checkpoint=options["checkpoint"], device=options["device"])
     file = options["file"]
     save_tensors(train(recipe, net, bench.id_train).state_dict(), file)

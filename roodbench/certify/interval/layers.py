@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from .reach import Reach, added, affine, each, gamma, largest_of, moved, relu, reshaped
+from ...models.head import resized
+from .reach import Reach, UnboundedError, added, affine, each, gamma, largest_of, moved, relu, reshaped
 
 FOLDING = 10
 """Roundings of a product in a convolution, those of a batch norm that is folded into its weights among them."""
@@ -76,7 +77,7 @@ class Bounded(fx.Interpreter):
         return METHODS[target](*args, **kwargs)
 
 
-class NoRuleError(ValueError):
+class NoRuleError(UnboundedError):
     """A layer of which nothing is known."""
 
     def __init__(self, node: fx.Node, graph: nn.Module) -> None:
@@ -128,6 +129,13 @@ def padded(given: Reach, pad: Any, mode: str = "constant", value: float | None =
     return each(given, lambda x: F.pad(x, pad, mode))
 
 
+def as_it_is(value: Reach, size: Any, interpolation: str) -> Reach:
+    """Images that are not resized."""
+    if size is not None and tuple(value.shape[-2:]) != tuple(size):
+        raise NotImplementedError
+    return value
+
+
 def as_layer(rule: Callable[..., Reach]) -> Callable[[nn.Module, Reach], Reach]:
     """The rule of a module that has no weights."""
     return lambda layer, value: rule(value, layer)
@@ -155,6 +163,7 @@ FUNCTIONS: dict[Any, Callable[..., Reach]] = {
     F.max_pool2d: pooling(F.max_pool2d, largest_of),
     torch.flatten: pooling(torch.flatten, reshaped),
     F.pad: padded,
+    resized: as_it_is,
 }
 METHODS: dict[str, Callable[..., Reach]] = {
     "relu": relu,

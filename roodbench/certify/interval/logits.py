@@ -15,8 +15,8 @@ from detectors.care import in_eval
 
 from ...models import Classifier
 from ...models.classifier import Backbone
-from .layers import Bounded, NoRuleError
-from .reach import FINE, UNIT, Reach, box, linear
+from .layers import Bounded
+from .reach import FINE, UNIT, Reach, UnboundedError, box, linear
 
 
 class Logits(NamedTuple):
@@ -68,8 +68,8 @@ class Bounds:
             given = box((x - eps).clamp_min(0), (x + eps).clamp_max(1)) if radius else box(x, x)
             try:
                 z = Bounded(self.graph).run(given)
-            except NoRuleError as error:
-                raise ValueError(f"network {self.name}: {error}") from None
+            except UnboundedError as error:
+                raise ValueError(f"network {self.name}: {error.said}") from None
             yield logits_in(z)
 
 

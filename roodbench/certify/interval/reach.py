@@ -72,9 +72,17 @@ def box(lower: Tensor, upper: Tensor) -> Reach:
     return Reach(lower, upper, center, generators.view(-1, *center.shape[1:]), rest, names)
 
 
+class UnboundedError(ValueError):
+    """Why a network has no bounds, in `said`: what runs a traced network writes into the words of an error."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said = said
+
+
 def check_size(numbers: int) -> None:
     if numbers > MOST:
-        raise ValueError(
+        raise UnboundedError(
             f"interval bounds of one image would take {numbers:.2g} numbers a layer: expected at most {MOST:.2g}, of a "
             "smaller network or smaller images"
         )

@@ -58,7 +58,7 @@ def bounds_of(net, x, radius, name, **params):
     return detector, SCORES[name](detector, joined(list(Bounds(net).logits(x, radius))))
 
 
-def attacked(detector, x, radius, sign, steps=12):
+def attacked(detector, x, radius, sign, steps):
     """PGD on the score from a random corner."""
     threat = ThreatModel(radius)
     z = threat.project(x + radius * torch.randn(x.shape).sign(), x)
@@ -67,23 +67,38 @@ def attacked(detector, x, radius, sign, steps=12):
     return z
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    seed=st.integers(0, 10**6),
-    radius=st.sampled_from([0.0, 1 / 255, 0.03, 0.2]),
-    name=st.sampled_from(sorted(SCORES)),
-    pool=st.sampled_from([None, nn.AvgPool2d(2, 1, 1, count_include_pad=False), nn.MaxPool2d(2, 1, 1)]),
-    norm=st.booleans(),
-    scale=st.sampled_from([0.3, 2.0, 6.0]),
-)
+CASES = {
+    "seed": st.integers(0, 10**6),
+    "radius": st.sampled_from([0.0, 1 / 255, 0.03, 0.2]),
+    "name": st.sampled_from(sorted(SCORES)),
+    "pool": st.sampled_from([None, nn.AvgPool2d(2, 1, 1, count_include_pad=False), nn.MaxPool2d(2, 1, 1)]),
+    "norm": st.booleans(),
+    "scale": st.sampled_from([0.3, 2.0, 6.0]),
+}
+
+
+@settings(max_examples=6, deadline=None)
+@given(**CASES)
 def test_no_attack_crosses_the_bounds(seed, radius, name, pool, norm, scale):
+    crosses_nothing(seed, radius, name, pool, norm, scale, steps=4)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(**CASES)
+def test_no_attack_crosses_the_bounds_of_many_networks(seed, radius, name, pool, norm, scale):
+    crosses_nothing(seed, radius, name, pool, norm, scale, steps=20)
+
+
+def crosses_nothing(seed, radius, name, pool, norm, scale, steps):
+    """Neither images as they are, nor random corners of their boxes, nor what PGD makes of them in both directions."""
     net = network(seed, None, norm, scale)
     if pool is not None:
         net.backbone.pool, net.backbone.hidden = pool, nn.Linear(36, 8)
-    x = torch.rand(3, 1, 4, 4)
+    x = torch.rand(2, 1, 4, 4)
     detector, (lower, upper) = bounds_of(net, x, radius, name)
-    corners = [(x + radius * torch.randn(x.shape).sign()).clamp(0, 1) for _ in range(8)]
-    for z in (x, *corners, *(attacked(detector, x, radius, sign) for sign in (-1, 1) if radius)):
+    corners = [(x + radius * torch.randn(x.shape).sign()).clamp(0, 1) for _ in range(4)]
+    for z in (x, *corners, *(attacked(detector, x, radius, sign, steps) for sign in (-1, 1) if radius)):
         found = detector(z).detach().double().numpy()
         assert (lower <= found).all()
         assert (found <= upper).all()
@@ -255,6 +270,6 @@ def test_the_command_line_certifies_and_verifies(tmp_path, capsys):
     assert cli.main(["certify", "--verify", str(file)]) == 0
     assert "holds: " in capsys.readouterr().out
     certificate = json.loads(file.read_text())
-    perfect(certificate)
+    certificate["detectors"][0]["populations"]["digits"]["bounds"]["0.00392156863"]["lower"][1] += 0.01
     file.write_text(json.dumps(certificate))
     assert cli.main(["certify", "--verify", str(file)]) == 1
