@@ -1,6 +1,6 @@
 """The study reports/interval: linf certificates of scores without noise, beside smoothing's through the l2 ball.
 
-usage: python -m studies.interval [--out reports/interval] [--runs DIR] [--images 100] [--samples 10000]
+usage: python -m studies.interval [--out reports/interval] [--runs DIR] [--images 100] [--samples 10000] [--device cuda]
 
 MSP, MLS and EBO on digits against unseen digits, by interval bounds (`roodbench certify --norm linf`) with the attack
 beside them; and the median of each over noise of standard deviation 0.25, certified at the same radii through the l2
@@ -81,7 +81,8 @@ def box(net: DigitsCNN, x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 
 def configs(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """Name and settings of every run."""
-    shared: dict[str, Any] = {"ood": ("unseen-digits",), "limit": options.images, "norm": "linf", "device": "cpu"}
+    shared: dict[str, Any] = {"ood": ("unseen-digits",), "limit": options.images, "norm": "linf"}
+    shared["device"] = options.device
     ours = {"mean": (0.5,), "std": (0.5,), "checkpoint": str(options.out / "digits-cnn-ibp.safetensors")}
     for model in ("digits-cnn", "digits-cnn-at", "digits-cnn-ibp"):
         own = {"model": model} if model in DIGITS_CNNS else {"model": "roodbench.models.digits:DigitsCNN", **ours}
@@ -145,6 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, help="where finished parts are kept; default the user's cache")
     parser.add_argument("--images", type=int, default=100, help="a population; default 100")
     parser.add_argument("--samples", type=int, default=10_000, help="of every image under noise; default 10000")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda, of attacks and noise; default auto")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     weights = options.out / "digits-cnn-ibp.safetensors"
