@@ -34,7 +34,7 @@ from studies.setting import plain_parser, resume, save_table
 
 RADII = tuple(k / 255 for k in (1, 2, 4, 8, 16))
 SIGMA = 0.25
-EPS, EPOCHS, BATCH, RATE = 0.1, 200, 60, 3e-3
+EPS, EPOCHS, BATCH, RATE = 0.1, 120, 60, 3e-3
 """Of the training by interval bounds."""
 
 
