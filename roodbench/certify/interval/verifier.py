@@ -43,8 +43,8 @@ def verify_intervals(
 ) -> IntervalVerdict:
     """Compute what a certificate says again, from the assessor's own network and images, and compare every field.
 
-    Bounds and scores may differ by rounding, 1e-5 of them; `overrides` are as of `roodbench.certify.verify`. ValueError
-    for a certificate whose settings are malformed or name code that the assessor does not.
+    Bounds may differ by 1e-9, scores and metrics by 1e-5 of them; `overrides` are as of `roodbench.certify.verify`.
+    ValueError for a certificate whose settings are malformed or name code that the assessor does not.
     """
     own = {"download": False, "trust_checkpoint": False, **{k: v for k, v in overrides.items() if v is not None}}
     refuse_code(certificate, own)
@@ -71,6 +71,8 @@ def verify_intervals(
     return IntervalVerdict(images, 2 * images * len(found.radii) * len(wanted), failures)
 
 
+SAME = 1e-9
+"""Relative, for what another machine rounds differently in float64."""
 SAID = ("detectors", "gauroc")
 """What a certificate says besides what it is about."""
 
@@ -81,13 +83,17 @@ def scored(attacker: Attacker, images: Any) -> np.ndarray:
     return np.concatenate([part.double().numpy() for part in parts])
 
 
-def rounded(value: Any) -> Any:
-    """The same with every number allowed to differ by rounding, of small ones absolutely."""
+def rounded(value: Any, allowed: float = TOLERANCE) -> Any:
+    """The same with every number allowed to differ by rounding: by so much of it, or of 1 where it is small.
+
+    Bounds are computed in float64 and give way by more than `SAME` already; scores are float32.
+    """
     if isinstance(value, float):
-        return near(value, TOLERANCE * max(1.0, abs(value)))
+        return near(value, allowed * max(1.0, abs(value)))
     if isinstance(value, Mapping):
-        return {key: part if key == "params" else rounded(part) for key, part in value.items()}
-    return [rounded(part) for part in value] if isinstance(value, list) else value
+        kinds = {"bounds": SAME}
+        return {k: part if k == "params" else rounded(part, kinds.get(k, allowed)) for k, part in value.items()}
+    return [rounded(part, allowed) for part in value] if isinstance(value, list) else value
 
 
 def config_of(certificate: Mapping[str, Any]) -> IntervalConfig:

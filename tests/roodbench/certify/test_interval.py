@@ -197,6 +197,11 @@ def better(certificate):
     entry["lower"][3] += 0.01
 
 
+def hardly_better(certificate):
+    entry = certificate["detectors"][1]["populations"]["unseen-digits"]["bounds"]["0"]
+    entry["upper"] = [value - 1e-7 for value in entry["upper"]]
+
+
 def perfect(certificate):
     for row in certificate["gauroc"]:
         row["gauroc"] = 1.0
@@ -238,7 +243,9 @@ def promising(certificate):
 
 
 @pytest.mark.parametrize(
-    "forge", [better, perfect, swapped, renamed, colder, more, other, longer, promising], ids=lambda f: f.__name__
+    "forge",
+    [better, hardly_better, perfect, swapped, renamed, colder, more, other, longer, promising],
+    ids=lambda f: f.__name__,
 )
 def test_a_forged_certificate_does_not_hold(forge, made):
     certificate = copy.deepcopy(read(made[1]))
