@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from hashlib import sha256
-from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -24,7 +22,6 @@ from .own import made
 from .source import file_hash
 from .weights import load_weights, put_weights
 
-PAPER = "Salman et al. 2020, Denoised Smoothing: A Provable Defense for Pretrained Classifiers, arXiv:2003.01908"
 EMBEDDED = {"digits-denoiser": "bfa0650bfa7c5674eff2b520277a4ddcd1ed0d9f50a587fb41479ca34e38fe8c"}
 """The SHA-256 of each denoiser that comes with RoodBench."""
 DENOISERS = {
@@ -38,22 +35,30 @@ DENOISERS = {
 class ResidualDenoiser(nn.Module):
     """x - R(x): what noise R finds in images x (B, C, H, W) of any noise level, none included, is taken off.
 
-    R are `depth` 3x3 convolutions of `width` channels with ReLU between them (DnCNN, Zhang et al. 2017,
-    arXiv:1608.03981, without its batch norm), at half the resolution: 2x2 pixels become channels, as in FFDNet (Zhang
-    et al. 2018, arXiv:1710.04026). Images of odd height or width are extended by a row or column of zeros.
+    That the noise is learned and not the image is DnCNN's idea (Zhang et al. 2017, arXiv:1608.03981); R has 3x3
+    convolutions of `width` channels in `blocks` residual blocks, without batch norm (EDSR, Lim et al. 2017,
+    arXiv:1707.02921), at half the resolution: 2x2 pixels become channels, as in FFDNet (Zhang et al. 2018,
+    arXiv:1710.04026). Images of odd height or width are extended by a row or column of zeros.
     """
 
-    def __init__(self, channels: int, *, width: int, depth: int) -> None:
+    def __init__(self, channels: int, *, width: int, blocks: int) -> None:
         super().__init__()
-        sizes = [4 * channels, *[width] * (depth - 1), 4 * channels]
-        convolutions = [nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(sizes)]
-        self.layers = nn.Sequential(*[part for conv in convolutions for part in (conv, nn.ReLU())][:-1])
+        self.first, self.last = (
+            nn.Conv2d(a, b, 3, padding=1) for a, b in ((4 * channels, width), (width, 4 * channels))
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))
+            for _ in range(blocks)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         even = F.pad(x, (0, width % 2, 0, height % 2))
-        residual = F.pixel_shuffle(self.layers(F.pixel_unshuffle(even, 2)), 2)
-        return x - residual[..., :height, :width]
+        h = self.first(F.pixel_unshuffle((even - 0.5) / 0.25, 2))
+        for block in self.blocks:
+            h = h + block(h)
+        noise = F.pixel_shuffle(self.last(h), 2) * 0.1
+        return x - noise[..., :height, :width]
 
 
 class Denoised(nn.Module):
@@ -140,25 +145,17 @@ def load_denoiser(name: str, channels: int, file: Path | None) -> nn.Module:
 
 
 def residual(file: Path, channels: int, name: str) -> ResidualDenoiser:
-    """A `ResidualDenoiser` with the weights in a file, which say its width and depth."""
+    """A `ResidualDenoiser` with the weights in a file, which say its width and number of blocks."""
     state = read_state(file)
-    net = sized(state, channels)
-    if net is None:
-        raise ValueError(f"checkpoint '{file}' does not fit {name}: expected weights of 3x3 convolutions layers.0, ...")
-    first = state["layers.0.weight"].shape[1]
-    if first != 4 * channels:
-        raise ValueError(f"denoiser {name} takes images of {first / 4:g} channels, the network {channels}")
+    first = state.get("first.weight")
+    if first is None or first.ndim != 4 or first.shape[1] % 4:
+        raise ValueError(f"checkpoint '{file}' does not fit {name}: expected weights first, blocks.0.0, ..., last")
+    if first.shape[1] != 4 * channels:
+        raise ValueError(f"denoiser {name} takes images of {first.shape[1] // 4} channels, the network {channels}")
+    blocks = sum(key.startswith("blocks.") and key.endswith(".0.weight") for key in state)
+    net = ResidualDenoiser(channels, width=first.shape[0], blocks=blocks)
     put_weights(net, state, file, name)
     return net
-
-
-def sized(state: Mapping[str, Tensor], channels: int) -> ResidualDenoiser | None:
-    """An untrained denoiser of the width and depth that weights have; None where they are of something else."""
-    first = state.get("layers.0.weight")
-    if first is None or first.ndim != 4:
-        return None
-    depth = sum(key.endswith("weight") for key in state)
-    return ResidualDenoiser(channels, width=first.shape[0], depth=depth)
 
 
 @torch.no_grad()

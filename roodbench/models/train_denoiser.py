@@ -32,10 +32,10 @@ class Recipe:
     """Everything that decides the trained weights, up to the rounding of the machine."""
 
     width: int = 32
-    depth: int = 5
+    blocks: int = 2
     epochs: int = 100
     batch: int = 100
-    rate: float = 2e-3
+    rate: float = 3e-3
     sigma: float = 0.5
     """Noise levels are uniform between 0 and this standard deviation, in pixels."""
     agreement: float = 0.1
@@ -54,14 +54,14 @@ def train(recipe: Recipe, net: Classifier, images: ImageSet) -> ResidualDenoiser
     device = net.mean.device
     x = images.shard(0, len(images)).to(device)
     generator = torch.Generator(device).manual_seed(recipe.seed)
-    denoiser = ResidualDenoiser(x.shape[1], width=recipe.width, depth=recipe.depth)
-    for layer in (part for part in denoiser.layers if isinstance(part, nn.Conv2d)):
-        fan = layer.weight[0].numel()
-        drawn = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(recipe.seed + fan))
-        layer.weight.data = drawn * math.sqrt(2 / fan)
+    denoiser, start = ResidualDenoiser(x.shape[1], width=recipe.width, blocks=recipe.blocks), torch.Generator()
+    start.manual_seed(recipe.seed)
+    for layer in (part for part in denoiser.modules() if isinstance(part, nn.Conv2d)):
+        drawn = torch.randn(layer.weight.shape, generator=start)
+        layer.weight.data = drawn * math.sqrt(2 / drawn[0].numel())
         nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    last = denoiser.layers[-1]
-    nn.init.zeros_(last.weight)  # type: ignore[arg-type]  # at the start images pass as they are
+    for layer in (denoiser.last, *(block[2] for block in denoiser.blocks)):  # type: ignore[index]
+        nn.init.zeros_(layer.weight)  # at the start images pass as they are
     denoiser = denoiser.to(device)
     batches = max(1, len(x) // recipe.batch)
     optimizer = torch.optim.AdamW(denoiser.parameters(), weight_decay=1e-4)
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda; default cpu")
     for name, about in {
         "width": "channels of a layer",
-        "depth": "convolutions",
+        "blocks": "residual blocks of two",
         "epochs": "passes over ID train",
         "batch": "images a step",
         "rate": "largest learning rate",
