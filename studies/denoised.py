@@ -1,7 +1,7 @@
 """The study reports/denoised: what a denoiser before the network buys a smoothed detector, clean and certified.
 
 usage: python -m studies.denoised [--data-root DATA --weights DIR --denoisers FILE [FILE ...]] [--device cuda]
-           [--out reports/denoised] [--runs DIR] [--images 100] [--samples 10000]
+           [--out reports/denoised] [--runs DIR] [--images 100] [--samples 5000] [--only WORD]
 
 Median, ROSS and ROSS-Q over GEN on the digits, with and without `digits-denoiser`, and with `--data-root` on CIFAR-10
 against texture before ResNet-20, without a denoiser and with the one in each FILE (`roodbench.models.train_denoiser`).
@@ -35,7 +35,7 @@ def configs(options: argparse.Namespace) -> Iterator[tuple[str, CertifyConfig]]:
     for sigma, radii in DIGITS.items():
         for denoiser in (None, "digits-denoiser"):
             run = RunConfig(**shared, ood=("unseen-digits", "photos"), denoiser=denoiser)
-            yield f"digits-{denoiser or 'bare'}-{sigma}", CertifyConfig(run, sigma, radii, samples=options.samples)
+            yield f"digits-{denoiser or 'bare'}-{sigma}", CertifyConfig(run, sigma, radii, samples=10_000)
     if options.data_root is None:
         return
     shared |= {"benchmark": "cifar10", "ood": ("texture",), "data_root": str(options.data_root), "model": MODEL}
@@ -85,14 +85,17 @@ def write_table(folder: Path, names: Sequence[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run what is not finished and write the table."""
     parser = long_parser(__doc__, out=Path("reports/denoised"), images=100)
-    parser.add_argument("--samples", type=int, default=10_000, help="of every image; default 10000")
+    parser.add_argument("--samples", type=int, default=5000, help="of every CIFAR-10 image; default 5000")
+    parser.add_argument("--only", default="", help="compute only what has this word in its name; default all")
     parser.add_argument("--denoisers", type=Path, nargs="+", default=[], help="weights of CIFAR-10 denoisers")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
     options = parser.parse_args(argv)
     if options.data_root is not None and options.weights is None:
         parser.error("--data-root DATA needs --weights DIR, the folder with the networks' safetensors")
     one = partial(compute, runs=options.runs)
-    resume(configs(options), options.out, "result.json", one, partial(write_table, options.out))
+    everything = list(configs(options))
+    asked = [(name, config) for name, config in everything if options.only in name]
+    resume(asked, options.out, "result.json", one, lambda names: write_table(options.out, [n for n, _ in everything]))
 
 
 if __name__ == "__main__":

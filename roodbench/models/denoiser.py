@@ -22,7 +22,7 @@ from .own import made
 from .source import file_hash
 from .weights import load_weights, put_weights
 
-EMBEDDED = {"digits-denoiser": "bfa0650bfa7c5674eff2b520277a4ddcd1ed0d9f50a587fb41479ca34e38fe8c"}
+EMBEDDED = {"digits-denoiser": "47a012bd8193e36abdf420907ca2decccc57f4c62642c85dc1897ae2ba06b2ca"}
 """The SHA-256 of each denoiser that comes with RoodBench."""
 DENOISERS = {
     "digits-denoiser": "residual denoiser of digits 0-5 before digits-cnn, comes with its weights",

@@ -96,7 +96,7 @@ def test_studies_of_certificates_give_their_tables(study, names, tmp_path):
 
 def options(**given):
     usual = {"data_root": Path("D"), "weights": Path("W"), "images": 50, "samples": 2000, "device": "cpu"}
-    own = {"denoisers": [Path("error"), Path("agreement")], "out": REPORTS / "interval"}
+    own = {"denoisers": [Path("agreement"), Path("mixed")], "out": REPORTS / "interval"}
     return argparse.Namespace(**{**usual, **own, **given})
 
 
