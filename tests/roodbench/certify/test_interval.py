@@ -167,7 +167,7 @@ def test_functions_without_a_rule_and_control_flow_are_refused_in_a_line():
 
 
 SMALL = IntervalConfig(
-    RunConfig(detector=("ebo", "msp"), ood=("unseen-digits",), limit=6, steps=2, device="cpu", compile="off"), (RADIUS,)
+    RunConfig(detector=("ebo", "msp"), ood=("unseen-digits",), limit=4, steps=2, device="cpu", compile="off"), (RADIUS,)
 )
 
 
@@ -189,7 +189,7 @@ def test_certified_is_below_attacked_below_clean(made):
 def test_an_honest_certificate_holds(made):
     verdict = verify_intervals(read(made[1]))
     assert verdict.failures == []
-    assert verdict.bounds == 2 * 12 * 2 * 2
+    assert verdict.bounds == 2 * 8 * 2 * 2
 
 
 def better(certificate):
