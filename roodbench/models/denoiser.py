@@ -22,7 +22,7 @@ from .own import made
 from .source import file_hash
 from .weights import load_weights, put_weights
 
-EMBEDDED = {"digits-denoiser": "1593b11fc11742baa58db18206ebb12f388081f3f6aacd3f13c0d7634e4ebc58"}
+EMBEDDED = {"digits-denoiser": "47a012bd8193e36abdf420907ca2decccc57f4c62642c85dc1897ae2ba06b2ca"}
 """The SHA-256 of each denoiser that comes with RoodBench."""
 DENOISERS = {
     "digits-denoiser": "residual denoiser of digits 0-5 before digits-cnn, comes with its weights",

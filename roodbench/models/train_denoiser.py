@@ -33,14 +33,13 @@ class Recipe:
 
     width: int = 32
     blocks: int = 2
-    epochs: int = 80
+    epochs: int = 100
     batch: int = 100
     rate: float = 3e-3
     sigma: float = 0.5
     """Noise levels are uniform between 0 and this standard deviation, in pixels."""
-    agreement: float = 0.3
-    """Weight of the agreement with the network on the clean image, beside the squared error in units of sigma^2, at the
-    end: it grows from 0 in the second half of the epochs."""
+    agreement: float = 0.1
+    """Weight of the agreement with the network on the clean image, beside the squared error in units of sigma^2."""
     mirror: bool = False
     """Whether images are mirrored and moved by up to 4 pixels at random, as photographs may be."""
     seed: int = 0
@@ -50,8 +49,7 @@ def train(recipe: Recipe, net: Classifier, images: ImageSet) -> ResidualDenoiser
     """A denoiser of ID train images before a network: AdamW with a one-cycle rate, its randomness from one seed.
 
     The loss of an image x under noise n of deviation s is |D(x + n) - x|^2 / d + a sigma^2 KL(p(x) || p(D(x + n))),
-    with d pixels and p the softmax of the network: Salman et al.'s two objectives (arXiv:2003.01908), in one; a grows
-    from 0, since an image that is near the clean one is the easier start.
+    with d pixels and p the softmax of the network: Salman et al.'s two objectives (arXiv:2003.01908), in one.
     """
     device = net.mean.device
     x = images.shard(0, len(images)).to(device)
@@ -71,10 +69,9 @@ def train(recipe: Recipe, net: Classifier, images: ImageSet) -> ResidualDenoiser
     with torch.enable_grad():
         for epoch in range(recipe.epochs):
             total = torch.zeros((), device=device)
-            weight = recipe.agreement * max(0.0, 2 * epoch / recipe.epochs - 1)
             for index in torch.randperm(len(x), generator=generator, device=device).chunk(batches):
                 some = moved(x[index], generator) if recipe.mirror else x[index]
-                loss = loss_of(denoiser, net, some, recipe.sigma, weight, generator)
+                loss = loss_of(denoiser, net, some, recipe, generator)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -85,19 +82,17 @@ def train(recipe: Recipe, net: Classifier, images: ImageSet) -> ResidualDenoiser
     return denoiser.eval().requires_grad_(False)
 
 
-def loss_of(
-    denoiser: nn.Module, net: Classifier, x: Tensor, sigma: float, weight: float, generator: torch.Generator
-) -> Tensor:
-    """The mean loss of images x (B, C, H, W) under noise of a level each; `weight` is that of the agreement."""
-    levels = sigma * torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device)
+def loss_of(denoiser: nn.Module, net: Classifier, x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """The mean loss of images x (B, C, H, W) under noise of a level each."""
+    levels = recipe.sigma * torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device)
     y = denoiser(x + levels * torch.randn(x.shape, generator=generator, device=x.device))
     error = F.mse_loss(y, x)
-    if not weight:
+    if not recipe.agreement:
         return error
     with torch.no_grad():
         wanted = net(x).log_softmax(1)
     apart = F.kl_div(net(y).log_softmax(1), wanted, reduction="batchmean", log_target=True)
-    return error + weight * sigma**2 * apart
+    return error + recipe.agreement * recipe.sigma**2 * apart
 
 
 def moved(x: Tensor, generator: torch.Generator) -> Tensor:
