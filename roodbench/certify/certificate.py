@@ -21,7 +21,12 @@ from ..store.files import file_in, read_text
 from ..store.identity import SCORING, code_version, content_hash, source_hash
 from .config import CERTIFIABLE, CertifyConfig
 
-SCHEMA, OLD = "roodbench-certificate/2", "roodbench-certificate/1"
+SCHEMA = "roodbench-certificate/3"
+OLD = {
+    "roodbench-certificate/1": "the noisy scores, the seed and the code",
+    "roodbench-certificate/2": "the operating point and the numbers that hold at once",
+}
+"""Schemas of before, and what they lack of what is checked now."""
 INTERVAL = "roodbench-interval-certificate/1"
 """Of certificates of interval bounds."""
 NAME = "certificate.json"
@@ -29,15 +34,20 @@ CLAIM = (
     "The bounds are of the score that the detector has of infinitely many noisy copies. For every image and every "
     "shift of it within the l2 radius, in pixels of [0, 1], that score lies between the bounds (null: no bound). Each "
     "fails with probability at most alpha_image over the noise that was drawn, so each gauroc, gfpr95 and deployed "
-    "holds with probability 1 - alpha; the bounds in counted fail with probability at most alpha each, which "
+    "holds with probability 1 - alpha; the bounds in counted fail more often, fixed by the number of images, which "
     "gauroc_counted allows for. The bounds in predicted are of the score that as many fresh copies give: they and "
     "gauroc_predicted hold with the same probabilities over both noises. deployed is the AUROC expected of the "
-    "detector of few fresh copies. The shift may depend on everything but the noise. Noise is drawn in float64; it and "
+    "detector of few fresh copies. Each gauroc_joint and gauroc_new and everything in operating follow from the noisy "
+    "scores in sample (those of copies from predicted) and hold all at once with probability 1 - alpha: over the noise "
+    "for these images, over noise and images for new ones of which these are a random sample. operating is of the "
+    "detector that takes an image for ID where its score reaches the threshold, which no adversary moves; tpr is at "
+    "least, fpr at most that of every shift of ID and of OOD images. The shift may depend on everything but the noise. "
+    "Noise is drawn in float64; it and "
     "images are rounded to multiples of a power of 2 whose sums float32 holds exactly, and the network is what it "
     "computes in float32 of these."
 )
 KEY = ("detector", "base", "ood", "condition", "radius_l2")
-CERTIFIED = ("gauroc", "gfpr95", "gauroc_counted", "gauroc_predicted")
+CERTIFIED = ("gauroc", "gfpr95", "gauroc_counted", "gauroc_predicted", "gauroc_joint", "gauroc_new")
 """The metrics in a row of a certificate, besides the deployed detector's."""
 
 
@@ -91,7 +101,7 @@ def described(detector: Smoothed, alpha: float) -> dict[str, Any]:
 
 def role_of(images: ImageSet, bench: Benchmark) -> dict[str, Any]:
     """What a certificate says of a population."""
-    role = "ID" if images is bench.id_test else "OOD"
+    role = "ID" if images is bench.id_test else images.split if images.split == "ID val" else "OOD"
     return {"role": role, "sha256": images.digest, "images": list(images.names)}
 
 
@@ -152,11 +162,10 @@ def read(place: Path | str) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"certificate '{file}' is not JSON: {error}") from None
     schema = found.get("schema") if isinstance(found, dict) else None
-    if schema == OLD:
-        missing = "it lacks the noisy scores, the seed and the code that are checked now"
+    if isinstance(schema, str) and schema in OLD:
         raise ValueError(
-            f"certificate '{file}' has schema {OLD!r}: {missing}; certify again, or verify it with the "
-            "RoodBench that made it"
+            f"certificate '{file}' has schema {schema!r}: it lacks {OLD[schema]} that are checked now; certify again, "
+            "or verify it with the RoodBench that made it"
         )
     if schema not in (SCHEMA, INTERVAL):
         is_result = isinstance(found, dict) and "schema_version" in found

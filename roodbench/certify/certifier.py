@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -24,12 +23,14 @@ from ..evaluation.company import check_scores
 from ..evaluation.evaluator import Evaluator
 from ..metrics.deployed import at_knots
 from ..metrics.gain import Bounds
+from ..metrics.gauroc import image_alpha
 from ..models import Classifier
 from ..setup.setting import plan_of
 from ..store.cells import Cell
 from ..store.identity import code_version, identity, tensor_hash
 from .config import CertifyConfig
-from .evidence import Evidence
+from .evidence import Evidence, Scope, Together
+from .operating import Operating, fixed, validation_of
 from .population import PARTS, Scored, bounds_of, population, predicted_of, slack_of, spread_of, too_small
 from .sampling import noisy_scores, rounding, sampler_of, shifted
 
@@ -59,10 +60,11 @@ class Certifier:
         if self.sampler.store is not None:
             self.sampler.key["behaviour"] = scores_of(Attacker(self.sampler), bench)
         self.sets = {bench.id_test.name: bench.id_test, **bench.ood}
-        self.size = sum(len(images) for images in self.sets.values()), math.prod(bench.id_test.shape)
-        """Images of all populations, which share alpha, and the dimension of one."""
-        self.alpha = config.alpha / self.size[0]
+        self.scope = Scope.of(bench, config)
+        self.alpha = config.alpha / self.scope.images
         self.plain, self.slack = plain, 0.0
+        self.validation: Scored | None = None
+        """The ID validation images that fixed the threshold; None where it was given, or before `clean`."""
         self.passes: list[dict[str, Any]] = []
         """Of the attacks: population, l2 radius, network passes [forward, backward] per image."""
 
@@ -73,13 +75,19 @@ class Certifier:
         return Scored(images, y, population(self.detector, y), parts, deployed)
 
     def clean(self) -> dict[str, Scored]:
-        """Every population as it is, by name; ValueError for an eta that is too small beside the scores."""
+        """Every population as it is, by name, and the ID validation images, if they fix the threshold.
+
+        ValueError for an eta that is too small beside the scores.
+        """
         check_scores(self.evaluator, list(self.sets.values()))
 
         def scored(images: ImageSet) -> Scored:
             return self.scored(images, self.evaluator.clean(images).scores.double().numpy())
 
         found = self.worker.each([partial(scored, images) for images in self.sets.values()])
+        validation = validation_of(self.bench, self.config)
+        if validation is not None:
+            self.validation = self.scored(validation, np.empty(0))
         samples = [each.y for each in found]
         seen = max(rounding(self.sampler, self.plain, images) for images in self.sets.values())
         self.slack = slack_of(samples, seen)
@@ -144,14 +152,21 @@ class Certifier:
     def bounds(self, found: Scored, radius: float, kind: str = "bounds") -> Bounds:
         """Of a kind (`KINDS`) within an l2 radius; computed once."""
         if (radius, kind) not in found.bounds:
-            r, slack = shifted(radius, self.detector.sigma, self.size[1]), self.slack
+            r, slack = shifted(radius, self.detector.sigma, self.scope.dimension), self.slack
             if kind == "predicted":
                 found.bounds[radius, kind] = predicted_of(self.detector, found.y, r, self.alpha, slack=slack)
             else:
-                alpha = self.config.alpha if kind == "counted" else self.alpha
+                alpha = image_alpha(len(found.images), self.config.alpha) if kind == "counted" else self.alpha
                 found.bounds[radius, kind] = bounds_of(self.detector, found.y, r, alpha, slack=slack)
         return found.bounds[radius, kind]
 
     def evidence(self, found: Scored) -> Evidence:
         """What of a population enters the certified metrics."""
-        return Evidence(lambda kind, radius: self.bounds(found, radius, kind)[:2], at_knots(found.y))
+        return Evidence(found.images, lambda kind, radius: self.bounds(found, radius, kind)[:2], at_knots(found.y))
+
+    def operating(self, evidence: Mapping[str, Evidence]) -> Operating:
+        """The detector at its threshold, from the evidence of every population by name."""
+        scores = None if self.validation is None else self.validation.clean
+        others = {name: evidence[name] for name in self.bench.ood}
+        at_once = Together(self.detector, self.config, self.scope, self.slack)
+        return Operating(at_once, fixed(self.config, scores), evidence[self.bench.id_test.name], others)

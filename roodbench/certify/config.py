@@ -13,6 +13,8 @@ from ..setup.values import typed, wrong
 CERTIFIABLE = ("median", "ross", "ross-q")
 LEAST = 8
 """Samples: the noise of an AUROC is measured on eighths of them."""
+TPR = 0.95
+"""Of ID validation images, at the threshold that is taken where none is given."""
 MOST = 10**8
 """Samples of an image that anybody may draw."""
 SHARES = {"median": 1, "ross": 2, "ross-q": 3}
@@ -27,7 +29,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {"ross": {"eta": 1e-3, "floored": Tr
 class CertifyConfig:
     """Radii are in units of `run.norm` (pixels of [0, 1]); alpha is the error of each certified number.
 
-    Numbers may be text, as 2/255, and radii one or several. ValueError for what cannot be certified.
+    Numbers may be text, as 2/255, and radii one or several. Without a threshold it is the score that a share `tpr` of
+    the ID validation images reach, 0.95 where neither is given. ValueError for what cannot be certified.
     """
 
     run: RunConfig = field(default_factory=lambda: RunConfig(detector=("median",), norm="l2"))
@@ -35,6 +38,11 @@ class CertifyConfig:
     radius: tuple[float, ...] = (0.1, 0.25, 0.5)
     samples: int = 10_000
     alpha: float = 1e-3
+    tpr: float | None = None
+    threshold: float | None = None
+    """That an image's score must reach to count as ID, of one detector."""
+    least_tpr: float = 0.9
+    """The certified TPR up to whose radius the operating point is followed."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.run, RunConfig):
@@ -53,6 +61,7 @@ class CertifyConfig:
             raise ValueError(f"sigma {self.sigma:g}: expected a number above 0")
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha {self.alpha:g}: expected a number between 0 and 1, such as 0.001")
+        self._check_operating_point()
         if not LEAST <= self.samples <= MOST:
             raise ValueError(f"samples {self.samples}: expected at least {LEAST} and at most {MOST}")
         for radius in self.radius:
@@ -64,6 +73,25 @@ class CertifyConfig:
             raise ValueError(f"copies {copies}: expected an odd number, as {copies + 1}: the deployed median needs one")
         if "sigma" in self.run.params:
             raise ValueError("sigma is given as a parameter: give --sigma alone")
+
+    def _check_operating_point(self) -> None:
+        """ValueError for a threshold that is none, or of several detectors; the usual TPR where neither is given."""
+        if self.threshold is None and self.tpr is None:
+            object.__setattr__(self, "tpr", TPR)
+        if self.threshold is not None:
+            if self.tpr is not None:
+                raise ValueError(
+                    f"threshold {self.threshold:g} and tpr {self.tpr:g}: expected one of them, tpr gives a threshold"
+                )
+            if not math.isfinite(self.threshold):
+                raise ValueError(f"threshold {self.threshold:g}: expected a finite score")
+            if len(self.run.detector) > 1:
+                names = ", ".join(self.run.detector)
+                raise ValueError(f"threshold {self.threshold:g} of {names}: expected one detector, their scores differ")
+        for name in ("tpr", "least_tpr"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ValueError(f"{name.replace('_', '-')} {value:g}: expected a number between 0 and 1, such as 0.9")
 
     def run_config(self) -> RunConfig:
         """The run's settings with the noise and the certifiable form of every detector."""

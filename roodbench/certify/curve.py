@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .row import CertifiedRow
 
 
-def curve(rows: Sequence[CertifiedRow]) -> str | None:
-    """AUROC over the radius, `both`, as SVG: clean, attacked, certified; None where matplotlib is not installed."""
+def curve(rows: Sequence[CertifiedRow], operating: Sequence[Mapping[str, Any]] = ()) -> str | None:
+    """AUROC over the radius, `both`, as SVG: clean, attacked, certified, and certified at all radii at once (a line).
+
+    None where matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -24,6 +28,12 @@ def curve(rows: Sequence[CertifiedRow]) -> str | None:
             x, colour = [0.0, *(r.radius for r in own)], f"C{number}"
             label = f"{name[0]}({name[1]})"
             axes.plot(x[1:], [r.gauroc for r in own], "o-", color=colour, label=f"{label} certified")
+            scale = own[0].radius_l2 / own[0].radius
+            for entry in operating:
+                if (entry["detector"], entry["base"]) == name:
+                    points = [p for p in entry["curve"] if p["radius_l2"] <= 2 * own[-1].radius_l2]
+                    radii, bounds = [p["radius_l2"] / scale for p in points], [p["gauroc"][ood] for p in points]
+                    axes.plot(radii, bounds, color=colour, linewidth=0.8, label=f"{label} at all radii at once")
             reached = [r.auroc_attacked for r in own if r.auroc_attacked is not None]
             if len(reached) == len(own):
                 axes.plot(

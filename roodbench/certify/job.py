@@ -30,6 +30,7 @@ from ..store.runs import Run
 from .certificate import code_of, noise_seed
 from .certifier import Certifier
 from .config import CertifyConfig
+from .operating import validation_of
 from .population import Scored, check_certifiable
 
 log = logging.getLogger("roodbench")
@@ -104,8 +105,10 @@ def begun(
             check_certifiable(cast(Smoothed, setting.detector(name)))
         for line in config.check_reach(radii, images):
             log.warning("%s", line)
+        validation = validation_of(bench, config)
+        noisy = images + (0 if validation is None else len(validation))
         attacks = len(radii) * len(run.detector) * (run.attack != "none")
-        work = operations(setting.plain, setting.sample) * config.samples * images * (1 + attacks)
+        work = operations(setting.plain, setting.sample) * config.samples * (noisy + images * attacks)
         setting.compile(work)
         wanted = asdict(replace(config, run=replace(config.run, device=device.type)))
         network = {**setting.network, "prepared": setting.net.fingerprint()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -11,12 +12,18 @@ import torch
 from detectors import Smoothed
 
 from ..machine.device import opened
+from ..metrics.operating import images_for_auroc, images_for_rate
 from ..metrics.ranks import largest_radius
 from ..record.text import framed
 from ..setup.setting import Setting
 from .config import SHARES, CertifyConfig, feasible
+from .operating import validation_of
 from .population import check_certifiable
 
+AUROCS = (0.7, 0.9, 0.97)
+"""For which images are counted: what they show is not known beforehand."""
+PASSES = (0.0, 0.25, 0.5)
+"""Shares of the certified FPR that the images may show."""
 REHEARSAL = 2.0
 """Seconds for which noisy forward passes are timed."""
 
@@ -47,6 +54,8 @@ def plan(config: CertifyConfig) -> list[Plan]:
     with opened(run.device) as device:
         setting = Setting(run, device)
         images = sum(len(s) for s in (setting.bench.id_test, *setting.bench.ood.values()))
+        validation = validation_of(setting.bench, config)
+        drawn = images + (0 if validation is None else len(validation))
         for name in run.detector:
             check_certifiable(cast(Smoothed, setting.detector(name)))
         setting.compile(0.0)
@@ -68,10 +77,52 @@ def plan(config: CertifyConfig) -> list[Plan]:
                     sigma=config.sigma,
                     r=r,
                     least_samples=feasible(r, alpha),
-                    seconds=each * images * config.samples,
+                    seconds=each * drawn * config.samples,
                 )
             )
     return plans
+
+
+@dataclass(frozen=True)
+class Images:
+    """How many images of a population make a statement about new ones; more say more."""
+
+    statement: str
+    """`auroc interval` of a `width`, or certified `fpr`."""
+    wanted: float
+    seen: float
+    """The AUROC, or the share that reaches the threshold, of the images themselves."""
+    images: int
+
+
+def images_of(config: CertifyConfig, width: float = 0.05, fpr: float = 0.05) -> list[Images]:
+    """Images for an AUROC interval, and for a certified FPR, each with probability 1 - alpha (docs/theorems.md, T31).
+
+    ValueError for a width or an FPR that is not between 1e-6 and 1.
+    """
+    for name, value in (("width", width), ("fpr", fpr)):
+        if not 1e-6 <= value < 1:
+            raise ValueError(f"{name} {value:g}: expected a number between 1e-06 and 1, such as 0.05")
+    wide = [Images("auroc interval", width, a, images_for_auroc(width, config.alpha, a)) for a in AUROCS]
+    shares = [part * fpr for part in PASSES]
+    return [*wide, *(Images("fpr", fpr, share, images_for_rate(fpr, config.alpha, share)) for share in shares)]
+
+
+def images_table(found: Sequence[Images], config: CertifyConfig) -> str:
+    """The same as text."""
+    columns = ["for new images", "these images show", "images"]
+    said = {
+        "auroc interval": ("an AUROC interval of width {:g}", "AUROC {:g}", "{} ID and {} OOD"),
+        "fpr": ("a certified FPR of at most {:g}", "FPR {:g}", "{} OOD"),
+    }
+    lines = []
+    for each in found:
+        wanted, seen, count = said[each.statement]
+        lines.append([wanted.format(each.wanted), seen.format(each.seen), count.format(each.images, each.images)])
+    after = [
+        f"Each with probability {1 - config.alpha:g}; what a bound leaves open comes on top, and all at once more."
+    ]
+    return framed(columns, lines, after=after, left=(0,))
 
 
 @torch.no_grad()
@@ -86,7 +137,7 @@ def seconds_of_a_pass(setting: Setting, sigma: float) -> float:
     return (time.perf_counter() - start) / passes
 
 
-def as_record(plans: list[Plan]) -> list[dict[str, float | str | None]]:
+def as_record(plans: Sequence[Plan | Images]) -> list[dict[str, float | str | None]]:
     """JSON-like: an infinite number of samples is null."""
     return [{k: None if v == float("inf") else v for k, v in asdict(p).items()} for p in plans]
 

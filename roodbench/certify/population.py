@@ -14,6 +14,7 @@ from ..data import SHARD, ImageSet
 from ..metrics.bounds import median_bounds, ross_bounds, ross_q_bounds
 from ..metrics.gain import Bounds, Gain
 from ..metrics.predicted import predicted_bounds
+from ..metrics.simultaneous import Knots, bounds_together
 from .config import CERTIFIABLE
 
 PARTS = 8
@@ -94,6 +95,16 @@ def predicted_of(detector: Smoothed, y: np.ndarray, r: float, alpha: float, *, s
     gain = gain_of(detector) if isinstance(detector, ROSS) else None
     tail = detector.tail if isinstance(detector, ROSSQ) else None
     return predicted_bounds(y, r, alpha, gain, detector.base.extremes(), tail=tail, slack=slack)
+
+
+def together(detector: Smoothed, known: Knots, r: float, *, slack: float = 0.0) -> Bounds:
+    """Bounds of a fitted detector that hold at all r, and of all detectors, where the bands of the scores do.
+
+    Derived in docs/theorems.md, T27.
+    """
+    gain = gain_of(detector) if isinstance(detector, ROSS) else None
+    tail = detector.tail if isinstance(detector, ROSSQ) else None
+    return bounds_together(known, r, gain, detector.base.extremes(), tail=tail, slack=slack)
 
 
 def spread_of(samples: Iterable[np.ndarray]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,8 @@ class CertifiedResult:
     """A hash of the certificates; None in records of before it was there."""
     code: str = ""
     """A hash of the code that decides the numbers; "" in records of before it was there."""
+    operating: Sequence[dict[str, Any]] = ()
+    """Per detector its threshold, TPR and FPR there over the radius; none in records of before it was there."""
 
     def to_dict(self) -> dict[str, Any]:
         """The record without the per-image bounds, JSON-like."""
@@ -57,8 +59,8 @@ class CertifiedResult:
         return rows_csv(self.rows)
 
     def to_table(self) -> str:
-        """AUROC in percent: clean, attacked and certified side by side, per radius and OOD set."""
-        return certified_table(self.rows)
+        """AUROC in percent: clean, attacked and certified side by side, per radius and OOD set; TPR and FPR below."""
+        return certified_table(self.rows, self.operating, self.config)
 
     def certificate(self) -> dict[str, Any]:
         """The evidence: threat model, settings, hashes, constants and per-image bounds."""
@@ -72,6 +74,7 @@ class CertifiedResult:
                 {k: getattr(row, k) for k in (*KEY, *CERTIFIED)} | {"deployed": row.deployed["certified"]}
                 for row in self.rows
             ],
+            "operating": list(self.operating),
         }
 
     def save(self, folder: Path) -> None:
@@ -84,7 +87,7 @@ class CertifiedResult:
         save_text(self.to_table() + "\n", folder / "table.txt")
         if self.certificates:
             save_text(json.dumps(self.certificate(), allow_nan=False) + "\n", folder / NAME)
-        drawn = curve(self.rows)
+        drawn = curve(self.rows, self.operating)
         if drawn is not None:
             save_text(drawn, folder / "curve.svg")
 

@@ -40,7 +40,7 @@ class CertifiedRow:
     gauroc: float
     """Certified AUROC, with probability 1 - alpha: no adversary within the radius gets below."""
     gauroc_counted: float
-    """The same from bounds of alpha each, less the share that may fail: tighter for large populations."""
+    """The same from bounds of which a thousandth may fail, less what those cost: tighter for large populations."""
     gfpr95: float
     """Certified FPR95: no adversary gets above."""
     fpr95_clean: float
@@ -54,5 +54,9 @@ class CertifiedRow:
     gauroc_predicted: float | None = None
     """Certified AUROC of the detector that scores from as many fresh copies, its noise included; older records lack
     it."""
+    gauroc_joint: float | None = None
+    """Certified AUROC with all others of its kind, at all radii and of all detectors at once; older records lack it."""
+    gauroc_new: float | None = None
+    """What it is at least for new images, together with all other statements about them; older records lack it."""
     gauroc_crude: float | None = None
     """ROSS only: from g(m+, D-), which the tight upper bound improves on; older records lack it."""

@@ -15,7 +15,7 @@ from ..metrics.gauroc import gauroc
 from ..metrics.ranks import largest_radius, rank
 from .certifier import Certifier
 from .config import SHARES, needed
-from .evidence import CONDITIONS, metrics_of
+from .evidence import CONDITIONS, Evidence, metrics_of
 from .population import Scored
 from .row import CertifiedRow
 
@@ -23,11 +23,11 @@ ALARM = 1e-3
 """Probability that the noise of the draws alone breaks the sandwich of a detector."""
 
 
-def rows_of(certifier: Certifier, found: Mapping[str, Scored]) -> list[CertifiedRow]:
-    """One row per radius, OOD set and condition."""
-    own = found[certifier.bench.id_test.name]
+def rows_of(certifier: Certifier, found: Mapping[str, Scored], evidence: Mapping[str, Evidence]) -> list[CertifiedRow]:
+    """One row per radius, OOD set and condition, from scores and evidence of every population by name."""
+    own = certifier.bench.id_test.name
     return [
-        row_of(certifier, own, found[name], given, radius, condition)
+        row_of(certifier, (found[own], found[name]), (evidence[own], evidence[name]), given, radius, condition)
         for given, radius in certifier.radii.items()
         for name in certifier.bench.ood
         for condition in CONDITIONS
@@ -35,14 +35,19 @@ def rows_of(certifier: Certifier, found: Mapping[str, Scored]) -> list[Certified
 
 
 def row_of(
-    certifier: Certifier, own: Scored, other: Scored, given: float, radius: float, condition: str
+    certifier: Certifier,
+    scored: tuple[Scored, Scored],
+    evidence: tuple[Evidence, Evidence],
+    given: float,
+    radius: float,
+    condition: str,
 ) -> CertifiedRow:
     """Clean, attacked and certified metrics of ID against one OOD set (docs/theorems.md, T12, T13)."""
+    own, other = scored
     run, detector, n_id, n_ood = certifier.config.run, certifier.detector, len(own.images), len(other.images)
     near, far = (radius if bounded else 0.0 for bounded in CONDITIONS[condition])
     bound_id, bound_ood = certifier.bounds(own, near), certifier.bounds(other, far)
-    evidence = certifier.evidence(own), certifier.evidence(other)
-    certified = metrics_of(detector, certifier.config, certifier.size, *evidence, condition, radius, certifier.slack)
+    certified = metrics_of(detector, certifier.config, certifier.scope, *evidence, condition, radius, certifier.slack)
     reasons = reasons_of(certifier, given, radius, bound_id, bound_ood, condition)
     groups = own.images.first, other.images.first
     clean = metrics.components(own.clean, other.clean, groups)

@@ -42,11 +42,13 @@ def certify(
     start, progress = time.perf_counter(), progress_of(progress)
     workers = sharers(config.run.memory, workers, engine)
     with begun(config, Store(out), fresh=fresh, among=workers or 1) as job:
-        rows, violations, details = [], [], []
+        rows, violations, details, operating = [], [], [], []
         seconds = {"load": time.perf_counter() - start}
         for certifier, found, took in job.certified(progress, workers=workers, engine=engine, address=address):
-            own_rows = rows_of(certifier, found)
+            evidence = {name: certifier.evidence(scored) for name, scored in found.items()}
+            own_rows, point = rows_of(certifier, found, evidence), certifier.operating(evidence)
             rows += own_rows
+            operating.append(point.record(list(certifier.radii.values())))
             violations += violations_of(certifier, found, own_rows)
             details.append(detail_of(certifier, found))
             seconds[certifier.detector.label] = took
@@ -57,6 +59,7 @@ def certify(
             data=job.data,
             code=job.code,
             rows=rows,
+            operating=operating,
             certificates=details,
             certificates_sha256=content_hash(details),
             violations=violations,
@@ -89,6 +92,15 @@ def share(
         return job.folder
 
 
+def validation_in(certifier: Certifier) -> dict[str, Any] | None:
+    """Score and some noisy scores of the ID validation images that fix the threshold; None where it was given."""
+    scored = certifier.validation
+    if scored is None:
+        return None
+    role = role_of(scored.images, certifier.bench)
+    return {**role, "score": scored.clean.tolist(), "sample": shown(at_knots(scored.y))}
+
+
 def detail_of(certifier: Certifier, found: Mapping[str, Scored]) -> dict[str, Any]:
     """What an assessor needs of one detector: constants and, per image, its clean score, its bounds per radius and
     some of its noisy scores."""
@@ -110,5 +122,6 @@ def detail_of(certifier: Certifier, found: Mapping[str, Scored]) -> dict[str, An
         "fitted": detector.fitted(),
         "slack": certifier.slack,
         "passes_attack": certifier.passes,
+        "validation": validation_in(certifier),
         "populations": populations,
     }

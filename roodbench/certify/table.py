@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ..record.text import framed
+from .config import CertifyConfig
 from .row import CertifiedRow
 
 CONDITIONS = ("min", "max", "both")
@@ -23,10 +25,88 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def certified_table(rows: Sequence[CertifiedRow]) -> str:
-    """One line per detector, radius and OOD set; certified <= attacked in each condition."""
+def certified_table(rows: Sequence[CertifiedRow], operating: Sequence[Mapping[str, Any]], config: CertifyConfig) -> str:
+    """One line per detector, radius and OOD set; certified <= attacked in each condition. Below it TPR and FPR at the
+    threshold, one line per detector and radius, where a record has them."""
     columns, lines = cells_of(rows)
-    return framed(columns, lines, before=[heading(rows[0])], after=notes_of(rows), left=(0, 2))
+    auroc = framed(columns, lines, before=[heading(rows[0])], after=notes_of(rows), left=(0, 2))
+    if not operating:
+        return auroc
+    radii = {row.radius_l2: row.radius for row in rows}
+    columns, lines = operating_cells(operating, radii, rows[0].norm)
+    before, after = [operating_heading(config, rows)], reaches(operating, rows, config)
+    return "\n".join([auroc, framed(columns, lines, before=before, after=after, left=(0, 4, 5))])
+
+
+def operating_cells(
+    operating: Iterable[Mapping[str, Any]], radii: Mapping[float, float], norm: str
+) -> tuple[list[str], list[list[str]]]:
+    """The operating points' column names and lines; in brackets of new images."""
+    columns = [
+        "detector",
+        "threshold",
+        f"radius ({norm})",
+        "TPR at least (new)",
+        "worst class (new)",
+        "FPR at most (new), worst OOD set",
+        "fresh copies, new: TPR, FPR",
+    ]
+    lines = []
+    for entry in operating:
+        for point in entry["points"]:
+            worst = max(point["fpr"], key=lambda name: (point["fpr"][name], point["fpr_new"][name]))
+            new = max(point["fpr_new"].values())
+            lines.append(
+                [
+                    f"{entry['detector']}({entry['base']})",
+                    f"{entry['threshold']:.4g}",
+                    f"{radii.get(point['radius_l2'], 0.0):.4g}",
+                    f"{percent(point['tpr'])} ({percent(point['tpr_new'])})",
+                    f"class {point['worst_class']}: {percent(point['tpr_worst'])} ({percent(point['tpr_worst_new'])})",
+                    f"{worst}: {percent(point['fpr'][worst])} ({percent(new)})",
+                    f"{percent(point['tpr_copies'])}, {percent(max(point['fpr_copies'].values()))}",
+                ]
+            )
+    return columns, lines
+
+
+def operating_heading(config: CertifyConfig, rows: Sequence[CertifiedRow]) -> str:
+    """What the operating points are of, and how sure they are."""
+    how = (
+        "a threshold that was given"
+        if config.tpr is None
+        else f"the highest threshold that {100 * config.tpr:g}% of ID validation images reach"
+    )
+    return (
+        f"TPR and FPR %, ID where the score reaches {how}; no adversary moves it. ID is moved down, OOD up, each by "
+        "the worst shift within the radius; new: of images of which these are a random sample.\n"
+        f"All numbers of this table and those 'all at once' above hold together with probability {1 - config.alpha:g}; "
+        f"each other certified number with {1 - config.alpha:g}, all of these together with "
+        f"{max(0.0, 1 - config.alpha * events(rows)):.4g}."
+    )
+
+
+def events(rows: Sequence[CertifiedRow]) -> int:
+    """On how many events, of probability 1 - alpha each, all printed numbers hold that hold alone: for each detector,
+    at each radius and 0, the bounds of the population and of fresh copies, and the band of the deployed detector.
+
+    Derived in docs/theorems.md, T30.
+    """
+    return 2 * len({row.detector for row in rows}) * (len({row.radius for row in rows}) + 1) + 1
+
+
+def reaches(operating: Iterable[Mapping[str, Any]], rows: Sequence[CertifiedRow], config: CertifyConfig) -> list[str]:
+    """Up to which radius each detector keeps its TPR."""
+    scale, lines = rows[0].radius_l2 / rows[0].radius, []
+    for entry in operating:
+        own, new = (entry[name] for name in ("largest_radius", "largest_radius_new"))
+        said = [
+            "at no radius, not even 0" if value is None else f"up to {rows[0].norm} radius {value / scale:.4g}"
+            for value in (own, new)
+        ]
+        label = f"{entry['detector']}({entry['base']})"
+        lines.append(f"{label}: a TPR of at least {100 * config.least_tpr:g}% {said[0]}; of new images {said[1]}")
+    return lines
 
 
 def cells_of(rows: Sequence[CertifiedRow]) -> tuple[list[str], list[list[str]]]:
@@ -41,7 +121,7 @@ def cells_of(rows: Sequence[CertifiedRow]) -> tuple[list[str], list[list[str]]]:
     ]
     columns += [
         f"certified both, {first.samples} fresh copies",
-        "certified FPR95 both",
+        "all at once (new images)",
         "bounds that say something (ID, OOD)",
         f"{first.copies} draws: certified <= attacked <= clean",
     ]
@@ -57,7 +137,7 @@ def cells_of(rows: Sequence[CertifiedRow]) -> tuple[list[str], list[list[str]]]:
                 percent(both.auroc_clean),
                 *(f"{percent(line[c].gauroc)} <= {percent(line[c].auroc_attacked)}" for c in CONDITIONS),
                 percent(both.gauroc_predicted),
-                percent(both.gfpr95),
+                f"{percent(both.gauroc_joint)} ({percent(both.gauroc_new)})",
                 f"{percent(both.says_id)}, {percent(both.says_ood)}",
                 " <= ".join(percent(d[k]) for k in ("certified", "attacked", "clean")),
             ]

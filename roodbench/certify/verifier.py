@@ -27,7 +27,7 @@ from .compare import TOLERANCE, side
 from .evidence import KINDS
 from .population import bounds_of, slack_of, spread_of, too_small
 from .sampling import noisy_scores, rounding, sampler_of, shifted
-from .stated import UNVERIFIED, Stated
+from .stated import UNVERIFIED, Stated, parts_of
 
 IMAGES = 8
 """Checked per population, at random, where no power is asked for."""
@@ -96,7 +96,7 @@ def verify(
         failures = stated.misstatements(certificate)
         if failures:  # of another network, other images or other settings: nothing is comparable
             return Verdict(0, 0, samples, seed, failures)
-        chosen = {name: some(images, seed, power) for name, images in stated.sets.items()}
+        chosen = {name: some(images, seed, power) for name, images in stated.checked().items()}
         counts = sum(len(images) for images, _ in chosen.values())
         claims = counts * len(run.detector)
         each = ERROR / (2 * claims)  # the bounds of an image at all radii, and its noisy scores
@@ -109,15 +109,17 @@ def verify(
         slack = slack_of(drawn.values(), max(rounding(worker, setting.plain, images) for images, _ in chosen.values()))
         for detector, entry in zip(stated.detectors, certificate["detectors"], strict=True):
             take_constants(detector, entry["fitted"])
+            parts = parts_of(entry)
             wrong = too_small(detector, spread / 2, slack / 2)  # half: of the few images that are drawn
             found = [] if wrong is None else [wrong]
             for name, (images, index) in chosen.items() if wrong is None else ():
-                fresh = drawn[name], entry["populations"][name], index, images.names, each, slack + TOLERANCE * spread
-                lines = [*disproved(detector, *fresh, stated.size[1]), *false(stated, *fresh)]
+                fresh = drawn[name], parts[name], index, images.names, each, slack + TOLERANCE * spread
+                lines = [*disproved(detector, *fresh, stated.scope.dimension), *false(stated, *fresh)]
                 found += [f"{detector.label}: {line}" for line in lines]
             failures += found
-    bounds = 2 * claims * len(stated.keys) * len(KINDS)
-    sizes = {name: (len(stated.sets[name]), len(index)) for name, (_, index) in chosen.items()}
+    bounded = sum(len(chosen[name][1]) for name in stated.sets) * len(run.detector)
+    bounds = 2 * bounded * len(stated.keys) * len(KINDS)
+    sizes = {name: (len(whole), len(chosen[name][1])) for name, whole in stated.checked().items()}
     finds = {k: min(found_with(n, some, k) for n, some in sizes.values()) for k in COUNTS}
     failures += stated.contradictions(certificate)
     return Verdict(counts, bounds, samples, seed, failures, finds)
@@ -181,9 +183,12 @@ def disproved(
     slack: float,
     dimension: int,
 ) -> list[str]:
-    """The bounds of a few images that fresh sorted scores (n, N) disprove (docs/theorems.md, T15, T24)."""
+    """The bounds of a few images that fresh sorted scores (n, N) disprove (docs/theorems.md, T15, T24).
+
+    Of the images that fix the threshold a certificate has none.
+    """
     failures = []
-    radii = population["bounds"]
+    radii = population.get("bounds", {})
     for radius in radii:
         r = shifted(float(radius), detector.sigma, dimension)
         least = bounds_of(detector, y, r, alpha / (2 * len(radii)), confident=False, slack=slack)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..certify.config import CERTIFIABLE, CertifyConfig
+from ..certify.config import CERTIFIABLE, TPR, CertifyConfig
 from ..certify.interval.config import BOUNDED, IntervalConfig
 from .console import computing, log, progress_for, start_logging
 from .given import check_spelt, one_format, run_config, spelt_out
@@ -24,10 +24,26 @@ ASSESSORS = ("data_root", "checkpoint", "denoiser_checkpoint", "model_dir", "dow
 CODE = ("model", "benchmark", "base", "denoiser")
 VERIFYING = ("verify", "samples", "power", "seed", "device", *ASSESSORS, *CODE, *SHOWING)
 """What --verify honours: the certificate has every other setting; model, benchmark, base, denoiser: for code in it."""
+ONLY_PLAN = ("width", "fpr")
 HANDS = ("workers", "engine", "address")
-NOISY = ("sigma", "samples", "alpha", "plan", *HANDS)
+NOISY = ("sigma", "samples", "alpha", "tpr", "threshold", "least_tpr", "plan", *HANDS)
 """What interval bounds do not honour: they draw no noise, in one process."""
-PLANNING = ("attack", "strength", "budget", "steps", "restarts", "memory", "seed", "out", "fresh", *HANDS, "quiet")
+PLANNING = (
+    "tpr",
+    "threshold",
+    "least_tpr",
+    "attack",
+    "strength",
+    "budget",
+    "steps",
+    "restarts",
+    "memory",
+    "seed",
+    "out",
+    "fresh",
+    *HANDS,
+    "quiet",
+)
 """What --plan does not honour: it attacks, draws and keeps nothing."""
 OWN = (
     changed(
@@ -46,7 +62,43 @@ OWN = (
     ),
     option("samples", int, CertifyConfig.samples, "Draw so many noisy copies of every image.", CERTIFICATE),
     option("alpha", float, CertifyConfig.alpha, "Let each certified number be wrong this often.", CERTIFICATE),
-    option("plan", bool, False, "Show the least sigma and samples, and the time, alone.", CERTIFICATE, "--plan"),
+    option(
+        "tpr",
+        float,
+        TPR,
+        "Fix the threshold so that this share of ID validation images reaches it.",
+        CERTIFICATE,
+    ),
+    option("threshold", float | None, None, "Take this threshold instead, of one detector's score.", CERTIFICATE),
+    option(
+        "least_tpr",
+        float,
+        CertifyConfig.least_tpr,
+        "Show the largest radius at which the certified TPR is at least this.",
+        CERTIFICATE,
+    ),
+    option(
+        "plan",
+        bool,
+        False,
+        "Show the least sigma, samples and images, and the time, alone.",
+        CERTIFICATE,
+        "--plan",
+    ),
+    option(
+        "width",
+        float | None,
+        None,
+        "With --plan: images for an AUROC interval of this width; default 0.05.",
+        CERTIFICATE,
+    ),
+    option(
+        "fpr",
+        float | None,
+        None,
+        "With --plan: images for a certified FPR of at most this; default 0.05.",
+        CERTIFICATE,
+    ),
     option(
         "verify",
         str | None,
@@ -77,8 +129,10 @@ def certify(context: Context, **given: Any) -> None:
     """Certified AUROC of smoothed detectors: what no l2 adversary can do, beside what the best attack does."""
     one_format(given["format"], ("table", "json", "csv"))
     start_logging(given["quiet"], given["log_format"])
-    if given["verify"] is None and given["power"] is not None:
-        raise ValueError(f"certify without --verify takes no power: leave out --power {given['power']:g}")
+    for flag, names in (("verify", ("power",)), ("plan", ONLY_PLAN)):
+        for name in names:
+            if not given[flag] and given[name] is not None:
+                raise ValueError(f"certify without --{flag} takes no {name}: leave out --{name} {given[name]:g}")
     if given["verify"] is not None:
         refuse_options(context, "--verify", [n for n in context.params if n not in VERIFYING])
         check_certificate(given, spelt_out(context))
@@ -94,11 +148,14 @@ def certify(context: Context, **given: Any) -> None:
         radius=given["radius"],
         samples=given["samples"],
         alpha=given["alpha"],
+        tpr=None if given["threshold"] is not None and "tpr" not in spelt_out(context) else given["tpr"],
+        threshold=given["threshold"],
+        least_tpr=given["least_tpr"],
     )
     check_spelt(context, config.run, attacking=False)
     if given["plan"]:
         refuse_options(context, "--plan", PLANNING)
-        show_plan(config, given["format"])
+        show_plan(config, given["format"], {name: given[name] for name in ONLY_PLAN if given[name] is not None})
         return
     computing()
     with showing(given["format"]) as show:
@@ -135,14 +192,18 @@ def refuse_options(context: Context, flag: str, names: Any) -> None:
             raise ValueError(f"{flag} takes no {name.replace('_', '-')}: leave out --{name.replace('_', '-')} {value}")
 
 
-def show_plan(config: CertifyConfig, format: str) -> None:
-    """What a certification will take."""
-    from ..certify.planner import as_record, plan, plan_table
+def show_plan(config: CertifyConfig, format: str, wanted: dict[str, float]) -> None:
+    """What a certification will take, and how many images for the `width` and the `fpr` that are wanted."""
+    from ..certify.planner import as_record, images_of, images_table, plan, plan_table
 
     one_format(format, ("table", "json"))
+    images = images_of(config, **wanted)
     computing()
     plans = plan(config)
-    typer.echo(plan_table(plans, config) if format == "table" else json.dumps(as_record(plans), indent=1))
+    if format == "table":
+        typer.echo(f"{plan_table(plans, config)}\n{images_table(images, config)}")
+    else:
+        typer.echo(json.dumps({"plans": as_record(plans), "images": as_record(images)}, indent=1))
 
 
 def check_certificate(given: dict[str, Any], spelt: dict[str, Any]) -> None:

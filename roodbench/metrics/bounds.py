@@ -107,48 +107,57 @@ def dkw(N: int, alpha: float) -> float:
     return math.sqrt(math.log(2 / alpha) / (2 * N))
 
 
-def cells(N: int, w: float, shift: float, start: float, stop: float) -> np.ndarray:
-    """Lengths (N + 2,) of the sets of u in [start, stop] on which a band's edge takes each of the ranks 0..N + 1.
+def edges(N: int, w: float) -> np.ndarray:
+    """The band's probabilities v_k (N + 1,) = k / N + w, in [0, 1], of a band of constant half-width abs(w).
 
-    Y_(k) bounds q_x(v) from below for k = ceil(N (v - w)), from above for k = ceil(N (v + |w|)) with a negative w; and
-    v = Phi(z(u) - shift).
+    Y_(k) bounds q_x(v) from below for v in (v_{k-1}, v_k], and from above with a negative w.
 
     Derived in docs/theorems.md, T5.
     """
-    v = np.clip(np.arange(N + 1) / N + w, 0, 1)
-    edges = np.concatenate([[0.0], ndtr(ndtri(v) + shift), [1.0]])
-    return np.diff(np.clip(edges, start, stop))
+    return np.clip(np.arange(N + 1) / N + w, 0, 1)
 
 
-def deviation_weights(N: int, r: float, w: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (N + 2,) of the ordered scores in D+ and D-, the largest and least E|Y - median| within the radius.
+def cells(v: np.ndarray, shift: float, start: float, stop: float) -> np.ndarray:
+    """Lengths (m + 2,) of the sets of u in [start, stop] on which a band's side takes each of the ranks 0..m + 1.
+
+    Rank k is taken where Phi(z(u) - shift) lies in (v_{k-1}, v_k]; v (m + 1,) ascends.
+
+    Derived in docs/theorems.md, T5, T27.
+    """
+    ends = np.concatenate([[0.0], ndtr(ndtri(v) + shift), [1.0]])
+    return np.diff(np.clip(ends, start, stop))
+
+
+def deviation_weights(below: np.ndarray, above: np.ndarray, r: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (m + 2,) of the ordered scores in D+ and D-, the largest and least E|Y - median| within the radius.
 
     D+ = int_0^{1/2} Q+(1-u) - Q-(u) du and D- = int_0^c Q-(1-u) - Q+(u) du, c where the two ranks meet: Phi(-r)
-    without a band, z(c) = z(1/2 - w) - r with it.
+    without a band, z(c) = z(v) - r with one, v the middle of its side `above`. `below` and `above` (m + 1,) are the
+    probabilities of the two sides, mirrored: below_k = 1 - above_{m-k}.
 
-    Derived in docs/theorems.md, T7.
+    Derived in docs/theorems.md, T7, T27.
     """
-    most = cells(N, -w, -r, 0.5, 1) - cells(N, w, r, 0, 0.5)
-    c = min(0.5, float(ndtr(ndtri(max(0.0, min(1.0, 0.5 - w))) - r)))
-    return most, cells(N, w, r, 1 - c, 1) - cells(N, -w, -r, 0, c)
+    most = cells(above, -r, 0.5, 1) - cells(below, r, 0, 0.5)
+    c = min(0.5, float(ndtr(ndtri(above[len(above) // 2]) - r)))
+    return most, cells(below, r, 1 - c, 1) - cells(above, -r, 0, c)
 
 
-def least_deviation(y: np.ndarray, r: float, w: float, start: int, stop: int) -> np.ndarray:
+def least_deviation(
+    y: np.ndarray, weights_above: np.ndarray, weights_below: np.ndarray, start: int, stop: int
+) -> np.ndarray:
     """Dmin(m') = int_0^1 (Q-(u) - m')_+ + (m' - Q+(u))_+ du at m' = Y_(start)..Y_(stop), (n, stop - start + 1).
 
-    `y` are padded rows.
+    `y` are padded rows; the weights (m + 2,) are the `cells` of Q- and of Q+ over [0, 1].
 
     Derived in docs/theorems.md, T8.
     """
-    N = y.shape[1] - 2
-    above, below = cells(N, w, r, 0, 1), cells(N, -w, -r, 0, 1)
     m, part = y[:, start : stop + 1], slice(start + 1, stop + 1)
     sums = []
-    for weights, rest in ((above, slice(stop + 1, None)), (below, slice(0, start + 1))):
+    for weights, rest in ((weights_above, slice(stop + 1, None)), (weights_below, slice(0, start + 1))):
         mass = np.concatenate([[0.0], np.cumsum(weights[part])])
         moment = np.zeros(m.shape)
         np.cumsum(y[:, part] * weights[part], axis=1, out=moment[:, 1:])
-        if weights is above:  # all scores above m'
+        if weights is weights_above:  # all scores above m'
             mass, moment = mass[-1] - mass, moment[:, -1:] - moment
         sums.append((mass + weights[rest].sum(), moment + (y[:, rest] @ weights[rest])[:, None]))
     (mass_above, moment_above), (mass_below, moment_below) = sums
@@ -173,21 +182,42 @@ def ross_bounds(
     Derived in docs/theorems.md, T6 to T8; confident=False: T15.
     """
     y = checked(y, r, alpha)
-    n, N = y.shape
+    N, sign = y.shape[1], 1 if confident else -1
+    w = dkw(N, alpha / 2) * sign
+    m_low, _ = quantile_bound(y, -r, alpha / 2, extremes, lower=True, confident=confident)
+    m_high = quantile_bound(y, r, alpha / 2, extremes, lower=False, confident=confident)
+    return from_band(y, m_low, m_high, (edges(N, w), edges(N, -w)), r, gain, extremes, slack=slack * sign)
+
+
+def from_band(
+    y: np.ndarray,
+    m_low: np.ndarray,
+    m_high: tuple[np.ndarray, int],
+    band: tuple[np.ndarray, np.ndarray],
+    r: float,
+    gain: Gain,
+    extremes: tuple[float, float],
+    *,
+    slack: float = 0.0,
+) -> Bounds:
+    """Of g(m, E|Y - m|) from sorted scores (n, m), bounds of the median, the upper one with its rank, and the
+    probabilities (m + 1,) of either side of a band.
+
+    Derived in docs/theorems.md, T7, T8, T27.
+    """
     if not np.isfinite(extremes).all():
         raise ValueError("ross has no certificate over an unbounded score: its instability has no bound; use ross-q")
-    sign = 1 if confident else -1
-    w, low, high = dkw(N, alpha / 2) * sign, gain.beside(-slack * sign), gain.beside(slack * sign)
-    m_low, _ = quantile_bound(y, -r, alpha / 2, extremes, lower=True, confident=confident)
-    m_high, k_high = quantile_bound(y, r, alpha / 2, extremes, lower=False, confident=confident)
-    most, least = deviation_weights(N, r, w)
-    mass = np.cumsum(cells(N, -w, -r, 0, 1)) + np.cumsum(cells(N, w, r, 0, 1)) - 1  # the slope of Dmin right of Y_(k)
+    (most_median, k_high), (below, above), n = m_high, band, len(y)
+    low, high = gain.beside(-slack), gain.beside(slack)
+    most, least = deviation_weights(below, above, r)
+    weights = cells(below, r, 0, 1), cells(above, -r, 0, 1)
+    mass = np.cumsum(weights[1]) + np.cumsum(weights[0]) - 1  # the slope of Dmin right of Y_(k)
     turn = min(int(np.searchsorted(mass, 0)), k_high)  # left of it Dmin falls, so g rises
     lower, upper, crude, at_eta = np.empty(n), np.empty(n), np.empty(n), np.empty(n, dtype=bool)
     for rows, block in blocks(y, extremes):
         lower[rows] = low(m_low[rows], block @ most)
-        crude[rows] = high(m_high[rows], np.maximum(block @ least, 0))
-        D = least_deviation(block, r, w, turn, k_high)
+        crude[rows] = high(most_median[rows], np.maximum(block @ least, 0))
+        D = least_deviation(block, *weights, turn, k_high)
         m = block[:, turn : k_high + 1]
         value = high(m, D)
         best = value.argmax(1)[:, None]
@@ -200,8 +230,8 @@ def ross_bounds(
             highest = high(peak, np.full_like(peak, gain.eta)).max(1)
             at_eta[rows] |= highest > upper[rows]
             upper[rows] = np.maximum(upper[rows], highest)
-    crude = beside(lower, crude, slack, confident)[1]
-    lower, upper = beside(lower, upper, slack, confident)
+    crude = beside(lower, crude, slack, confident=True)[1]
+    lower, upper = beside(lower, upper, slack, confident=True)
     return Bounds(lower, upper, **flags(lower, upper, *gain.range(extremes)), crude_upper=crude, at_eta=at_eta)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.special import betainc, betainccinv, betaincinv, ndtr, ndtri
@@ -68,6 +68,7 @@ def at_knots(y: np.ndarray) -> np.ndarray:
     return y[:, knots(y.shape[1]) - 1]
 
 
+@lru_cache(maxsize=256)
 def band(N: int, alpha: float) -> tuple[np.ndarray, np.ndarray]:
     """What F_x(t) is at least and at most, (m + 1,) each, where 0, 1, .., m of the knots' scores are <= t.
 

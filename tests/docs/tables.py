@@ -15,7 +15,7 @@ import detectors
 import roodbench
 from attacks import METHODS, NOISE, STRENGTHS, AttackPlan, Strength, ThreatModel
 from roodbench.certify import CertifyConfig
-from roodbench.certify.config import DEFAULTS
+from roodbench.certify.config import DEFAULTS, TPR
 from roodbench.certify.stated import unverified
 from roodbench.data.openood import LAYOUTS
 from roodbench.data.picture import MODES
@@ -125,6 +125,8 @@ def certify() -> str:
         "--radius": ",".join(f"{r:g}" for r in CertifyConfig.radius),
         "--samples": CertifyConfig.samples,
         "--alpha": CertifyConfig.alpha,
+        "--tpr": TPR,
+        "--least-tpr": CertifyConfig.least_tpr,
     }
     rows = [(f"`{option}`", value) for option, value in shown.items()]
     for detector, params in DEFAULTS.items():

@@ -29,7 +29,7 @@ CLAIM = (
     "probability is in it, and nothing is said of other images."
 )
 METHOD = "interval: boxes and zonotopes, in float64"
-"""How the bounds are computed (docs/theorems.md, T27)."""
+"""How the bounds are computed (docs/theorems.md, T32)."""
 KEY = ("detector", "ood", "condition", "radius_linf")
 
 

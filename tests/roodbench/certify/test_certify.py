@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -44,6 +45,7 @@ def test_sandwich(certified):
         assert row.says_id == row.says_ood == 1
         assert row.alpha_image == SMALL.alpha / 24
         assert row.gfpr95 >= row.fpr95_clean
+        assert 0 <= row.gauroc_new <= row.gauroc_joint <= row.gauroc
     by = {(r.detector, r.radius, r.condition): r for r in result.rows}
     for name in SMALL.run.detector:
         near, far = (by[name, radius, "both"] for radius in SMALL.radius)
@@ -60,11 +62,14 @@ def test_files_and_table(certified):
     assert "certified <= attacked" in table
     assert "ross-q(gen)" in table
     assert "certified both, 600 fresh copies" in table
+    assert "the highest threshold that 95% of ID validation images reach" in table
+    assert "with 0.999, all of these together with 0.981." in table  # 3 detectors, 2 radii and 0, 2 kinds, and a band
+    assert "ross-q(gen): a TPR of at least 90% " in table
     record = json.loads((folder / "result.json").read_text())
     assert record["rows"][0]["gauroc"] == result.rows[0].gauroc
     assert record["config"]["sigma"] == 0.25
     certificate = json.loads((folder / "certificate.json").read_text())
-    assert certificate["schema"] == "roodbench-certificate/2"
+    assert certificate["schema"] == "roodbench-certificate/3"
     assert certificate["threat"] == {"norm": "l2", "space": "pixel", "radii": [0.1, RADIUS]}
     assert certificate["network"]["sha256"] == roodbench.load_model("digits-cnn").fingerprint()
     entry = certificate["detectors"][1]
@@ -225,6 +230,16 @@ MISTAKES = {
     "--verify /nowhere.json --plan": "--verify takes no plan: leave out --plan",
     "--verify /nowhere.json --sigma 0.25": "--verify takes no sigma: leave out --sigma 0.25",
     "--power 0.9": "certify without --verify takes no power: leave out --power 0.9",
+    "--width 0.1": "certify without --plan takes no width: leave out --width 0.1",
+    "--fpr 0.1": "certify without --plan takes no fpr: leave out --fpr 0.1",
+    "--plan --width 2": "width 2: expected a number between 1e-06 and 1",
+    "--plan --fpr nan": "fpr nan: expected a number between 1e-06 and 1",
+    "--plan --tpr 0.9": "--plan takes no tpr: leave out --tpr 0.9",
+    "--verify /nowhere.json --tpr 0.9": "--verify takes no tpr: leave out --tpr 0.9",
+    "--tpr 95": "tpr 95: expected a number between 0 and 1",
+    "--tpr 0.9 --threshold -2": "threshold -2 and tpr 0.9: expected one of them",
+    "--detector median,ross --threshold -2": "threshold -2 of median, ross: expected one detector",
+    "--least-tpr 1.5": "least-tpr 1.5: expected a number between 0 and 1",
     "--plan --budget 900": "--plan takes no budget: leave out --budget 900",
     "--verify /nowhere.json --budget 900": "--verify takes no budget: leave out --budget 900",
     "--attack none --budget 900": "certify without an attack takes no budget: leave out --budget 900",
@@ -278,6 +293,7 @@ def test_plan_command(capsys, digits_net):
     out = capsys.readouterr().out
     assert "least sigma for 1000 samples" in out
     assert "no feasible number" in out
+    assert re.search(r"a certified FPR of at most 0.05 +FPR 0 +135 OOD", out)
 
 
 def test_certifier_is_usable_from_python(digits_net):
@@ -286,6 +302,6 @@ def test_certifier_is_usable_from_python(digits_net):
     config = replace(SMALL, run=ALONE, samples=500, radius=(0.2,))
     certifier = Certifier(median, bench, config, {0.2: 0.2})
     found = certifier.clean()
-    rows = rows_of(certifier, found)
+    rows = rows_of(certifier, found, {name: certifier.evidence(scored) for name, scored in found.items()})
     assert [row.condition for row in rows] == ["min", "max", "both"]
     assert all(row.base == "ebo" for row in rows)

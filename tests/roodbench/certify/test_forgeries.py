@@ -38,11 +38,14 @@ def consistent(certificate):
     """With the metrics that follow from its bounds and noisy scores, as a forger would have them."""
     stated = stated_of(tuple(certificate["config"]["run"]["params"].items()))
     each = len(certificate["gauroc"]) // len(certificate["detectors"])
+    evidence = [stated.evidence(entry) for entry in certificate["detectors"]]
     for place, row in enumerate(certificate["gauroc"]):
         detector, entry = stated.detectors[place // each], certificate["detectors"][place // each]
-        own, other = (stated.evidence(entry["populations"][name]) for name in ("digits", row["ood"]))
+        own, other = (evidence[place // each][name] for name in ("digits", row["ood"]))
         where = row["condition"], row["radius_l2"]
-        row |= metrics_of(detector, stated.config, stated.size, own, other, *where, entry["slack"])
+        row |= metrics_of(detector, stated.config, stated.scope, own, other, *where, entry["slack"])
+    points = zip(stated.detectors, certificate["detectors"], evidence, strict=True)
+    certificate["operating"] = [stated.operating(*point).record(list(stated.radii.values())) for point in points]
     return certificate
 
 
@@ -78,6 +81,7 @@ def tiny_eta(certificate):
     """The certificate chooses an eta whose reciprocal used to be the verifier's tolerance."""
     certificate["config"]["run"]["params"] = {"eta": 1e-9}
     for entry in certificate["detectors"]:
+        entry["slack"] = 0.0
         if "eta" in entry["params"]:
             entry["params"]["eta"] = 1e-9
     separated(certificate)
@@ -128,10 +132,26 @@ def shopped(certificate):
 def negative_slack(certificate):
     """The deployed bound gives way by the slack: below 0 it gains."""
     for entry in certificate["detectors"]:
-        entry["slack"] = -1.0
+        entry["slack"] = -1e-4
+
+
+def lower_threshold(certificate):
+    """A threshold that more ID images reach, with noisy scores that allow it."""
+    for entry in certificate["detectors"]:
+        validation = entry["validation"]
+        validation["score"] = [value - 0.5 for value in validation["score"]]
+        validation["sample"] = [[value - 0.5 for value in row] for row in validation["sample"]]
+
+
+def loose_threshold(certificate):
+    """A threshold that the noisy scores do not allow."""
+    for entry in certificate["detectors"]:
+        entry["validation"]["score"] = [value - 2 for value in entry["validation"]["score"]]
 
 
 FORGERIES = {
+    "a lower threshold": (lower_threshold, "its noisy scores are not"),
+    "a threshold of nothing": (loose_threshold, "is not one of its noisy scores"),
     "a tiny eta": (tiny_eta, "eta 1e-09: expected at least"),
     "a large gain": (large_gain, "the most that fresh noise allows"),
     "bounds": (moved("bounds", 0.3), "the lower bound"),
@@ -144,7 +164,7 @@ FORGERIES = {
     "a tail cut off": (samples(cut), "its noisy scores are not"),
     "another seed": (shopped, "seed is"),
     "other code": (other_code, "code is '0000"),
-    "slack below 0": (negative_slack, "slack is -1.0: expected a number of at least 0"),
+    "slack below 0": (negative_slack, "slack is -0.0001: expected a number of at least 0"),
     "one image of eight": (one_image, "the upper bound -99"),
 }
 
@@ -156,6 +176,43 @@ def test_forgeries_are_found(honest, name):
     forge(certificate)
     verdict = verify(consistent(certificate), seed=1, samples=600, power=0.99)
     assert any(message in line for line in verdict.failures), verdict.failures[:3]
+
+
+def test_a_slack_that_drowns_eta_is_found(honest):
+    certificate = copy.deepcopy(honest)
+    certificate["detectors"][1]["slack"] = 1.0
+    assert any(
+        "ross-q(gen): eta 0.001: expected at least 8" in line
+        for line in verify(certificate, seed=1, samples=500).failures
+    )
+
+
+def other_points(certificate):
+    """Every number of the operating points, each a little better."""
+    for place, entry in enumerate(certificate["operating"]):
+        for way in ("threshold", "largest_radius", "largest_radius_new"):
+            yield place, (way,)
+        for point in range(len(entry["points"])):
+            for name, value in entry["points"][point].items():
+                inner = [(key,) for key in value] if isinstance(value, dict) else [()]
+                yield from ((place, ("points", point, name, *key)) for key in inner)
+        for name in ("radius_l2", "tpr"):
+            yield place, ("curve", 3, name)
+
+
+def test_an_operating_point_that_does_not_follow_is_found(honest):
+    stated, certificate, ways = stated_of(()), copy.deepcopy(honest), list(other_points(honest))
+    assert list(stated.contradictions(honest)) == []
+    for place, (*way, last) in ways:
+        found = certificate["operating"][place]
+        for key in way:
+            found = found[key]
+        found[last] = 0.5 if found[last] is None else found[last] + (1 if last == "worst_class" else 0.001)
+    lines = list(stated.contradictions(certificate))
+    assert len(lines) == len(ways) > 40
+    for place, way in ways:
+        where = f"{stated.detectors[place].label}: operating, {', '.join(map(str, way))} is"
+        assert any(line.startswith(where) for line in lines), where
 
 
 @pytest.mark.parametrize("name", [*CERTIFIED, "deployed"])

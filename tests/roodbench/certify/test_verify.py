@@ -12,6 +12,7 @@ from roodbench.certify.certificate import read
 from roodbench.certify.evidence import KINDS
 from roodbench.certify.result import CertifiedResult
 from roodbench.certify.run import certify
+from roodbench.certify.stated import parts_of
 from roodbench.certify.verifier import verify
 from roodbench.store.vision import import_torchvision
 from tests.roodbench.certify.conftest import ALONE, SMALL, UNATTACKED
@@ -29,7 +30,7 @@ def test_certificate_verifies(certified):
     _, folder = certified
     verdict = verify(read(folder / "certificate.json"), seed=5, samples=2000)
     assert verdict.failures == []
-    assert verdict.images == 2 * 8
+    assert verdict.images == 3 * 8  # ID, OOD and ID validation
     assert verdict.finds[1] == pytest.approx(8 / 12)  # of 12 images
     assert verdict.bounds == 3 * 3 * 2 * 8 * 2 * 3
 
@@ -123,7 +124,7 @@ def test_a_certificate_of_too_few_samples_is_refused(certified):
     _, folder = certified
     certificate = copy.deepcopy(read(folder / "certificate.json"))
     certificate["samples"] = certificate["config"]["samples"] = 16
-    for images in (images for entry in certificate["detectors"] for images in entry["populations"].values()):
+    for images in (images for entry in certificate["detectors"] for images in parts_of(entry).values()):
         images["sample"] = [row[:16] for row in images["sample"]]
     failures = verify(certificate, seed=1, samples=600).failures
     assert any("16 samples can bound nothing at radius 0.3" in line for line in failures)
@@ -196,9 +197,10 @@ def test_reads_no_other_file(tmp_path):
     file.write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):
         read(file)
-    file.write_text('{"schema": "roodbench-certificate/1"}')
-    with pytest.raises(ValueError, match=r"/1': it lacks the noisy scores, the seed and the code .*; certify again"):
-        read(file)
+    for schema, lacks in ((1, "the noisy scores, the seed and the code"), (2, "the operating point and the numbers")):
+        file.write_text(f'{{"schema": "roodbench-certificate/{schema}"}}')
+        with pytest.raises(ValueError, match=rf"/{schema}': it lacks {lacks} .*; certify again"):
+            read(file)
     file.write_text('{"schema": "roodbench-certificate/9"}')
     with pytest.raises(ValueError, match="has schema 'roodbench-certificate/9'"):
         read(file)

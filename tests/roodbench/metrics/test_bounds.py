@@ -13,6 +13,7 @@ from roodbench.metrics.bounds import (
     cells,
     deviation_weights,
     dkw,
+    edges,
     least_deviation,
     median_bounds,
     padded,
@@ -68,7 +69,7 @@ def test_largest_radius_and_the_samples_it_takes():
 )
 def test_deviation_of_a_linear_score(r, most, least):
     y = padded(NORMAL, (NORMAL[0, 0], NORMAL[0, -1]))
-    weights = deviation_weights(MANY, r, 0.0)
+    weights = deviation_weights(edges(MANY, 0.0), edges(MANY, 0.0), r)
     assert (y @ weights[0]).item() == pytest.approx(most, abs=2e-4)
     assert (y @ weights[1]).item() == pytest.approx(least, abs=2e-4)
     assert most == pytest.approx(math.sqrt(2 / math.pi) + r, abs=1e-5)
@@ -79,20 +80,21 @@ def test_deviation_of_a_linear_score(r, most, least):
 def test_least_deviation_around_any_median(r):
     """At m+ the closed form; elsewhere the integral itself, by quadrature."""
     y = padded(NORMAL, (NORMAL[0, 0], NORMAL[0, -1]))
-    k = math.ceil(MANY * ndtr(r))
-    (at_top,) = least_deviation(y, r, 0.0, k, k)[0]
+    k, v = math.ceil(MANY * ndtr(r)), edges(MANY, 0.0)
+    weights = cells(v, r, 0, 1), cells(v, -r, 0, 1)
+    (at_top,) = least_deviation(y, *weights, k, k)[0]
     assert at_top == pytest.approx(norm.pdf(2 * r) - 2 * r * norm.cdf(-2 * r) + norm.pdf(0), abs=2e-4)
     for m in (-0.3, 0.1, 0.4):
         i = int(np.searchsorted(y[0], m))
         wanted, _ = quad(lambda u: max(ndtri(u) - r - m, 0) + max(m - ndtri(u) - r, 0), 0, 1, limit=500)  # noqa: B023
-        assert least_deviation(y, r, 0.0, i, i)[0, 0] == pytest.approx(wanted, abs=3e-4)
+        assert least_deviation(y, *weights, i, i)[0, 0] == pytest.approx(wanted, abs=3e-4)
 
 
 def test_least_deviation_is_the_sum_it_abbreviates():
     rng = np.random.default_rng(0)
     y, w, r = padded(np.sort(rng.normal(size=(3, 40)), 1), (-4.0, 4.0)), 0.07, 0.6
-    above, below = cells(40, w, r, 0, 1), cells(40, -w, -r, 0, 1)
-    found = least_deviation(y, r, w, 12, 37)
+    above, below = cells(edges(40, w), r, 0, 1), cells(edges(40, -w), -r, 0, 1)
+    found = least_deviation(y, above, below, 12, 37)
     for i, row in enumerate(y):
         for j, m in enumerate(row[12:38]):
             wanted = above @ np.maximum(row - m, 0) + below @ np.maximum(m - row, 0)
@@ -110,7 +112,7 @@ def test_tight_ross_bound_is_the_maximum_over_medians(r, eta):
     gain, N, alpha = Gain(tau=0.2, gain=0.5, eta=eta), 300, 0.01
     found = ross_bounds(y, r, alpha, gain, (0.0, 1.0))
     w = dkw(N, alpha / 2)
-    above, below = cells(N, w, r, 0, 1), cells(N, -w, -r, 0, 1)
+    above, below = cells(edges(N, w), r, 0, 1), cells(edges(N, -w), -r, 0, 1)
     for row, upper in zip(padded(y, (0.0, 1.0)), found.upper, strict=True):
         top = row[rank(N, r, alpha / 2, lower=False)]
         m = np.linspace(0, top, 4001)
