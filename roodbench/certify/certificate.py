@@ -28,6 +28,8 @@ OLD = {
 }
 """Schemas of before, and what they lack of what is checked now."""
 NAME, PAGE = "certificate.json", "certificate.html"
+INTERVAL = "roodbench-interval-certificate/1"
+"""Of certificates of interval bounds."""
 CLAIM = (
     "The bounds are of the score that the detector has of infinitely many noisy copies. For every image and every "
     "shift of it within the l2 radius, in pixels of [0, 1], that score lies between the bounds (null: no bound). Each "
@@ -127,7 +129,7 @@ def sides(bounds: Bounds) -> dict[str, list[float | None]]:
 def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
     """The settings in a certificate, or in a record of certify.
 
-    Nothing but certifiable detectors is named; a network, a benchmark or a base may be code of others (`code_in`).
+    Nothing but certifiable detectors is named; network, denoiser, benchmark and base may be code of others (`code_in`).
     """
     try:
         kept = dict(certificate["config"])
@@ -144,8 +146,8 @@ def code_in(certificate: Mapping[str, Any]) -> dict[str, str]:
     """By setting, the code that loading what a certificate names would run: MODULE:ATTRIBUTE, of anybody's choice."""
     config = certificate.get("config")
     run = config.get("run") if isinstance(config, Mapping) else None
-    named = {name: run.get(name) for name in ("model", "benchmark", "base")} if isinstance(run, Mapping) else {}
-    sources = {"model": SOURCES, "benchmark": ("torchvision",), "base": ()}
+    sources = {"model": SOURCES, "benchmark": ("torchvision",), "base": (), "denoiser": ()}
+    named = {name: run.get(name) for name in sources} if isinstance(run, Mapping) else {}
     return {k: v for k, v in named.items() if isinstance(v, str) and ":" in v and v.partition(":")[0] not in sources[k]}
 
 
@@ -170,7 +172,7 @@ def read_with_hash(place: Path | str) -> tuple[dict[str, Any], str]:
             f"certificate '{file}' has schema {schema!r}: it lacks {OLD[schema]} that are checked now; certify again, "
             "or verify it with the RoodBench that made it"
         )
-    if schema != SCHEMA:
+    if schema not in (SCHEMA, INTERVAL):
         is_result = isinstance(found, dict) and "schema_version" in found
         wrong = "is a result" if is_result else f"has schema {schema!r}"
         raise ValueError(f"certificate '{file}' {wrong}: expected a {NAME} of schema {SCHEMA!r}")

@@ -38,6 +38,7 @@ UNVERIFIED = {
     "config.run.device": "how it was computed",
     "config.run.data_root": "where the files lay",
     "config.run.checkpoint": "where the files lay",
+    "config.run.denoiser_checkpoint": "where the files lay",
     "config.run.trust_checkpoint": "where the files lay",
     "config.run.model_dir": "where the files lay",
     "config.run.download": "where the files lay",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..certify.config import TPR, CertifyConfig
+from ..certify.config import CERTIFIABLE, TPR, CertifyConfig
+from ..certify.interval.config import BOUNDED, IntervalConfig
 from .console import computing, log, progress_for, start_logging
 from .given import check_spelt, one_format, run_config, spelt_out
 from .options import CERTIFICATE, NETWORKS, Context, changed, option, taking
@@ -21,15 +22,14 @@ if TYPE_CHECKING:
 
 RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
 SHOWING = ("format", "log_format", "quiet")
-VERIFYING = (
-    *("verify", "samples", "power", "seed", "device", "data_root"),
-    *("checkpoint", "trust_checkpoint", "model_dir", "download"),
-    *("model", "benchmark", "base"),
-    *SHOWING,
-)
-"""What --verify honours: the certificate has every other setting; model, benchmark, base are for code in it."""
+ASSESSORS = ("data_root", "checkpoint", "denoiser_checkpoint", "model_dir", "download", "trust_checkpoint")
+CODE = ("model", "benchmark", "base", "denoiser")
+VERIFYING = ("verify", "samples", "power", "seed", "device", *ASSESSORS, *CODE, *SHOWING)
+"""What --verify honours: the certificate has every other setting; model, benchmark, base, denoiser: for code in it."""
 ONLY_PLAN = ("width", "fpr")
 HANDS = ("workers", "engine", "address")
+NOISY = ("sigma", "samples", "alpha", "tpr", "threshold", "least_tpr", "plan", *HANDS)
+"""What interval bounds do not honour: they draw no noise, in one process."""
 PLANNING = (
     "tpr",
     "threshold",
@@ -48,12 +48,20 @@ PLANNING = (
 )
 """What --plan does not honour: it attacks, draws and keeps nothing."""
 OWN = (
-    changed("detector", default="median", help="Certify median, ross or ross-q, or several: NAME[,NAME]."),
+    changed(
+        "detector",
+        default="median",
+        help="Certify median, ross or ross-q, or several: NAME[,NAME]; or msp, mls, ebo by interval bounds.",
+    ),
     changed("base", help="Take this base score; for ross a bounded one, as msp or gen."),
     "param",
     option("sigma", float, CertifyConfig.sigma, "Draw noise of this standard deviation, in pixels.", CERTIFICATE),
     option("radius", str, RADII, "Certify l2 radii R[,R] in pixels, or linf ones such as 2/255.", CERTIFICATE),
-    changed("norm", default="l2", help="Measure the radius in l2, or in linf: through the l2 ball of eps sqrt(d)."),
+    changed(
+        "norm",
+        default="l2",
+        help="Measure the radius in l2, or in linf: through the l2 ball of eps sqrt(d), or by interval bounds.",
+    ),
     option("samples", int, CertifyConfig.samples, "Draw so many noisy copies of every image.", CERTIFICATE),
     option("alpha", float, CertifyConfig.alpha, "Let each certified number be wrong this often.", CERTIFICATE),
     option(
@@ -110,7 +118,7 @@ OWN = (
     changed("attack", help="Attack both beside the bounds, or none."),
     *("strength", "budget", "steps", "restarts", "benchmark", "data_root", "ood", "train_limit", "limit"),
     *NETWORKS,
-    *("batch_size", "memory", "device", *HANDS, "compile"),
+    *("denoiser", "denoiser_checkpoint", "batch_size", "memory", "device", *HANDS, "compile"),
     option("seed", int | None, None, "Seed all noise; default 0, of --verify a random one.", "Machine"),
     *("out", "fresh"),
     changed("format", help="Print a table, json or csv."),
@@ -130,6 +138,9 @@ def certify(context: Context, **given: Any) -> None:
     if given["verify"] is not None:
         refuse_options(context, "--verify", [n for n in context.params if n not in VERIFYING])
         check_certificate(given, spelt_out(context))
+        return
+    if any(name in BOUNDED for name in given["detector"].split(",")):
+        certify_bounds(context, given)
         return
     from ..certify import certify as certify_it
 
@@ -169,6 +180,26 @@ def print_page(folder: Path) -> str:
     return f"{NAME} and {PAGE}"
 
 
+def certify_bounds(context: Context, given: dict[str, Any]) -> None:
+    """Certified AUROC of scores without noise, by interval bounds."""
+    smoothed = [name for name in given["detector"].split(",") if name in CERTIFIABLE]
+    if smoothed:
+        known = f"either {', '.join(CERTIFIABLE)}, or {', '.join(BOUNDED)}"
+        raise ValueError(f"{smoothed[0]} is certified by noise, the others by interval bounds: expected {known}")
+    refuse_options(context, f"certify of {given['detector']}, by interval bounds,", NOISY)
+    radius = given["radius"] if "radius" in spelt_out(context) else IntervalConfig.radius
+    config = IntervalConfig(run_config({**given, "seed": given["seed"] or 0}), radius)
+    check_spelt(context, config.run, attacking=False)
+    from ..certify.interval.run import certify_intervals
+
+    computing()
+    with showing(given["format"]) as show:
+        settings = {"out": given["out"], "fresh": given["fresh"]}
+        result, folder = certify_intervals(config, progress=progress_for(given), **settings)
+        show(result)
+    log.info("kept in %s, with certificate.json (%.0f s)", folder, result.timing["seconds"])
+
+
 def refuse_options(context: Context, flag: str, names: Any) -> None:
     """ValueError for an option on the command line that a flag does not honour."""
     for name, value in spelt_out(context).items():
@@ -192,30 +223,40 @@ def show_plan(config: CertifyConfig, format: str, wanted: dict[str, float]) -> N
 
 def check_certificate(given: dict[str, Any], spelt: dict[str, Any]) -> None:
     """One line where a certificate holds (or a verdict, as JSON); EvaluationError where it does not."""
-    from ..certify.certificate import read
+    from ..certify.certificate import INTERVAL, read
     from ..certify.verifier import demand, verify
 
     one_format(given["format"], ("table", "json"))
     computing()
-    verdict = verify(
-        read(given["verify"]),
-        samples=given["samples"],
-        power=given["power"],
-        seed=given["seed"],
-        device=given["device"],
-        progress=progress_for(given),
-        data_root=given["data_root"],
-        checkpoint=given["checkpoint"],
-        model_dir=given["model_dir"],
-        download=given["download"],
-        trust_checkpoint=given["trust_checkpoint"],
-        **{name: spelt[name] for name in ("model", "benchmark", "base") if name in spelt},
-    )
+    certificate, shared = read(given["verify"]), {"device": given["device"], "progress": progress_for(given)}
+    own = {name: given[name] for name in ASSESSORS} | {name: spelt[name] for name in CODE if name in spelt}
+    if certificate["schema"] == INTERVAL:
+        check_bounds(certificate, spelt, {**shared, **own}, given["format"])
+        return
+    drawing = {name: given[name] for name in ("samples", "power", "seed")}
+    verdict = verify(certificate, **drawing, **shared, **own)
     if given["format"] == "json":
         typer.echo(json.dumps(asdict(verdict), indent=1))
     demand(verdict)
     if given["format"] == "table":
         typer.echo(in_words(verdict))
+
+
+def check_bounds(certificate: Any, spelt: dict[str, Any], settings: dict[str, Any], format: str) -> None:
+    """The same of a certificate of interval bounds, all of which are computed again."""
+    from ..certify.interval.verifier import demand, verify_intervals
+
+    for name in ("samples", "power", "seed"):
+        if name in spelt:
+            raise ValueError(f"--verify of interval bounds draws nothing: leave out --{name} {spelt[name]}")
+    verdict = verify_intervals(certificate, **settings)
+    if format == "json":
+        typer.echo(json.dumps(asdict(verdict), indent=1))
+    demand(verdict)
+    if format == "table":
+        again = f"all {verdict.bounds} bounds of {verdict.images} images were computed again"
+        left = [f"not verified: {name}: {what}" for name, what in verdict.unverified.items()]
+        typer.echo("\n".join([f"holds: settings, network and images are the certificate's, and {again}", *left]))
 
 
 def in_words(verdict: Verdict) -> str:

@@ -1,4 +1,4 @@
-"""The verb `list`: detectors, attacks, threats, protocols, models and benchmarks."""
+"""The verb `list`: detectors, attacks, threats, protocols, models, denoisers and benchmarks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from detectors import Detector
 
 
-NAME = argument("name", "Show this detector, attack, threat, protocol, strength, model or benchmark alone.")
+NAME = argument("name", "Show this detector, attack, threat, protocol, strength, model, denoiser or benchmark alone.")
 
 
 @taking(NAME, changed("format", help="Print a table or json."))
@@ -37,6 +37,7 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
     from detectors import KNOWN
 
     from ..data.load import BENCHMARKS
+    from ..models.denoiser import DENOISERS
     from ..models.load import CATALOGUE
     from ..setup.protocols import PROTOCOLS
 
@@ -47,6 +48,7 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
         "protocols": [{"name": name, "settings": settings} for name, settings in PROTOCOLS.items()],
         "strengths": [{"name": name, **vars(strength)} for name, strength in STRENGTHS.items()],
         "models": [{"name": name, "about": about} for name, about in CATALOGUE.items()],
+        "denoisers": [{"name": name, "about": about} for name, about in DENOISERS.items()],
         "benchmarks": [{"name": name, "about": about} for name, about in BENCHMARKS.items()],
     }
 

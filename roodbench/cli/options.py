@@ -151,6 +151,14 @@ OPTIONS = {
         option("size", int | None, None, "Resize images to so many pixels a side; default its own size.", NETWORK),
         option("head", str | None, None, "Take this layer for the last linear one; default the one found.", NETWORK),
         option(
+            "denoiser",
+            str | None,
+            None,
+            "Denoise every image that the network gets by digits-denoiser, residual or a MODULE:ATTRIBUTE of yours.",
+            NETWORK,
+        ),
+        option("denoiser_checkpoint", str | None, None, "Read the denoiser's weights from a file.", NETWORK),
+        option(
             "model_dir",
             str | None,
             None,

@@ -44,29 +44,29 @@ def found_at(name: str) -> Any:
         raise ValueError(f"{error}{hint}") from None
 
 
-def made(found: Any, name: str, args: Mapping[str, Any]) -> nn.Module:
-    """The network itself; ValueError for what cannot be made or is none."""
+def made(found: Any, name: str, args: Mapping[str, Any], kind: str = "model") -> nn.Module:
+    """The network itself (or another `kind` of module); ValueError for what cannot be made or is none."""
     if isinstance(found, nn.Module):
         if args:
-            raise ValueError(f"model {name!r} is a network already: leave out --model-arg {next(iter(args))}")
+            raise ValueError(f"{kind} {name!r} is a network already: leave out --model-arg {next(iter(args))}")
         try:
             return copy.deepcopy(found)
         except Exception as error:  # whatever a user's module holds
-            raise ValueError(f"model {name!r} cannot be copied: {described(error)}") from None
+            raise ValueError(f"{kind} {name!r} cannot be copied: {described(error)}") from None
     if not callable(found):
-        raise ValueError(f"model {name!r} is {shown(found)}: expected an nn.Module, or what makes one")
+        raise ValueError(f"{kind} {name!r} is {shown(found)}: expected an nn.Module, or what makes one")
     try:
         bound = inspect.signature(found).bind(**args)
     except TypeError:
-        raise ValueError(f"model {name!r}: {uncallable(found, args)}") from None
+        raise ValueError(f"{kind} {name!r}: {uncallable(found, args)}") from None
     except ValueError:  # no signature: a builtin
         bound = None
     try:
         net = found(**args) if bound is None else found(*bound.args, **bound.kwargs)
     except (Exception, SystemExit) as error:  # whatever a user's constructor raises
-        raise ValueError(f"model {name!r}: cannot be made ({described(error)})") from None
+        raise ValueError(f"{kind} {name!r}: cannot be made ({described(error)})") from None
     if not isinstance(net, nn.Module):
-        raise ValueError(f"model {name!r} gave {shown(net)}: expected an nn.Module")
+        raise ValueError(f"{kind} {name!r} gave {shown(net)}: expected an nn.Module")
     return net
 
 

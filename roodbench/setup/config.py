@@ -60,6 +60,8 @@ class RunConfig:
     std: Sequence[float] | None = None
     size: int | None = None
     head: str | None = None
+    denoiser: str | None = None
+    denoiser_checkpoint: str | None = None
     model_dir: str | None = None
     threat_model: str | None = None
     download: bool = False
@@ -77,6 +79,7 @@ class RunConfig:
         from detectors import DETECTORS
 
         from ..data.load import check_benchmark, downloads
+        from ..models.denoiser import check_denoiser
         from ..models.load import check_model, check_said, option_of
         from .plugins import check_base, check_name
 
@@ -111,6 +114,7 @@ class RunConfig:
             check_said(self.model, said)
         elif said:
             raise ValueError(f"{option_of(said[0])} is said of a network: give --model too")
+        check_denoiser(self.denoiser, self.denoiser_checkpoint, self.space)
         check_budget(self.budget, self.steps, self.restarts)
         for name in ("steps", "restarts", "batch_size"):
             value = getattr(self, name)

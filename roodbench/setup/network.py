@@ -14,6 +14,7 @@ from detectors.care import in_eval
 
 from ..data import Benchmark
 from ..models import CIFAR10, IMAGENET, Classifier, load_model
+from ..models.denoiser import check_images, denoised
 from ..models.head import Body
 from ..models.load import source_of, taken_by
 from ..models.robustbench import DATASETS
@@ -75,7 +76,17 @@ def network_of(config: RunConfig, bench: Benchmark, device: torch.device) -> Cla
     check_function(net, bench.id_val.shard(0, IMAGES).to(device))
     if note := better_normalisation(net, bench, device):
         log.warning("%s", note)
-    return net
+    return net if config.denoiser is None else behind_denoiser(net, config, bench, device)
+
+
+def behind_denoiser(net: Classifier, config: RunConfig, bench: Benchmark, device: torch.device) -> Classifier:
+    """A network behind the denoiser that a configuration names; ValueError for one that is no function of an image."""
+    assert config.denoiser is not None
+    both, x = denoised(net, config.denoiser, config.denoiser_checkpoint), bench.id_val.shard(0, IMAGES).to(device)
+    check_images(both, x)
+    check_network(both, bench, device)
+    check_function(both, x)
+    return both
 
 
 def times(size: Any) -> str:

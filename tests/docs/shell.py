@@ -43,6 +43,7 @@ class Shell:
         """`roodbench` runs in this process, as `ADDED` and `DATA` change it."""
         verb = argv[0] if argv and argv[0] in VERBS else "run"
         verb = "certify --verify" if "--verify" in argv else verb
+        verb = "certify bounds" if verb == "certify" and not {"ebo", "ebo,msp"}.isdisjoint(argv) else verb
         if "--help" in argv:
             assert cli.main(list(argv)) == 0
             assert "Usage: roodbench" in self.capsys.readouterr().out

@@ -12,13 +12,17 @@ from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
 from roodbench import Result
+from roodbench.certify.interval.run import IntervalRow
 from roodbench.certify.row import CertifiedRow
-from studies import certified, frontier, papers_figures, ross_under_attack
+from studies import certified, denoised, frontier, interval, papers_figures, ross_under_attack
 from studies.setting import area
 
 REPORTS = Path(__file__).parents[2] / "reports"
 CERTIFIED = sorted((REPORTS / "certified").glob("*/result.json"))
-EVALUATED = sorted(set(REPORTS.rglob("result.json")) - set(CERTIFIED))
+DENOISED, INTERVAL = (sorted((REPORTS / name).glob("*/result.json")) for name in ("denoised", "interval"))
+BOUNDED = [file for file in INTERVAL if "median" not in file.parent.name]
+SMOOTHED = [*CERTIFIED, *DENOISED, *(file for file in INTERVAL if file not in BOUNDED)]
+EVALUATED = sorted(set(REPORTS.rglob("result.json")) - {*SMOOTHED, *BOUNDED})
 SCORED = [file for file in EVALUATED if file.with_name("scores.safetensors").is_file()]
 
 
@@ -28,6 +32,7 @@ def name_of(file):
 
 def test_no_record_is_left_out():
     assert (len(CERTIFIED), len(EVALUATED), len(SCORED)) == (19, 37, 16)
+    assert (len(DENOISED), len(INTERVAL), len(BOUNDED)) == (10, 12, 3)
 
 
 @pytest.mark.parametrize("file", EVALUATED, ids=name_of)
@@ -64,7 +69,7 @@ def test_aurocs_follow_from_the_scores(file):
         assert area(record, row).value == pytest.approx(row.auroc, abs=1e-9)
 
 
-@pytest.mark.parametrize("file", CERTIFIED, ids=name_of)
+@pytest.mark.parametrize("file", SMOOTHED, ids=name_of)
 def test_certifications_load(file):
     raw = json.loads(file.read_text())["rows"]
     rows = [CertifiedRow(**row) for row in raw]
@@ -74,8 +79,26 @@ def test_certifications_load(file):
         assert row.gauroc <= (row.auroc_attacked if row.auroc_attacked is not None else row.auroc_clean)
 
 
+@pytest.mark.parametrize("file", BOUNDED, ids=name_of)
+def test_interval_bounds_load(file):
+    rows = [IntervalRow(**row) for row in json.loads(file.read_text())["rows"]]
+    assert all(row.gauroc - 1e-12 <= row.auroc_attacked <= row.auroc_clean for row in rows)
+
+
+@pytest.mark.parametrize(("study", "names"), [(denoised, DENOISED), (interval, BOUNDED)], ids=["denoised", "interval"])
+def test_studies_of_certificates_give_their_tables(study, names, tmp_path):
+    folder = names[0].parents[1]
+    for file in folder.glob("*/result.json"):
+        (tmp_path / file.parent.name).mkdir()
+        (tmp_path / file.parent.name / file.name).write_bytes(file.read_bytes())
+    study.write_table(tmp_path, [name for name, _ in study.configs(options())])
+    assert (tmp_path / "results.md").read_text() == (folder / "results.md").read_text()
+
+
 def options(**given):
-    return argparse.Namespace(**{"data_root": Path("D"), "weights": Path("W"), "images": 50, "samples": 2000, **given})
+    usual = {"data_root": Path("D"), "weights": Path("W"), "images": 50, "samples": 2000, "device": "cpu"}
+    own = {"denoisers": [Path("agreement"), Path("mixed")], "out": REPORTS / "interval"}
+    return argparse.Namespace(**{**usual, **own, **given})
 
 
 def test_the_certified_study_gives_its_table(tmp_path):

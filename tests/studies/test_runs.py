@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import torch
 
 import roodbench
 from roodbench.certify import CertifyConfig
@@ -11,9 +12,11 @@ from studies import (
     adaptive_gap,
     certified,
     constant_step_transfer,
+    denoised,
     false_alarms,
     frontier,
     hunt,
+    interval,
     peers_auroc,
     refine,
     ross_under_attack,
@@ -198,6 +201,48 @@ def test_certified_writes_its_records_and_table_once(tmp_path, monkeypatch):
     assert {"result.json", "table.txt"} <= kept
     monkeypatch.setattr(certified, "certify", None)  # a second call computes nothing
     certified.main(options)
+
+
+@pytest.mark.slow
+def test_denoised_writes_its_records_and_table_once(tmp_path, monkeypatch):
+    run = RunConfig(
+        detector=("median",), norm="l2", attack="none", ood=("photos",), limit=4, denoiser="digits-denoiser"
+    )
+    config = CertifyConfig(run, 0.25, (0.1,), samples=400)
+    monkeypatch.setattr(denoised, "configs", lambda options: iter([("digits-digits-denoiser-0.25", config)]))
+    options = ["--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs")]
+    denoised.main([*options, "--only", "resnet"])
+    assert not list(tmp_path.glob("out/*/result.json"))
+    denoised.main(options)
+    ((network, denoiser, _, detector, ood, clean, *_, certified_, _),) = table_in(tmp_path / "out" / "results.md")
+    assert (network, denoiser, detector, ood) == ("digits-cnn", "digits-denoiser", "median", "photos")
+    assert float(certified_) <= float(clean)
+    monkeypatch.setattr(certified, "certify", None)  # a second call computes nothing
+    denoised.main(options)
+
+
+@pytest.mark.slow
+def test_interval_writes_its_network_its_records_and_its_table_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(interval, "EPOCHS", 2)
+    monkeypatch.setattr(interval, "RADII", (1 / 255,))
+    options = ["--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs"), "--images", "3", "--samples", "200"]
+    interval.main(options)
+    rows = table_in(tmp_path / "out" / "results.md")
+    networks, scores = ("digits-cnn", "digits-cnn-at", "digits-cnn-ibp"), ("msp", "mls", "ebo")
+    assert [row[:2] for row in rows] == [[network, score] for network in networks for score in scores]
+    for row in rows:
+        low, attacked = map(float, row[4].split(" <= "))
+        assert low <= attacked <= float(row[3])
+    monkeypatch.setattr(interval, "compute", None)  # a second call computes nothing
+    interval.main(options)
+
+
+def test_boxes_hold_the_logits_they_are_trained_on(digits):
+    net, x = interval.DigitsCNN(), digits.id_train.shard(0, 4)
+    lower, upper = interval.box(net, x, 0.1)
+    moved = (x + 0.1 * torch.randn(x.shape).sign() - 0.5) / 0.5
+    assert (lower <= net(moved) + 1e-5).all()
+    assert (net(moved) <= upper + 1e-5).all()
 
 
 def test_ross_under_attack_writes_its_records_and_table_once(tmp_path, monkeypatch):

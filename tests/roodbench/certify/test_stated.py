@@ -112,7 +112,7 @@ def test_an_honest_certificate_holds(certificate, stated):
     assert failures(stated, certificate) == []
 
 
-FILES = ("checkpoint", "trust_checkpoint", "model_dir", "download")
+FILES = ("checkpoint", "denoiser_checkpoint", "trust_checkpoint", "model_dir", "download")
 """Settings that the embedded network takes none of."""
 
 

@@ -1,0 +1,229 @@
+"""Certified, attacked and clean AUROC of scores of small networks, by interval bounds, in one table."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from detectors import Score
+
+from ... import metrics
+from ...engine.errors import EvaluationError, saving
+from ...engine.progress import Progress, progress_of
+from ...engine.worker import Worker
+from ...evaluation.evaluator import Evaluator
+from ...machine.bound import bounded
+from ...machine.device import opened
+from ...record.environment import Environment, environment
+from ...record.text import as_fraction, framed, rows_csv
+from ...setup.setting import Setting, plan_of
+from ...store import manifest
+from ...store.cells import Store
+from ...store.files import save_text
+from ...store.folder import run_folder
+from ...store.identity import PACKAGES, code_version, identity
+from ...store.journal import Journal
+from ..certificate import NAME
+from ..evidence import CONDITIONS
+from ..table import percent
+from .config import IntervalConfig
+from .evidence import METHOD, Found, detail, header, metrics_of
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """One score against one OOD set at one linf radius in one condition. Fractions, not percent.
+
+    `min` bounds (and attacks) ID within the radius, `max` OOD, `both` both; the other side is as it is.
+    """
+
+    detector: str
+    params: dict[str, Any]
+    benchmark: str
+    model: str
+    ood: str
+    group: str
+    condition: str
+    norm: str
+    radius: float
+    method: str
+    n_id: int
+    n_ood: int
+    auroc_clean: float
+    auroc_clean_ci: list[float]
+    auroc_attacked: float | None
+    """Under the linf suite at the same radius; None without an attack."""
+    auroc_attacked_ci: list[float] | None
+    gauroc: float
+    """Certified AUROC of these images: no adversary within the radius gets below."""
+    gfpr95: float
+    """Certified FPR95: no adversary gets above."""
+
+
+@dataclass(frozen=True, repr=False)
+class IntervalResult:
+    """Everything of one certification by interval bounds."""
+
+    config: IntervalConfig
+    environment: Environment
+    rows: list[IntervalRow]
+    certificate: dict[str, Any]
+    timing: dict[str, Any]
+
+    def to_json(self) -> str:
+        """The record without the bounds of every image, which are in the certificate."""
+        parts = {"config": asdict(self.config), "environment": asdict(self.environment), "timing": self.timing}
+        record = {"schema_version": 1, "method": METHOD, **parts, "rows": [asdict(row) for row in self.rows]}
+        return json.dumps(record, indent=1, allow_nan=False)
+
+    def to_csv(self) -> str:
+        """One line per row; lists and settings as JSON."""
+        return rows_csv(self.rows)
+
+    def to_table(self) -> str:
+        """AUROC in percent: certified, attacked and clean, per radius and OOD set."""
+        return interval_table(self.rows)
+
+    def save(self, folder: Path) -> None:
+        """Write result.json, result.csv, table.txt and certificate.json."""
+        save_text(self.to_json() + "\n", folder / "result.json")
+        save_text(self.to_csv(), folder / "result.csv")
+        save_text(self.to_table() + "\n", folder / "table.txt")
+        save_text(json.dumps(self.certificate, allow_nan=False) + "\n", folder / NAME)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self.config.run.detector)}; {len(self.rows)} rows)"
+
+    def __str__(self) -> str:
+        return self.to_table()
+
+
+def certify_intervals(
+    config: IntervalConfig, *, out: Path | str | None = None, progress: Progress | bool = False, fresh: bool = False
+) -> tuple[IntervalResult, Path]:
+    """Do what `config` says, reusing attacks kept under `out`, or not if `fresh`. Returns the record and its folder.
+
+    ValueError for a network with a layer of which no bounds are known; EvaluationError where a score, or an attack,
+    lies outside of its bounds.
+    """
+    start, progress, run, store = time.perf_counter(), progress_of(progress), config.run, Store(out)
+    store.begin(fresh=fresh)
+    with opened(run.device) as device, bounded(run.memory, device):
+        setting = Setting(run, device, fresh=fresh)
+        setting.compile(0.0)
+        head = header(config, setting)
+        content = [head, run.device, code_version(*PACKAGES)]
+        folder = run_folder(store.folder, ["certify", run.benchmark, *run.detector], content)
+        said = {"config": asdict(config), "network": head["network"], "data": head["data"], "fresh": fresh}
+        manifest.announce(folder, "certify", {**said, "since": store.since}, environment(device), joins=False)
+        with Journal(folder, batch=None) as store.journal:
+            found, details, rows, lines = Found(config, setting, progress), [], [], []
+            for name in run.detector:
+                detector = cast(Score, setting.fitted(name)[0])
+                own: dict[str, Any] = {"device": device, "store": store, "progress": progress}
+                worker = Worker(detector, seed=run.seed, key=identity(detector), **own)
+                scores = states_of(config, Evaluator(worker, setting.bench), found)
+                details.append(detail(detector, found, {n: scores[n, 0.0] for n in found.sets}))
+                certified = list(metrics_of(details[-1:], found))
+                rows += [row_of(config, setting, detector, scores, line) for line in certified]
+                lines += certified
+    made = environment(device)
+    certificate = {**head, "environment": asdict(made), "detectors": details, "gauroc": lines}
+    timing = {"seconds": time.perf_counter() - start, "reused": store.notice()}
+    result = IntervalResult(config, made, rows, json.loads(json.dumps(certificate)), timing)
+    with saving(result, folder):
+        result.save(folder)
+    return result, folder
+
+
+def states_of(config: IntervalConfig, evaluator: Evaluator, found: Found) -> dict[tuple[str, float], np.ndarray]:
+    """Scores (n,) of every population, clean (radius 0) and attacked; EvaluationError for one outside of its bounds."""
+    run, bench = config.run, found.bench
+    scores = {(name, 0.0): numbers(evaluator.clean(images)) for name, images in found.sets.items()}
+    if run.attack != "none":
+        references = evaluator.references()
+        for radius in config.radius:
+            spend = {"strength": run.strength, "steps": run.steps, "restarts": run.restarts}
+            plan = evaluator.within(plan_of(bench, eps=radius, norm="linf", **spend), run.budget)  # type: ignore[arg-type]
+            for name, images in found.sets.items():
+                direction = "min" if images is bench.id_test else "max"
+                scores[name, radius] = numbers(evaluator.attacked(images, direction, plan, references[direction]))  # type: ignore[arg-type, index]
+    detector = cast(Score, evaluator.detector)
+    for (name, radius), values in scores.items():
+        lower, upper = found.sides(detector, name, radius)
+        bad = np.flatnonzero((values < lower) | (values > upper))
+        if len(bad):
+            i, how = bad[0], f"attacked at linf {radius:g}" if radius else "as it is"
+            raise EvaluationError(
+                f"{detector.label}: {name}, index {i} ({found.sets[name].names[i]}), {how}, scores {values[i]:.9g}, "
+                f"outside of its bounds {lower[i]:.9g} to {upper[i]:.9g}: the network is not what was traced of it"
+            )
+    return scores
+
+
+def numbers(population: Any) -> np.ndarray:
+    """The scores (n,) of a population under a detector without noise."""
+    return population.scores[0].double().numpy()
+
+
+def row_of(
+    config: IntervalConfig,
+    setting: Setting,
+    detector: Score,
+    scores: dict[tuple[str, float], np.ndarray],
+    found: dict[str, Any],
+) -> IntervalRow:
+    """Clean, attacked and certified AUROC of ID against one OOD set."""
+    own, other, radius = setting.bench.id_test, setting.bench.ood[found["ood"]], found["radius_linf"]
+    groups = own.first, other.first
+    near, far = CONDITIONS[found["condition"]]
+    clean = metrics.components(scores[own.name, 0.0], scores[other.name, 0.0], groups)
+    attacked = None
+    if config.run.attack != "none":
+        moved = scores[own.name, radius if near else 0.0], scores[other.name, radius if far else 0.0]
+        attacked = metrics.components(*moved, groups)
+    return IntervalRow(
+        detector=detector.name,
+        params=detector.hyperparameters(),
+        benchmark=setting.bench.name,
+        model=setting.plain.name,
+        ood=other.name,
+        group=setting.bench.groups[other.name],
+        condition=found["condition"],
+        norm="linf",
+        radius=radius,
+        method=METHOD,
+        n_id=len(own),
+        n_ood=len(other),
+        auroc_clean=clean.value,
+        auroc_clean_ci=clean.interval().ci,
+        auroc_attacked=None if attacked is None else attacked.value,
+        auroc_attacked_ci=None if attacked is None else attacked.interval().ci,
+        gauroc=found["gauroc"],
+        gfpr95=found["gfpr95"],
+    )
+
+
+def interval_table(rows: list[IntervalRow]) -> str:
+    """One line per score, radius and OOD set."""
+    first, lines = rows[0], []
+    find = {(r.detector, r.ood, r.radius, r.condition): r for r in rows}
+    for (name, ood, radius, condition), row in find.items():
+        if condition == "both":
+            states = [find[name, ood, radius, c] for c in CONDITIONS]
+            cells = [f"{percent(r.gauroc)} <= {percent(r.auroc_attacked)}" for r in states]
+            what = [name, as_fraction(radius), f"{ood} ({row.group})", percent(row.auroc_clean)]
+            lines.append([*what, *cells, percent(row.gfpr95)])
+    both = [f"{condition}: certified <= attacked" for condition in CONDITIONS]
+    columns = ["score", "radius (linf)", "OOD set", "clean", *both, "certified FPR95 both"]
+    before = [
+        f"{first.benchmark}, {first.model}, {first.n_id} ID images; {METHOD}",
+        "AUROC % of these images: clean; certified: no linf adversary within the radius gets below; attacked: by the "
+        "suite. min: ID is moved, max: OOD, both: both.",
+    ]
+    return framed(columns, lines, before=before, left=(0, 2))
