@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +15,6 @@ from detectors import Median
 from roodbench import cli
 from roodbench.certify import population as population_module
 from roodbench.certify.certifier import Certifier
-from roodbench.certify.planner import plan
 from roodbench.certify.population import bounds_of, population
 from roodbench.certify.rows import rows_of
 from roodbench.certify.run import certify
@@ -24,7 +22,6 @@ from roodbench.certify.sampling import noisy_scores, sampler_of
 from roodbench.engine.errors import EvaluationError
 from roodbench.engine.worker import Worker
 from roodbench.metrics import bounds as bounds_module
-from roodbench.metrics.ranks import largest_radius, rank
 from roodbench.store.cells import Store
 from tests.attacks.analytic import Linear
 from tests.roodbench.certify.conftest import ALONE, RADIUS, SMALL
@@ -196,21 +193,6 @@ def test_ross_as_published_has_no_certificate(digits_net):
         bounds_of(detectors.create("mad", digits_net), np.zeros((2, 30)), 0.1, 0.01)
 
 
-def test_plan_names_what_would_do(digits_net):
-    plans = plan(replace(SMALL, sigma=0.05, radius=(0.1, 0.25, 0.5)))
-    assert [p.radius for p in plans[:3]] == [0.1, 0.25, 0.5]
-    for p in plans:
-        alpha = SMALL.alpha / 24 / {"median": 1, "ross": 2, "ross-q": 3}[p.detector]
-        assert largest_radius(SMALL.samples, alpha) * p.least_sigma == pytest.approx(p.radius)
-        assert p.r == pytest.approx(p.radius / 0.05)
-        assert p.seconds > 0
-        if p.least_samples != math.inf:
-            n = int(p.least_samples)
-            assert rank(n, -p.r, alpha, lower=True) >= 1
-            assert rank(n - 1, -p.r, alpha, lower=True) == 0
-    assert plans[2].least_samples == math.inf
-
-
 def test_linf_is_certified_through_the_l2_ball():
     config = replace(SMALL, run=replace(SMALL.run, norm="linf"), radius=(2 / 255,))
     assert config.radii(3072) == {2 / 255: pytest.approx(0.435, abs=5e-4)}
@@ -284,16 +266,6 @@ def test_a_radius_out_of_reach_is_reported_beside_one_within(digits_net, tmp_pat
     assert "no feasible number of samples would do" in far["reasons"][0]
     assert near["reasons"] == []
     assert near["auroc_attacked"] is None
-
-
-def test_plan_command(capsys, digits_net):
-    assert (
-        cli.main(["certify", "--plan", "--radius", "0.1,2", "--sigma", "0.2", "--limit", "4", "--samples", "1000"]) == 0
-    )
-    out = capsys.readouterr().out
-    assert "least sigma for 1000 samples" in out
-    assert "no feasible number" in out
-    assert re.search(r"a certified FPR of at most 0.05 +FPR 0 +135 OOD", out)
 
 
 def test_certifier_is_usable_from_python(digits_net):
