@@ -1,4 +1,4 @@
-"""`certify --plan`: what samples, sigma and images would do."""
+"""What a certification will take: sigma, samples, images."""
 
 import math
 import re
