@@ -25,7 +25,7 @@ def every_run(places: Sequence[str] | None, out: str | None) -> dict[str, Kept]:
     from ..report.read import read
 
     kept = [read(place, out) for place in given(places)]
-    return by_name(given(places), [(its.name, its.record) for its in kept])
+    return by_name(given(places), [(its.name, its) for its in kept])
 
 
 def given(places: Sequence[str] | None) -> Sequence[str]:

@@ -55,8 +55,8 @@ def test_loading_the_shipped_networks_writes_nothing_and_needs_no_cache():
 
 
 def test_shipped_weights_have_the_hashes_their_readme_states():
-    stated = dict(re.findall(r"(digits-\S+\.safetensors)\W+([0-9a-f]{64})", (TRAINED / "README.md").read_text()))
-    assert set(stated) == {"digits-cnn.safetensors", "digits-cnn-at.safetensors"}
+    stated = dict(re.findall(r"`(digits-\S+\.safetensors)`.*?`([0-9a-f]{64})`", (TRAINED / "README.md").read_text()))
+    assert set(stated) == {f"digits-{name}.safetensors" for name in ("cnn", "cnn-at", "denoiser")}
     assert stated == {file.name: sha256(file.read_bytes()).hexdigest() for file in TRAINED.glob("*.safetensors")}
 
 
