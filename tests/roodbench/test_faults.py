@@ -38,13 +38,14 @@ NOT_HONOURED = {
     "threat": "known-seed",
     "quantize": True,
     "precision": "bfloat16",
+    "keep_images": True,
 }
 
 
 @pytest.mark.parametrize("name", NOT_HONOURED)
 def test_certify_refuses_what_it_does_not_honour(name):
-    run = replace(TINY.run, attack="both", **{name: NOT_HONOURED[name]})
-    with pytest.raises(ValueError, match=f"certify takes no {name}: leave out --{name}"):
+    run, option = replace(TINY.run, attack="both", **{name: NOT_HONOURED[name]}), name.replace("_", "-")
+    with pytest.raises(ValueError, match=f"certify takes no {option}: leave out --{option}"):
         replace(TINY, run=run)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -58,6 +59,16 @@ def given():
     return roodbench.benchmark_from(id_train=(x[:20], y[:20]), id_test=(x[20:30], y[20:30]), far={"a": x[30:]})
 
 
+def drawn(folder):
+    """A figure where matplotlib is there; where it is not, a line says so."""
+    with (
+        contextlib.nullcontext()
+        if find_spec("matplotlib")
+        else pytest.raises(ValueError, match="matplotlib is not installed")
+    ):
+        roodbench.plot("bars", {"gen": roodbench.evaluate(gen(), small(4), attack="none")})
+
+
 def every():
     bench, net = small(4), gen().net
     return [detectors.create(name, net).fit(bench.id_train, bench.id_val) for name in detectors.DETECTORS]
@@ -83,6 +94,7 @@ CALLS = {
     "Result": lambda folder: str(roodbench.Result.from_json(plugin(folder)[0].to_json()).to_markdown()),
     "Row": lambda folder: asdict(plugin(folder)[0].rows[0]),
     "EvaluationError": lambda folder: roodbench.EvaluationError("a message"),
+    "plot": drawn,
     "certify": certificate,
     "plan": lambda folder: plan(CERTIFIED),
     "verify": lambda folder: verify(certificate(folder), seed=1, samples=500),
