@@ -39,6 +39,8 @@ class Component:
     """Its steps as a share of the strength's."""
     starts: float = 1.0
     """Its restarts as a share of the strength's, rounded up."""
+    long: int = 2
+    """Its runs where the suite makes long ones of its restarts (`makes_long`)."""
 
     @property
     def name(self) -> str:
@@ -99,6 +101,10 @@ class Component:
     def restarts(self, plan: AttackPlan) -> int:
         return ceil(self.starts * plan.strength.restarts)
 
+    def makes_long(self, detector: Detector, plan: AttackPlan) -> bool:
+        """Whether its restarts are steps of long runs: where a score jumps, two that average over steps find more."""
+        return plan.method == "suite" and self.algorithm == "pgd" and self.objective in detector.jumps
+
     def arguments(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> dict[str, Any]:
         """What the function takes besides images, threat, sign and randomness."""
         noisy = self.is_noisy(detector)
@@ -113,9 +119,8 @@ class Component:
             "clean": plan.method == "transfer",  # elsewhere the selection compares with the clean image
             **own,
         }
-        if plan.method == "suite" and self.algorithm == "pgd" and self.objective in detector.jumps:
-            # two long runs that average over their steps find more there than short ones
-            found |= {"restarts": 2, "steps": found["restarts"] * found["steps"], "momentum": MOMENTUM}
+        if self.makes_long(detector, plan):
+            found |= {"restarts": self.long, "steps": found["restarts"] * found["steps"], "momentum": MOMENTUM}
         return found
 
     def cost(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> Passes:

@@ -8,6 +8,9 @@ from typing import Any
 
 from .row import CertifiedRow
 
+HELD = "steps-pre"
+"""How bounds are drawn: between two radii that of the larger one holds, and a straight line would claim more."""
+
 
 def curve(rows: Sequence[CertifiedRow], operating: Sequence[Mapping[str, Any]] = ()) -> str | None:
     """AUROC over the radius, `both`, as SVG: clean, attacked, certified, and certified at all radii at once (a line).
@@ -27,13 +30,14 @@ def curve(rows: Sequence[CertifiedRow], operating: Sequence[Mapping[str, Any]] =
             own.sort(key=lambda r: r.radius)
             x, colour = [0.0, *(r.radius for r in own)], f"C{number}"
             label = f"{name[0]}({name[1]})"
-            axes.plot(x[1:], [r.gauroc for r in own], "o-", color=colour, label=f"{label} certified")
+            axes.plot(x[1:], [r.gauroc for r in own], "o-", drawstyle=HELD, color=colour, label=f"{label} certified")
             scale = own[0].radius_l2 / own[0].radius
             for entry in operating:
                 if (entry["detector"], entry["base"]) == name:
                     points = [p for p in entry["curve"] if p["radius_l2"] <= 2 * own[-1].radius_l2]
                     radii, bounds = [p["radius_l2"] / scale for p in points], [p["gauroc"][ood] for p in points]
-                    axes.plot(radii, bounds, color=colour, linewidth=0.8, label=f"{label} at all radii at once")
+                    what = f"{label} at all radii at once"
+                    axes.plot(radii, bounds, drawstyle=HELD, color=colour, linewidth=0.8, label=what)
             reached = [r.auroc_attacked for r in own if r.auroc_attacked is not None]
             if len(reached) == len(own):
                 axes.plot(

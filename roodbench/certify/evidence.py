@@ -42,7 +42,8 @@ class Scope(NamedTuple):
     @classmethod
     def of(cls, bench: Benchmark, config: CertifyConfig) -> Scope:
         images = sum(len(images) for images in (bench.id_test, *bench.ood.values()))
-        classes = len(np.unique(np.asarray(bench.id_test.labels)))
+        # of ID train too: which of them the test images happen to have must not choose by what alpha is divided
+        classes = len(np.union1d(np.asarray(bench.id_train.labels), np.asarray(bench.id_test.labels)))
         dimension = int(np.prod(bench.id_test.shape))
         return cls(images, dimension, len(config.run.detector), len(config.radius), len(bench.ood), classes)
 

@@ -92,7 +92,7 @@ class Operating:
         return found
 
     def of_classes(self, radius: float) -> dict[str, Any]:
-        """The class of the least TPR among these images, and what no class of new ones is below."""
+        """The class of the least TPR among these images, and what new ones of none of their classes are below."""
         labels = np.asarray(self.own.images.labels)
         missed, missed_new = (self.missed(self.own, radius, new=new) for new in (False, True))
         rates, most = {}, 0.0

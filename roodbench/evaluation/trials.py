@@ -83,8 +83,10 @@ def trials_of(
     found["twice the steps"] = trial(best, *polish, steps=2 * strength.steps)
     if noisy is not None:
         found |= {"best iterate": trial(noisy, keep="best"), "last iterate": trial(noisy)}
-    # of its own: a share of them, rounded up, need not grow with the strength's
-    found["twice the restarts"] = trial(replace(best, starts=1.0), *polish, restarts=2 * best.restarts(plan))
+    if best.makes_long(seen, plan):  # more restarts would be longer runs
+        found["twice the restarts"] = trial(replace(best, long=2 * best.long), *polish)
+    else:  # of its own: a share of them, rounded up, need not grow with the strength's
+        found["twice the restarts"] = trial(replace(best, starts=1.0), *polish, restarts=2 * best.restarts(plan))
     own = [c for c in gradient if not c.is_transfer]
     # as often as the own ones: of many starts the best is lucky
     base = [replace(c, starts=min(o.starts for o in own)) for c in gradient if c.name == "pgd:base" and own]

@@ -101,9 +101,9 @@ def said(certificate: Certificate, config: Settings) -> Iterator[str]:
         ]
         yield f"{label_of(entry)} keeps {'; '.join(found)} [T12, T27, T28]."
     yield (
-        f"Each against the worst of the OOD sets, whatever an adversary does to ID and OOD images ({config.norm}, "
-        f"pixels of [0, 1]); all of them at once with probability at least 1 - {config.alpha:.9g} over the noise that "
-        "was drawn [T30]."
+        "Each of the images named below, against the worst of the OOD sets, whatever an adversary does to them "
+        f"({config.norm}, pixels of [0, 1]); all of them at once with probability at least 1 - "
+        f"{config.alpha:.9g} over the noise that was drawn [T30]."
     )
 
 

@@ -53,7 +53,8 @@ AT_THRESHOLD = (
     "FPR: at most this share of the OOD images does, of the worst set [T28].",
     "New images: the same of images of which these are a random sample, as stated; copies: of new images each scored "
     "from so many fresh copies [T28].",
-    "Worst class: the ID class with the least TPR, and what no class of new images is below [T28].",
+    "Worst class: of the ID classes that have test images the one with the least TPR, and what new images of none of "
+    "them are below [T28].",
     "All figures of this table and those at once above hold together with that probability [T27, T30].",
 )
 """What the columns at the operating point mean."""

@@ -52,6 +52,21 @@ class Found:
         """Lower and upper bounds (n,) of a score on a population."""
         return SCORES[detector.name](detector, self.logits[name, radius])
 
+    def escape(self, detector: Score, name: str, radius: float, scores: np.ndarray) -> str | None:
+        """The first of the scores (n,) of a population, moved within the radius, that no bound holds, in a line.
+
+        What torch.fx traced of the network is not what it computes, then.
+        """
+        lower, upper = self.sides(detector, name, radius)
+        bad = np.flatnonzero((scores < lower) | (scores > upper))
+        if not len(bad):
+            return None
+        i, how = bad[0], f"attacked at linf {radius:g}" if radius else "as it is"
+        return (
+            f"{detector.label}: {name}, index {i} ({self.sets[name].names[i]}), {how}, scores {scores[i]:.9g}, outside "
+            f"of its bounds {lower[i]:.9g} to {upper[i]:.9g}: the network is not what was traced of it"
+        )
+
 
 def population(bounds: Bounds, images: ImageSet, radius: float, progress: Progress) -> Logits:
     """The bounds of a set of images."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from attacks import out_of_memory
+
 from ...models.head import resized
 from .reach import Reach, UnboundedError, added, affine, each, gamma, largest_of, moved, relu, reshaped
 
@@ -50,7 +52,11 @@ class Bounded(fx.Interpreter):
     def run_node(self, node: fx.Node) -> Any:
         try:
             return super().run_node(node)
-        except (NotImplementedError, TypeError):
+        except (NotImplementedError, TypeError, AttributeError, IndexError):
+            raise NoRuleError(node, self.module) from None
+        except RuntimeError as error:  # of shapes that a rule does not know
+            if out_of_memory(error):
+                raise
             raise NoRuleError(node, self.module) from None
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

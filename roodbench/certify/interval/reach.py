@@ -153,13 +153,14 @@ def relu(value: Reach) -> Reach:
 def added(one: Reach, other: Reach) -> Reach:
     """The sum of two layers: what both have in common stays in common."""
     names = torch.cat([one.names, other.names]).unique()
-    generators = one.center.new_zeros(len(names), *one.center.shape[1:])
+    center = one.center + other.center
+    generators = center.new_zeros(len(names), *center.shape[1:])
     for part in (one, other):
         generators[torch.searchsorted(names, part.names)] += part.generators
     found = Reach(
         one.lower + other.lower,
         one.upper + other.upper,
-        one.center + other.center,
+        center,
         generators,
         one.rest + other.rest,
         names,
@@ -168,8 +169,11 @@ def added(one: Reach, other: Reach) -> Reach:
 
 
 def each(value: Reach, apply: Callable[[Tensor], Tensor], error: float = 0.0) -> Reach:
-    """A linear map without negative weights, such as a mean or a choice of values."""
-    return linear(value, apply, apply).wider(max(error, FINE) * apply(value.largest))
+    """A linear map without negative weights, such as a mean or a choice of values; NotImplementedError for another."""
+    found, largest = linear(value, apply, apply), apply(value.largest)
+    if (largest < 0).any():
+        raise NotImplementedError
+    return found.wider(max(error, FINE) * largest)
 
 
 def reshaped(value: Reach, apply: Callable[[Tensor], Tensor]) -> Reach:

@@ -155,14 +155,9 @@ def states_of(config: IntervalConfig, evaluator: Evaluator, found: Found) -> dic
                 scores[name, radius] = numbers(evaluator.attacked(images, direction, plan, references[direction]))  # type: ignore[arg-type, index]
     detector = cast(Score, evaluator.detector)
     for (name, radius), values in scores.items():
-        lower, upper = found.sides(detector, name, radius)
-        bad = np.flatnonzero((values < lower) | (values > upper))
-        if len(bad):
-            i, how = bad[0], f"attacked at linf {radius:g}" if radius else "as it is"
-            raise EvaluationError(
-                f"{detector.label}: {name}, index {i} ({found.sets[name].names[i]}), {how}, scores {values[i]:.9g}, "
-                f"outside of its bounds {lower[i]:.9g} to {upper[i]:.9g}: the network is not what was traced of it"
-            )
+        line = found.escape(detector, name, radius, values)
+        if line is not None:
+            raise EvaluationError(line)
     return scores
 
 

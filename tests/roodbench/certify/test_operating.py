@@ -1,6 +1,7 @@
 """The operating point: every statement against a population whose truth is known, and what a table and a record say."""
 
 import json
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -12,8 +13,10 @@ from scipy.special import ndtr
 from scipy.stats import binom
 
 from detectors import Median
+from roodbench import load_benchmark
 from roodbench.certify.certificate import read
 from roodbench.certify.config import CertifyConfig
+from roodbench.certify.curve import curve
 from roodbench.certify.evidence import Evidence, Scope, Together, metrics_of
 from roodbench.certify.operating import Operating, farthest, fixed
 from roodbench.certify.population import bounds_of, predicted_of
@@ -145,10 +148,22 @@ def test_a_row_at_once_is_what_its_curve_says(certified):
     assert row.gauroc_joint <= nearer["gauroc"]["unseen-digits"]
 
 
+def test_between_two_radii_the_bound_of_the_larger_one_is_drawn(certified):
+    """A straight line would claim more than is certified."""
+    pytest.importorskip("matplotlib")
+    drawn = curve(certified[0].rows, certified[0].operating)
+    lines = [re.findall(r"[ML] (\S+) (\S+)", d) for d in re.findall(r'<path d="([^"]*)" clip-path', drawn)]
+    steps = [line for line in lines if len(line) > 8]
+    assert len(steps) == len(SMALL.run.detector)
+    for line in steps:
+        assert all((a[0] == b[0]) != (a[1] == b[1]) for a, b in pairwise(dict.fromkeys(line)))
+
+
 def test_numbers_that_hold_alone_hold_together_a_little_less_surely(certified):
     result, _ = certified
     assert events(result.rows) == 2 * 3 * (2 + 1) + 1
     scope = Scope(images=24, dimension=64, detectors=3, radii=2, sets=1, classes=6)
+    assert Scope.of(load_benchmark("digits", limit=2), SMALL).classes == 6  # which 2 images cannot have
     assert scope.of_new == 3 * (3 * (1 + 6 + 1 + 2) + 2 * 3 + 1)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import detectors
 from attacks import STRENGTHS, AttackPlan, ThreatModel
-from roodbench.evaluation.trials import candidates, trials_of
+from roodbench.evaluation.trials import candidates, trial_of, trials_of
 
 THREAT = ThreatModel(16 / 255)
 
@@ -26,6 +26,19 @@ def test_twice_the_restarts_are_twice_as_many(name, restarts, digits_net):
         again = trials(detector, plan, place)[1]["twice the restarts"]
         assert again.components[0].name == best.name
         assert again.components[0].restarts(again.plan) == 2 * best.restarts(plan)
+
+
+@pytest.mark.parametrize("name", ["knn", "klm"])
+def test_where_long_runs_are_made_of_restarts_twice_as_many_start(name, digits_net):
+    """Longer ones are what twice the steps are."""
+    detector, plan = detectors.create(name, digits_net), AttackPlan(THREAT)
+    found = trials(detector, plan, 0)[1]
+    plain, more, longer = (
+        trial.components[0].arguments(detector, trial.plan, {})
+        for trial in (trial_of(detector, plan), found["twice the restarts"], found["twice the steps"])
+    )
+    assert (more["restarts"], more["steps"]) == (2 * plain["restarts"], plain["steps"])
+    assert (longer["restarts"], longer["steps"]) == (plain["restarts"], 2 * plain["steps"])
 
 
 @pytest.mark.parametrize("name", ["ebo", "pro", "ross"])

@@ -62,6 +62,7 @@ def test_the_verdict_is_the_worst_set_at_every_radius_and_if_it_holds(whole, sho
         parts = re.search(words + "(.*?)% and an FPR of at most (.*?)%", shown.text)
         assert [float(part) for part in parts.groups()] == pytest.approx([min(found), *rates[radius]], abs=0.1)
     assert "What this certificate claims, if it holds; verification tests that, this page cannot know it:" in shown.text
+    assert "Each of the images named below, against the worst of the OOD sets" in shown.text
     assert "all of them at once with probability at least 1 - 0.001 over the noise" in shown.text
 
 
