@@ -13,6 +13,7 @@ import numpy as np
 from detectors import Smoothed, unknown
 
 from ..data import Benchmark, ImageSet
+from ..data.load import runs_code
 from ..metrics.gain import Bounds
 from ..models.load import SOURCES
 from ..setup.config import RunConfig
@@ -53,6 +54,9 @@ CERTIFIED = ("gauroc", "gfpr95", "gauroc_counted", "gauroc_predicted", "gauroc_j
 
 CODE = (*SCORING, "roodbench/certify", "roodbench/setup")
 """What decides the numbers in a certificate."""
+
+NAMING = ("model", "benchmark", "base", "denoiser")
+"""The settings that may name code."""
 
 
 def code_of(setting: Setting, names: Iterable[str]) -> str:
@@ -143,12 +147,18 @@ def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
 
 
 def code_in(certificate: Mapping[str, Any]) -> dict[str, str]:
-    """By setting, the code that loading what a certificate names would run: MODULE:ATTRIBUTE, of anybody's choice."""
+    """By setting, what runs code of anybody when it is loaded: MODULE:ATTRIBUTE, or a benchmark that names one."""
     config = certificate.get("config")
     run = config.get("run") if isinstance(config, Mapping) else None
-    sources = {"model": SOURCES, "benchmark": ("torchvision",), "base": (), "denoiser": ()}
-    named = {name: run.get(name) for name in sources} if isinstance(run, Mapping) else {}
-    return {k: v for k, v in named.items() if isinstance(v, str) and ":" in v and v.partition(":")[0] not in sources[k]}
+    named = {name: run.get(name) for name in NAMING} if isinstance(run, Mapping) else {}
+    return {k: v for k, v in named.items() if isinstance(v, str) and is_code(k, v)}
+
+
+def is_code(name: str, text: str) -> bool:
+    """Whether loading what one of the settings `NAMING` names runs code of its author's."""
+    if name == "benchmark":
+        return runs_code(text)
+    return ":" in text and text.partition(":")[0] not in (SOURCES if name == "model" else ())
 
 
 def read(place: Path | str) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from detectors import Detector
 from detectors.care import borrowed, usual_state
 
 from ..certify.certificate import code_in
-from ..certify.verifier import found_with
 from ..data import SHARD, ImageSet
 from ..engine.progress import Progress
 from ..engine.worker import Worker
@@ -42,8 +41,8 @@ ERROR = 1e-3
 """Probability of rejecting an honest entry for noise that is drawn anew."""
 MATERIAL = 0.05
 """Of the same range: how much further an attack of ours must move images, on average, before it counts."""
-COUNTS = (1, 2, 5, 10, 20, 50)
-"""Images with forged clean scores of which the verdict says with which probability one would have been drawn."""
+COUNTS = (1, 5, 20, 100, 500, 2000)
+"""Images of a set with forged clean scores of which the verdict says with which probability they are found."""
 
 
 def validate(
@@ -59,9 +58,9 @@ def validate(
 
     Of every test set one random shard of 64 images is scored again by every detector, as the run did, with `again` so
     many random images of each set are attacked again too. `seed`, random by default, draws them: nobody who hands an
-    entry in knows it. `overrides` are settings that are the assessor's own: data_root, checkpoint, model_dir, download,
-    trust_checkpoint; code that the entry names runs where the assessor names the same. ValueError where images or
-    network cannot be loaded.
+    entry in knows it. `overrides` are settings that are the assessor's own: data_root, checkpoint, denoiser_checkpoint,
+    model_dir, download, trust_checkpoint; code that the entry names runs where the assessor names the same. ValueError
+    where images or network cannot be loaded.
     """
     verdict, record = inner(entry), entry.record
     if verdict.failures:
@@ -93,7 +92,7 @@ def validate(
                     verdict.failures += attacked_again(record, setting, worker, chosen)
         verdict.attacked = again
         noisy = not same and any(setting.detector(name).randomized for name in setting.names)
-    verdict.finds = {k: min(found_with(n, drawn, k) for drawn, n in verdict.images.values()) for k in COUNTS}
+    verdict.finds = {k: min(found_of(n, k) for _, n in verdict.images.values()) for k in COUNTS}
     verdict.pictures = max((len(images) for images in entry.images.values()), default=0)
     verdict.unchecked = list(open_of(verdict, noisy=noisy))
     return verdict
@@ -111,9 +110,9 @@ def config_of(record: Record) -> RunConfig:
 def refuse_code(record: Record, own: dict[str, Any]) -> None:
     """ValueError for code that an entry names and the assessor does not; what both name is the entry's already."""
     named = {**code_in({"config": {"run": record.config}}), "detector": ",".join(record.config["detector"])}
-    given = {name: own.pop(name, None) for name in ("detector", "base", "model", "benchmark")}
+    given = {name: own.pop(name, None) for name in ("detector", "base", "model", "benchmark", "denoiser")}
     for name, code in named.items():
-        if ":" in code and given[name] != code:
+        if (name != "detector" or ":" in code) and given[name] != code:
             said = code[:200]
             raise ValueError(
                 f"the entry's {name} is code, {said!r}: to load it runs it; give --{name} {said} too if you trust it"
@@ -252,7 +251,24 @@ def attacked_again(
             )
 
 
+def found_of(n: int, k: int) -> float:
+    """The probability that forged scores of k images of n are found in a random shard, wherever they lie, at least.
+
+    A forger puts into every shard as many as are passed over there, and the others into as few shards as hold them.
+
+    >>> found_of(50, 1), found_of(64, 1), found_of(640, 20), found_of(640, 100)
+    (0.0, 0.0, 0.1, 0.2)
+    """
+    shards = [min(SHARD, n - start) for start in range(0, n, SHARD)]
+    left, seen = min(k, n) - sum(size // ODD for size in shards), 0
+    for size in shards:
+        seen += left > 0
+        left -= size - size // ODD
+    return seen / len(shards)
+
+
 def spread_of(scores: Iterable[np.ndarray]) -> float:
-    """The interquartile range of scores of several sets together."""
-    low, high = np.quantile(np.concatenate([its.ravel() for its in scores]), [0.25, 0.75])
-    return float(high - low)
+    """The interquartile range of scores of several sets together; their range where half of them are the same."""
+    its = np.concatenate([part.ravel() for part in scores])
+    low, high = np.quantile(its, [0.25, 0.75])
+    return float(high - low if high > low else np.ptp(its))

@@ -13,6 +13,7 @@ import detectors
 import roodbench
 from roodbench import RunConfig, cli
 from roodbench.certify import CertifyConfig, certify, read, verify
+from roodbench.certify.certificate import code_in
 from roodbench.machine.prepare import prepare
 from roodbench.models import train_denoiser
 from roodbench.models.denoiser import EMBEDDED, ResidualDenoiser, denoised
@@ -163,6 +164,19 @@ def test_code_in_a_certificate_is_not_run_unasked(certificate, mine):
     forged["config"]["run"]["denoiser"] = f"{mine}Half"
     with pytest.raises(ValueError, match="the certificate's denoiser is code"):
         verify(forged)
+
+
+def test_a_benchmarks_file_that_names_code_is_code(certificate, tmp_path):
+    """A TOML file, or that of a folder: to load it runs what it names."""
+    (file := tmp_path / "benchmark.toml").write_text('[id]\ntrain = "evil.py:train"\ntest = "photos"\n')
+    forged = json.loads(json.dumps(certificate))
+    for place in (file, tmp_path):
+        forged["config"]["run"]["benchmark"] = str(place)
+        with pytest.raises(ValueError, match="the certificate's benchmark is code"):
+            verify(forged)
+        assert code_in(forged) == {"benchmark": str(place)}
+    file.write_text('[id]\ntrain = "torchvision:SVHN/train"\ntest = "photos"\n')
+    assert code_in(forged) == {}
 
 
 @pytest.mark.parametrize(
