@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
-from .certify.certificate import NAMING, is_code
 from .machine.device import opened
 from .record.record import Record
+from .setup.code import NAMING, is_code
 from .setup.config import RunConfig
 from .setup.setting import Setting
 from .store.users import here

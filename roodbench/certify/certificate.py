@@ -13,9 +13,8 @@ import numpy as np
 from detectors import Smoothed, unknown
 
 from ..data import Benchmark, ImageSet
-from ..data.load import runs_code
 from ..metrics.gain import Bounds
-from ..models.load import SOURCES
+from ..setup.code import NAMING, is_code
 from ..setup.config import RunConfig
 from ..setup.setting import Setting
 from ..store.files import file_in, read_hashed
@@ -54,9 +53,6 @@ CERTIFIED = ("gauroc", "gfpr95", "gauroc_counted", "gauroc_predicted", "gauroc_j
 
 CODE = (*SCORING, "roodbench/certify", "roodbench/setup")
 """What decides the numbers in a certificate."""
-
-NAMING = ("model", "benchmark", "base", "denoiser")
-"""The settings that may name code."""
 
 
 def code_of(setting: Setting, names: Iterable[str]) -> str:
@@ -152,13 +148,6 @@ def code_in(certificate: Mapping[str, Any]) -> dict[str, str]:
     run = config.get("run") if isinstance(config, Mapping) else None
     named = {name: run.get(name) for name in NAMING} if isinstance(run, Mapping) else {}
     return {k: v for k, v in named.items() if isinstance(v, str) and is_code(k, v)}
-
-
-def is_code(name: str, text: str) -> bool:
-    """Whether loading what one of the settings `NAMING` names runs code of its author's."""
-    if name == "benchmark":
-        return runs_code(text)
-    return ":" in text and text.partition(":")[0] not in (SOURCES if name == "model" else ())
 
 
 def read(place: Path | str) -> dict[str, Any]:

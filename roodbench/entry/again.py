@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -25,20 +25,15 @@ from ..machine.device import opened
 from ..metrics import auroc
 from ..record.build import described
 from ..record.record import Record, score_key
+from ..record.repeated import ERROR, ODD, TOLERANCE, differ, is_same_noise, spread_of
 from ..record.row import label_of
 from ..setup.config import RunConfig
 from ..setup.setting import Setting
 from .file import Entry
 from .verdict import Verdict, inner, open_of
 
-TOLERANCE = 0.01
-"""Of the interquartile range of clean scores: what another machine's rounding, also of fitted constants, may do."""
-ODD = 50
-"""One image of so many may differ by more: a sign in a step may turn by rounding."""
 ROUNDING = 1e-5
 """By which an image may lie beyond its radius."""
-ERROR = 1e-3
-"""Probability of rejecting an honest entry for noise that is drawn anew."""
 MATERIAL = 0.05
 """Of the same range: how much further an attack of ours must move images, on average, before it counts."""
 COUNTS = (1, 5, 20, 100, 500, 2000)
@@ -143,12 +138,6 @@ def parameters(record: Record, detector: Detector) -> Iterator[str]:
         yield f"{detector.label} has parameters {here} here: its rows say {said}"
 
 
-def is_same_noise(record: Record, device: torch.device) -> bool:
-    """Whether a seed gives the record's noise again: on its kind of device, with its torch."""
-    made = str(record.environment.versions.get("torch")).partition("+")[0]
-    return record.environment.device_type == device.type and made == torch.__version__.partition("+")[0]
-
-
 def rescored(record: Record, worker: Worker, shards: Mapping[ImageSet, int], *, same: bool) -> Iterator[str]:
     """The sets of whose drawn shard the clean scores are not what the network gives."""
     label, attacker = worker.detector.label, Attacker(worker)
@@ -169,23 +158,6 @@ def rescored(record: Record, worker: Worker, shards: Mapping[ImageSet, int], *, 
 
 def clean_of(record: Record, label: str, images: ImageSet) -> np.ndarray:
     return record.scores[score_key(label, images.name, "clean", None)].double().numpy()
-
-
-def differ(have: np.ndarray, here: np.ndarray, allowed: float, *, same: bool) -> np.ndarray:
-    """Of scores (R, n) twice, which images (n,) differ: on the same noise by more than is allowed, else by a t-test of
-    their means, all n of which together are wrong with probability `ERROR` at most.
-    """
-    from scipy.special import stdtr
-
-    if have.shape != here.shape:
-        return np.ones(here.shape[1], dtype=bool)
-    apart = np.abs(have - here).mean(axis=0) > allowed
-    if same:
-        return apart
-    gap, R = np.abs(have.mean(axis=0) - here.mean(axis=0)), len(have)
-    error = np.sqrt((have.var(axis=0, ddof=1) + here.var(axis=0, ddof=1)) / R)
-    p = 2 * stdtr(R - 1, -gap / np.maximum(error, 1e-300))  # of Welch's degrees of freedom the fewest
-    return (gap > allowed) & (p <= ERROR / have.shape[1])
 
 
 def pictured(entry: Entry, setting: Setting, worker: Worker) -> Iterator[str]:
@@ -265,10 +237,3 @@ def found_of(n: int, k: int) -> float:
         seen += left > 0
         left -= size - size // ODD
     return seen / len(shards)
-
-
-def spread_of(scores: Iterable[np.ndarray]) -> float:
-    """The interquartile range of scores of several sets together; their range where half of them are the same."""
-    its = np.concatenate([part.ravel() for part in scores])
-    low, high = np.quantile(its, [0.25, 0.75])
-    return float(high - low if high > low else np.ptp(its))

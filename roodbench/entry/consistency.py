@@ -113,7 +113,8 @@ def of_rows(record: Record) -> Iterator[str]:
         for name in ("params", "benchmark", "model", "id_accuracy"):
             if getattr(row, name) != getattr(same, name):
                 yield f"{where} {name} {getattr(row, name)}, another row of it {getattr(same, name)}"
-    if any(row.model != config.get("model") for row in record.rows if row.model is not None):
+    denoiser = f" behind {config['denoiser']}" if config.get("denoiser") else ""
+    if any(row.model != f"{config.get('model')}{denoiser}" for row in record.rows if row.model is not None):
         yield f"config names network {config.get('model')}, its rows another"
 
 

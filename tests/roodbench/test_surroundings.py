@@ -135,7 +135,7 @@ def test_a_detector_that_scores_otherwise_now_is_refused(result):
     """Its code is another, of the same name and parameters."""
     key = "msp/digits/clean"
     other = replace(result, scores={**result.scores, key: result.scores[key] - 0.3})
-    with pytest.raises(ValueError, match=r"msp scores digits, index 0, 0\.\d+ now, in the record 0\.\d+: run it again"):
+    with pytest.raises(ValueError, match=r"msp scores digits, index 0, 1 now, in the record 0\.7: run it again"):
         measured("shift", other)
     assert measured("shift", replace(result, scores={}), ood="noise", detectors=["msp"])
 

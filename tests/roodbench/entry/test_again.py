@@ -12,12 +12,13 @@ import roodbench
 from roodbench import cli
 from roodbench.engine.worker import Worker
 from roodbench.entry import again, verdict
-from roodbench.entry.again import differ, validate
+from roodbench.entry.again import validate
 from roodbench.entry.consistency import contradictions_of
 from roodbench.entry.file import Entry, text_of
 from roodbench.machine.device import opened
 from roodbench.metrics import auroc
 from roodbench.record.pairs import scores_of_row
+from roodbench.record.repeated import differ, spread_of
 from roodbench.setup.setting import Setting
 from roodbench.store.cells import checksum
 from tests.roodbench.entry import made
@@ -109,8 +110,8 @@ def test_attacked_again_a_weak_attack_is_found(small_run, monkeypatch):
 def test_where_most_scores_are_the_same_a_weak_attack_is_found_too(small_run):
     """Without a spread between quartiles there is none to measure gains in."""
     scores = [np.zeros((1, 6)), np.array([[0.0, 4.0]])]
-    assert again.spread_of(scores) == 4.0
-    assert again.spread_of([np.arange(5.0)[None]]) == 2.0
+    assert spread_of(scores) == 4.0
+    assert spread_of([np.arange(5.0)[None]]) == 2.0
 
 
 def test_forged_scores_are_found_wherever_they_lie():
