@@ -130,7 +130,7 @@ def begun(
         setting = Setting(config, device, fresh=fresh and since is None)
         work = expected_work(setting)
         setting.compile(sum(work.values()))
-        settings = {**asdict(config), "params": dict(config.params), "model": setting.plain.name}
+        settings = {**asdict(config), "params": dict(config.params), "model": setting.model}
         network, data = setting.network["sha256"], setting.bench.description()
         makes = [make_of(setting.detector(name)) for name in setting.names]
         wanted, code = {**settings, "device": device.type}, [code_version(*PACKAGES), torch.__version__]

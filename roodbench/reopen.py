@@ -8,8 +8,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from .machine.device import opened
-from .models.load import SOURCES
 from .record.record import Record
+from .setup.code import NAMING, is_code
 from .setup.config import RunConfig
 from .setup.setting import Setting
 from .store.users import here
@@ -22,13 +22,13 @@ def reopened(
     """The setting of a finished run on an open device, nothing downloaded.
 
     `kept` are the settings that began the run, where its manifest has them, else the record's; `places` those that are
-    others now: data_root, checkpoint, model_dir, device. ValueError where its network or images are others now, and for
-    code that it names (also checkpoints that hold some), unless `trust_code`.
+    others now: data_root, checkpoint, denoiser_checkpoint, model_dir, device. ValueError where its network or images
+    are others now, and for code that it names (also checkpoints that hold some), unless `trust_code`.
     """
     given = {f.name: kept[f.name] for f in fields(RunConfig) if f.name in kept}
     if "detector" not in given or "benchmark" not in given:
         raise ValueError("the record does not say which run it is of: `roodbench run` makes one that does")
-    named = [text for name in ("model", "benchmark", "base") if is_code(name, text := str(given.get(name)))]
+    named = [text for name in NAMING if is_code(name, text := str(given.get(name))) or text.endswith(".toml")]
     named += [str(name) for name in given["detector"] if ":" in str(name)]
     named += ["trust_checkpoint"] if given.get("trust_checkpoint") else []
     if named and not trust_code:
@@ -42,14 +42,6 @@ def reopened(
         setting.compile(0.0)
         compare(record, setting)
         yield setting
-
-
-def is_code(name: str, text: str) -> bool:
-    """Whether loading what a setting names may run code of its author's; a benchmark's TOML file may name some."""
-    head, colon, _ = text.partition(":")
-    if name == "benchmark" and text.endswith(".toml"):
-        return True
-    return bool(colon) and head not in {"model": SOURCES, "benchmark": ("torchvision",)}.get(name, ())
 
 
 def compare(record: Record, setting: Setting) -> None:

@@ -27,7 +27,8 @@ from .engine.streams import stream
 from .engine.worker import Worker, joined
 from .evaluation.attacker import Attacker
 from .metrics import threshold95
-from .record.record import Record
+from .record.record import Record, score_key
+from .record.repeated import ODD, TOLERANCE, differ, is_same_noise, spread_of
 from .record.row import label_of
 from .record.surroundings import Copies, Landscape, Shifts
 from .reopen import reopened
@@ -37,6 +38,8 @@ from .store.cells import Cell
 
 POINTS = 41
 """Of a landscape, along each direction."""
+FLOAT = 1e-5
+"""Of the largest score: how much of it another machine may round otherwise."""
 IMAGES = 2
 """Of ID, and of the first OOD set, around which landscapes are drawn where none are named."""
 
@@ -199,6 +202,7 @@ class Opening:
                 continue
             detector, _ = self.setting.fitted(name)
             self.check(detector)
+            self.check_scores(detector)
             found = detector.chain[-1] if innermost else detector
             if found.label not in done:
                 done.add(found.label)
@@ -214,6 +218,25 @@ class Opening:
         for key, value in params.items():
             if not alike(kept.get(key), value):
                 raise ValueError(f"{detector.label} has {key} {value} now, in the record {kept.get(key)}: run it again")
+
+    def check_scores(self, detector: Detector) -> None:
+        """ValueError where the first ID images have other scores than in the record: of another code, or fit."""
+        clean = {s.name: self.record.scores.get(score_key(detector.label, s.name, "clean", None)) for s in self.sets}
+        if (have := clean[self.own.name]) is None:
+            return
+        with borrowed(detector):
+            worker = self.worker(detector)
+            ((_, x),) = self.own.shards([0])
+            here = Attacker(worker).scores(x.to(worker.device), self.own.name, 0).double().numpy()
+        known, same = have.double().numpy(), is_same_noise(self.record, worker.device) or not detector.randomized
+        spread = spread_of(its.double().numpy() for its in clean.values() if its is not None)
+        allowed = max(TOLERANCE * spread, FLOAT * np.abs(known).max())
+        wrong = differ(known[:, : len(x)], here, allowed, same=same)
+        if wrong.sum() > len(wrong) // ODD:
+            i = int(np.flatnonzero(wrong)[0])
+            before, now = known[:, i].mean(), here[:, i].mean()
+            where = f"{detector.label} scores {self.own.name}, index {i},"
+            raise ValueError(f"{where} {now:.6g} now, in the record {before:.6g}: run it again")
 
     def first(self, count: int) -> list[str]:
         """The first images of ID and of the first OOD set, as SET:INDEX."""

@@ -14,7 +14,7 @@ from detectors import Smoothed, unknown
 
 from ..data import Benchmark, ImageSet
 from ..metrics.gain import Bounds
-from ..models.load import SOURCES
+from ..setup.code import NAMING, is_code
 from ..setup.config import RunConfig
 from ..setup.setting import Setting
 from ..store.files import file_in, read_hashed
@@ -143,12 +143,11 @@ def config_of(certificate: Mapping[str, Any]) -> CertifyConfig:
 
 
 def code_in(certificate: Mapping[str, Any]) -> dict[str, str]:
-    """By setting, the code that loading what a certificate names would run: MODULE:ATTRIBUTE, of anybody's choice."""
+    """By setting, what runs code of anybody when it is loaded: MODULE:ATTRIBUTE, or a benchmark that names one."""
     config = certificate.get("config")
     run = config.get("run") if isinstance(config, Mapping) else None
-    sources = {"model": SOURCES, "benchmark": ("torchvision",), "base": (), "denoiser": ()}
-    named = {name: run.get(name) for name in sources} if isinstance(run, Mapping) else {}
-    return {k: v for k, v in named.items() if isinstance(v, str) and ":" in v and v.partition(":")[0] not in sources[k]}
+    named = {name: run.get(name) for name in NAMING} if isinstance(run, Mapping) else {}
+    return {k: v for k, v in named.items() if isinstance(v, str) and is_code(k, v)}
 
 
 def read(place: Path | str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from ..metrics.deployed import at_knots
 from ..metrics.gain import Bounds
 from ..metrics.gauroc import image_alpha
 from ..models import Classifier
+from ..setup.network import TOLERANCE as NETWORK
+from ..setup.network import check_function
 from ..setup.setting import plan_of
 from ..store.cells import Cell
 from ..store.identity import code_version, identity, tensor_hash
@@ -33,6 +35,9 @@ from .evidence import Evidence, Scope, Together
 from .operating import Operating, fixed, validation_of
 from .population import PARTS, Scored, bounds_of, population, predicted_of, slack_of, spread_of, too_small
 from .sampling import noisy_scores, rounding, sampler_of, shifted
+
+NOISY = 4
+"""Images of a set that the network sees with noise, alone and together, before and after all others."""
 
 
 class Certifier:
@@ -80,6 +85,7 @@ class Certifier:
         ValueError for an eta that is too small beside the scores.
         """
         check_scores(self.evaluator, list(self.sets.values()))
+        before = self.noisy_logits()
 
         def scored(images: ImageSet) -> Scored:
             return self.scored(images, self.evaluator.clean(images).scores.double().numpy())
@@ -88,6 +94,12 @@ class Certifier:
         validation = validation_of(self.bench, self.config)
         if validation is not None:
             self.validation = self.scored(validation, np.empty(0))
+        changed = float((self.noisy_logits() - before).abs().max() / before.abs().max().clamp_min(1e-12))
+        if not changed <= NETWORK:
+            raise ValueError(
+                f"network {cast(Classifier, self.detector.network).name} gives noisy images other logits than before "
+                f"(by {changed:.2g} of the largest): expected a function of one image, that remembers nothing"
+            )
         samples = [each.y for each in found]
         seen = max(rounding(self.sampler, self.plain, images) for images in self.sets.values())
         self.slack = slack_of(samples, seen)
@@ -95,6 +107,19 @@ class Certifier:
         if wrong is not None:
             raise ValueError(wrong)
         return dict(zip(self.sets, found, strict=True))
+
+    def noisy_logits(self) -> Tensor:
+        """The network's logits of a few noisy images of every set; ValueError where they depend on others or on chance.
+
+        A part of it, such as a denoiser, may look at noise alone.
+        """
+        net, device = cast(Classifier, self.sampler.detector.network), self.worker.device
+        x = torch.cat([images.shard(0, min(NOISY, len(images))) for images in self.sets.values()]).to(device)
+        generator = self.worker.stream("certify/noisy", "", 0)
+        x = x + self.detector.sigma * torch.randn(x.shape, generator=generator, device=generator.device).to(x)
+        check_function(self.plain or net, x)
+        with torch.no_grad():
+            return net(x)
 
     def attack(self, found: Mapping[str, Scored]) -> None:
         """Move every population by the l2 suite at every radius and score it as the clean one, on the same noise.

@@ -238,6 +238,8 @@ def rates_of(
     for at in point["points"]:
         radius = at["radius_l2"]
         most = float((at_once.bounds(own, radius)[0] >= threshold).mean())
+        if at["tpr_worst"] > at["tpr"] + TOLERANCE:
+            yield f"{where}, tpr_worst at {radius:g} is {at['tpr_worst']}: the tpr of all classes is {at['tpr']}"
         if at["tpr"] > most + TOLERANCE:
             yield f"{where}, tpr at {radius:g} is {at['tpr']}: its noisy scores give {most:.6g} at most"
         for name, other in others.items():

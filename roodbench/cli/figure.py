@@ -11,7 +11,7 @@ from .given import spelt_out
 from .options import DATA, DETECTOR, NETWORK, OUTPUT, Context, argument, changed, option, taking
 from .records import RUNS, listed, runs_of
 
-PLACES = ("data_root", "checkpoint", "model_dir", "device")
+PLACES = ("data_root", "checkpoint", "denoiser_checkpoint", "model_dir", "device")
 OPENING = (*PLACES, "trust_code", "eps", "log_format", "quiet")
 """What only figures honour that open a run again."""
 OWN = {
@@ -37,6 +37,7 @@ OWN = {
     ),
     changed("data_root", help="Read images from this folder; default the run's."),
     changed("checkpoint", help="Read the network's weights from this file; default the run's."),
+    changed("denoiser_checkpoint", help="Read the denoiser's weights from this file; default the run's."),
     changed("model_dir", help="Look for weights in this folder; default the run's."),
     option("trust_code", bool, False, "Run code that the run names.", NETWORK, "--trust-code"),
     "device",
@@ -77,8 +78,9 @@ def opening(context: Context, given: dict[str, Any], runs: int) -> dict[str, Any
     from ..setup.values import number
 
     start_logging(given["quiet"], given["log_format"])
-    if runs > 1 and given["checkpoint"] is not None:
-        raise ValueError(f"--checkpoint {given['checkpoint']} is of one network: draw one run with it")
+    for key in ("checkpoint", "denoiser_checkpoint"):
+        if runs > 1 and given[key] is not None:
+            raise ValueError(f"--{key.replace('_', '-')} {given[key]} is of one network: draw one run with it")
     spelt = spelt_out(context)
     asked: dict[str, Any] = {} if given["eps"] is None else {"eps": number("epsilon", given["eps"])}
     if given["name"] == "landscape":

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 ALONE = ("file", "record_only", "format", "log_format", "quiet")
 """What --record-only honours."""
-OWN = ("data_root", "checkpoint", "model_dir", "download", "trust_checkpoint")
-CODE = ("detector", "base", "model", "benchmark")
+OWN = ("data_root", "checkpoint", "denoiser_checkpoint", "model_dir", "download", "trust_checkpoint")
+CODE = ("detector", "base", "model", "benchmark", "denoiser")
 """Settings of an entry that may be code: given, they say that the assessor trusts it."""
 
 
@@ -38,6 +38,7 @@ CODE = ("detector", "base", "model", "benchmark")
     changed("base", default=None, help="Run the code that the entry names as its base score."),
     changed("model", help="Run the code that the entry names as its network."),
     changed("benchmark", default=None, help="Run the code that the entry names as its benchmark."),
+    changed("denoiser", default=None, help="Run the code that the entry names as its denoiser."),
     *OWN,
     "device",
     option("seed", int | None, None, "Draw the images by this seed; default a random one.", "Machine"),
@@ -85,7 +86,7 @@ def in_words(verdict: Verdict) -> str:
         drawn = ", ".join(f"{k} of {n} {name}" for name, (k, n) in verdict.images.items())
         lines.append(f"scored again (seed {verdict.seed}): {drawn}")
         finds = ", ".join(f"{k} with probability {p:.3g}" for k, p in verdict.finds.items() if p < 1)
-        lines += [f"images of a set with forged clean scores would have been drawn: {finds}"] if finds else []
+        lines += [f"forged clean scores of images of a set, wherever they lie, are found: {finds}"] if finds else []
     if verdict.attacked:
         lines.append(f"attacked again: {verdict.attacked} images of every set")
     if verdict.pictures:

@@ -96,6 +96,17 @@ def reads_root(name: str) -> bool:
     return file.suffix == ".toml" and file.is_file() and b"torchvision:" in file.read_bytes()
 
 
+def runs_code(name: str) -> bool:
+    """Whether loading a benchmark runs code that it names: MODULE:ATTRIBUTE, or a TOML file or folder that has some."""
+    if name in BENCHMARKS or name.startswith("torchvision:"):
+        return False
+    if name.endswith(".toml") or Path(name).is_dir():
+        from .toml import names_code
+
+        return names_code(Path(name))
+    return ":" in name
+
+
 def downloads(name: str) -> bool:
     """Whether a benchmark names images that can be downloaded."""
     return name not in BENCHMARKS and reads_root(name)

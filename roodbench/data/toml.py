@@ -18,6 +18,7 @@ from .given import benchmark_from, radius
 from .picture import Frame
 from .source import Source
 from .spec import Reading, source_of
+from .torchvision import PREFIX
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -145,6 +146,17 @@ def parsed(file: Path, text: str) -> dict[str, Any]:
         raise ValueError(
             f"benchmark '{file}'{place}: {reason}: a name stands in quotes, as train = \"photos\""
         ) from None
+
+
+def names_code(place: Path) -> bool:
+    """Whether a TOML file, or that of a folder, names a set by MODULE:ATTRIBUTE, so that to load it runs code."""
+    file = place / FILE if place.is_dir() else place
+    try:
+        content = parsed(file, text_of(file))
+    except ValueError:
+        return False
+    texts = [what for table in content.values() if isinstance(table, Mapping) for what in table.values()]
+    return any(isinstance(what, str) and ":" in what and not what.startswith(PREFIX) for what in texts)
 
 
 def check_keys(where: str, text: str, content: Mapping[str, Any]) -> None:

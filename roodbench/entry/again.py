@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from detectors import Detector
 from detectors.care import borrowed, usual_state
 
 from ..certify.certificate import code_in
-from ..certify.verifier import found_with
 from ..data import SHARD, ImageSet
 from ..engine.progress import Progress
 from ..engine.worker import Worker
@@ -26,24 +25,19 @@ from ..machine.device import opened
 from ..metrics import auroc
 from ..record.build import described
 from ..record.record import Record, score_key
+from ..record.repeated import ERROR, ODD, TOLERANCE, differ, is_same_noise, spread_of
 from ..record.row import label_of
 from ..setup.config import RunConfig
 from ..setup.setting import Setting
 from .file import Entry
 from .verdict import Verdict, inner, open_of
 
-TOLERANCE = 0.01
-"""Of the interquartile range of clean scores: what another machine's rounding, also of fitted constants, may do."""
-ODD = 50
-"""One image of so many may differ by more: a sign in a step may turn by rounding."""
 ROUNDING = 1e-5
 """By which an image may lie beyond its radius."""
-ERROR = 1e-3
-"""Probability of rejecting an honest entry for noise that is drawn anew."""
 MATERIAL = 0.05
 """Of the same range: how much further an attack of ours must move images, on average, before it counts."""
-COUNTS = (1, 2, 5, 10, 20, 50)
-"""Images with forged clean scores of which the verdict says with which probability one would have been drawn."""
+COUNTS = (1, 5, 20, 100, 500, 2000)
+"""Images of a set with forged clean scores of which the verdict says with which probability they are found."""
 
 
 def validate(
@@ -59,9 +53,9 @@ def validate(
 
     Of every test set one random shard of 64 images is scored again by every detector, as the run did, with `again` so
     many random images of each set are attacked again too. `seed`, random by default, draws them: nobody who hands an
-    entry in knows it. `overrides` are settings that are the assessor's own: data_root, checkpoint, model_dir, download,
-    trust_checkpoint; code that the entry names runs where the assessor names the same. ValueError where images or
-    network cannot be loaded.
+    entry in knows it. `overrides` are settings that are the assessor's own: data_root, checkpoint, denoiser_checkpoint,
+    model_dir, download, trust_checkpoint; code that the entry names runs where the assessor names the same. ValueError
+    where images or network cannot be loaded.
     """
     verdict, record = inner(entry), entry.record
     if verdict.failures:
@@ -93,7 +87,7 @@ def validate(
                     verdict.failures += attacked_again(record, setting, worker, chosen)
         verdict.attacked = again
         noisy = not same and any(setting.detector(name).randomized for name in setting.names)
-    verdict.finds = {k: min(found_with(n, drawn, k) for drawn, n in verdict.images.values()) for k in COUNTS}
+    verdict.finds = {k: min(found_of(n, k) for _, n in verdict.images.values()) for k in COUNTS}
     verdict.pictures = max((len(images) for images in entry.images.values()), default=0)
     verdict.unchecked = list(open_of(verdict, noisy=noisy))
     return verdict
@@ -111,9 +105,9 @@ def config_of(record: Record) -> RunConfig:
 def refuse_code(record: Record, own: dict[str, Any]) -> None:
     """ValueError for code that an entry names and the assessor does not; what both name is the entry's already."""
     named = {**code_in({"config": {"run": record.config}}), "detector": ",".join(record.config["detector"])}
-    given = {name: own.pop(name, None) for name in ("detector", "base", "model", "benchmark")}
+    given = {name: own.pop(name, None) for name in ("detector", "base", "model", "benchmark", "denoiser")}
     for name, code in named.items():
-        if ":" in code and given[name] != code:
+        if (name != "detector" or ":" in code) and given[name] != code:
             said = code[:200]
             raise ValueError(
                 f"the entry's {name} is code, {said!r}: to load it runs it; give --{name} {said} too if you trust it"
@@ -144,12 +138,6 @@ def parameters(record: Record, detector: Detector) -> Iterator[str]:
         yield f"{detector.label} has parameters {here} here: its rows say {said}"
 
 
-def is_same_noise(record: Record, device: torch.device) -> bool:
-    """Whether a seed gives the record's noise again: on its kind of device, with its torch."""
-    made = str(record.environment.versions.get("torch")).partition("+")[0]
-    return record.environment.device_type == device.type and made == torch.__version__.partition("+")[0]
-
-
 def rescored(record: Record, worker: Worker, shards: Mapping[ImageSet, int], *, same: bool) -> Iterator[str]:
     """The sets of whose drawn shard the clean scores are not what the network gives."""
     label, attacker = worker.detector.label, Attacker(worker)
@@ -170,23 +158,6 @@ def rescored(record: Record, worker: Worker, shards: Mapping[ImageSet, int], *, 
 
 def clean_of(record: Record, label: str, images: ImageSet) -> np.ndarray:
     return record.scores[score_key(label, images.name, "clean", None)].double().numpy()
-
-
-def differ(have: np.ndarray, here: np.ndarray, allowed: float, *, same: bool) -> np.ndarray:
-    """Of scores (R, n) twice, which images (n,) differ: on the same noise by more than is allowed, else by a t-test of
-    their means, all n of which together are wrong with probability `ERROR` at most.
-    """
-    from scipy.special import stdtr
-
-    if have.shape != here.shape:
-        return np.ones(here.shape[1], dtype=bool)
-    apart = np.abs(have - here).mean(axis=0) > allowed
-    if same:
-        return apart
-    gap, R = np.abs(have.mean(axis=0) - here.mean(axis=0)), len(have)
-    error = np.sqrt((have.var(axis=0, ddof=1) + here.var(axis=0, ddof=1)) / R)
-    p = 2 * stdtr(R - 1, -gap / np.maximum(error, 1e-300))  # of Welch's degrees of freedom the fewest
-    return (gap > allowed) & (p <= ERROR / have.shape[1])
 
 
 def pictured(entry: Entry, setting: Setting, worker: Worker) -> Iterator[str]:
@@ -252,7 +223,17 @@ def attacked_again(
             )
 
 
-def spread_of(scores: Iterable[np.ndarray]) -> float:
-    """The interquartile range of scores of several sets together."""
-    low, high = np.quantile(np.concatenate([its.ravel() for its in scores]), [0.25, 0.75])
-    return float(high - low)
+def found_of(n: int, k: int) -> float:
+    """The probability that forged scores of k images of n are found in a random shard, wherever they lie, at least.
+
+    A forger puts into every shard as many as are passed over there, and the others into as few shards as hold them.
+
+    >>> found_of(50, 1), found_of(64, 1), found_of(640, 20), found_of(640, 100)
+    (0.0, 0.0, 0.1, 0.2)
+    """
+    shards = [min(SHARD, n - start) for start in range(0, n, SHARD)]
+    left, seen = min(k, n) - sum(size // ODD for size in shards), 0
+    for size in shards:
+        seen += left > 0
+        left -= size - size // ODD
+    return seen / len(shards)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice, product
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,9 +62,22 @@ def of_config(record: Record) -> Iterator[str]:
         yield f"attack is {config.get('attack')}, threat {config.get('threat')}: expected both ID and OOD attacked"
     if not isinstance(config.get("network_sha256"), str):
         yield "config has no network_sha256: nobody can tell which network it is"
+    for key, its in record.data.items():
+        if its.get("copies") is not None and not are_copies(its["copies"], its["images"]):
+            yield f"data, {key}: copies is no list of images, each with an earlier one of the same pixels"
     splits = Counter(key.partition(": ")[0] for key in record.data)
     if splits["ID test"] != 1 or not splits["OOD test"]:
         yield f"data has {splits['ID test']} ID and {splits['OOD test']} OOD test sets: expected one, and at least one"
+
+
+def are_copies(found: Any, images: int) -> bool:
+    """Whether this is [image, the first with the same pixels] of some of so many images, each once and never first."""
+    if not isinstance(found, list) or not all(isinstance(its, list) and len(its) == 2 for its in found):
+        return False
+    if not all(type(i) is int for its in found for i in its) or not all(0 <= first < i < images for i, first in found):
+        return False
+    repeated = {i for i, _ in found}
+    return len(repeated) == len(found) and not repeated & {first for _, first in found}
 
 
 def of_rows(record: Record) -> Iterator[str]:
@@ -99,7 +113,8 @@ def of_rows(record: Record) -> Iterator[str]:
         for name in ("params", "benchmark", "model", "id_accuracy"):
             if getattr(row, name) != getattr(same, name):
                 yield f"{where} {name} {getattr(row, name)}, another row of it {getattr(same, name)}"
-    if any(row.model != config.get("model") for row in record.rows if row.model is not None):
+    denoiser = f" behind {config['denoiser']}" if config.get("denoiser") else ""
+    if any(row.model != f"{config.get('model')}{denoiser}" for row in record.rows if row.model is not None):
         yield f"config names network {config.get('model')}, its rows another"
 
 

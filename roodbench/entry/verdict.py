@@ -30,7 +30,7 @@ class Verdict:
     """Attacked images of every set that were kept, and scored again."""
     failures: list[str] = field(default_factory=list)
     finds: dict[int, float] = field(default_factory=dict)
-    """Number of images of a set whose clean scores are forged -> the probability that one of them was drawn."""
+    """Number of images of a set whose clean scores are forged -> the probability that this is found, at least."""
     unchecked: list[str] = field(default_factory=list)
 
 

@@ -13,8 +13,10 @@ import numpy as np
 from .. import metrics
 from ..entry.consistency import marking, unjudged
 from ..entry.file import Entry
+from ..evaluation.attacker import REPORT_DRAWS
 from ..metrics.intervals import Estimate
 from ..metrics.paired import holm, rank_ranges, worst_of, worst_test
+from ..record.pairs import sizes_of
 from ..record.record import Record
 from ..record.row import Row, label_of
 from ..record.text import as_fraction
@@ -124,10 +126,10 @@ def lines_of(entry: Entry) -> Iterator[Line]:
         areas = [its[label].components(row) for row in sets.values()] if record.scores else []
         least = min(sets.values(), key=lambda row: row.auroc)
         worst = worst_of(areas) if areas else Estimate(least.auroc, *least.auroc_ci)
-        yield Line(entry.name, label, record, sets, clean[label], worst, areas, list(reasons_of(record, sets)))
+        yield Line(entry.name, label, record, sets, clean[label], worst, areas, list(reasons_of(record, sets, areas)))
 
 
-def reasons_of(record: Record, sets: Mapping[str, Row]) -> Iterator[str]:
+def reasons_of(record: Record, sets: Mapping[str, Row], areas: Sequence[metrics.Components]) -> Iterator[str]:
     """Why a line has no rank: it is an upper bound, nobody knows, or another attack made it."""
     failed = list(dict.fromkeys(i.name for row in sets.values() for i in marking(record, row)))
     if any(row.reliable is False for row in sets.values()):
@@ -138,15 +140,19 @@ def reasons_of(record: Record, sets: Mapping[str, Row]) -> Iterator[str]:
         yield f"not judged: it has no {', '.join(missing)}"
     if not record.scores:
         yield "without scores: its AUROCs cannot be computed again, nor compared"
+    draws = {len(its.v_id) for its in areas} - {1, REPORT_DRAWS}
+    if draws:
+        yield f"scores of {', '.join(map(str, sorted(draws)))} draws: expected 1 or {REPORT_DRAWS}"
     given = {"budget": None, "protocol": "roodbench", "quantize": False, **record.config}
     if other := [f"{name} {given.get(name)}" for name, ours in OURS.items() if given.get(name) != ours]:
         yield f"another attack: {', '.join(other)}"
 
 
 def key_of(line: Line) -> str:
-    """What lines of one board have in common: images by hash, network by hash, ball and noise."""
+    """What lines of one board have in common: images by hash and which are equal, network by hash, ball and noise."""
     record, row = line.record, line.row
-    images = {key: (its["images"], its["sha256"]) for key, its in record.data.items() if "test" in key}
+    tests = {key: its for key, its in record.data.items() if key.partition(": ")[0].endswith("test")}
+    images = {key: (its["images"], its["sha256"], its.get("copies")) for key, its in tests.items()}
     network = record.config.get("network_sha256")
     ball = (row.norm, round(row.eps_pixel or 0.0, 9), row.space, adversary(record)["threat"])
     return json.dumps([row.benchmark, row.model, images, network, ball], sort_keys=True)
@@ -154,8 +160,8 @@ def key_of(line: Line) -> str:
 
 def board_of(line: Line) -> Board:
     record, row = line.record, line.row
-    parts = [(key.partition(": "), its["images"]) for key, its in record.data.items() if "test" in key]
-    images = {name: n for (split, _, name), n in sorted(parts, key=lambda part: part[0][0] != "ID test")}
+    own = next(key.removeprefix("ID test: ") for key in record.data if key.startswith("ID test: "))
+    images = dict(sorted(sizes_of(record).items(), key=lambda entry: entry[0] != own))
     threat = str(adversary(record)["threat"] or "fresh")
     chosen = record.config.get("ood") is not None
     model, norm = row.model or "network unknown", row.norm or "linf"

@@ -266,9 +266,10 @@ def label_of(entry: Mapping[str, Any]) -> str:
 
 
 def radius_text(radius_l2: float, certificate: Certificate, config: Settings) -> str:
-    """A radius in the norm of the certificate."""
+    """A radius in the norm of the certificate, to nine digits, or as a fraction where it is one."""
     radius = config.radius[certificate["threat"]["radii"].index(radius_l2)]
-    return as_fraction(radius, config.norm) if config.norm == "linf" else f"{radius:.9g}"
+    fraction = as_fraction(radius)
+    return fraction if config.norm == "linf" and fraction.endswith("/255") else f"{radius:.9g}"
 
 
 def named(value: Any) -> str:

@@ -67,7 +67,8 @@ def leaderboard(entries: Sequence[Entry], refused: Mapping[str, str]) -> Page:
     sections.append(Section("reading", "How to read it", "", [Notes(READING)]))
     if refused:
         notes = Notes([f"{name}: {reason}" for name, reason in refused.items()])
-        sections.append(Section("refused", "Refused", "These files say what cannot be true of one run.", [notes]))
+        about = "These files are no entries, or say what cannot be true of one run."
+        sections.append(Section("refused", "Refused", about, [notes]))
     sections.append(stated(entries))
     networks = list(dict.fromkeys((board.benchmark, board.model) for board in boards))
     subtitle = "; ".join(f"{benchmark}: {model}" for benchmark, model in networks) or "no entries"
@@ -102,6 +103,8 @@ def folded(board: Board, place: int, boards: Sequence[Board]) -> Fold:
         (other.benchmark, other.model) == (board.benchmark, board.model) for other in boards if is_other(other, board)
     ):
         about += " Another board has a network of this name with other weights."
+    if any(is_alike(other, board) for other in boards):
+        about += " Another board has as many images of these names, of other content."
     if any(larger(other, board) for other in boards):
         about += " Another board has this benchmark, network and radius with more images or sets."
     blocks = [
@@ -123,6 +126,12 @@ def folded(board: Board, place: int, boards: Sequence[Board]) -> Fold:
 
 def is_other(one: Board, other: Board) -> bool:
     return (one.network, one.space) != (other.network, other.space) and one.space == other.space
+
+
+def is_alike(one: Board, other: Board) -> bool:
+    """Whether two boards differ by the images' content alone."""
+    first, second = ((title_of(board), board.images, board.network) for board in (one, other))
+    return one is not other and first == second
 
 
 def larger(one: Board, other: Board) -> bool:

@@ -106,6 +106,11 @@ class Setting:
             for eps in (config.eps if config.eps and config.attack != "none" else (None,))
         ]
 
+    @property
+    def model(self) -> str:
+        """The network's name without the denoiser's before it, as a configuration takes it."""
+        return self.plain.name.removesuffix(f" behind {self.config.denoiser}")
+
     def compile(self, work: float) -> None:
         """Compile the network where the floating point operations of the run repay it, or where that is asked for.
 

@@ -112,6 +112,7 @@ CHANGED = {
     "another parameter": (lambda r: with_config(r, params={"sigma": 0.1, "copies": 5}), "ross.msp. has sigma 0.1 now"),
     "no detector of it": (lambda r: with_config(r, detector=["gen", "ross"]), "unknown detector 'gen'"),
     "code": (lambda r: with_config(r, model="evil.py:Net"), "names what may run code, 'evil.py:Net'"),
+    "a denoiser's code": (lambda r: with_config(r, denoiser="evil.py:D"), "names what may run code, 'evil.py:D'"),
     "a TOML file": (lambda r: with_config(r, benchmark="evil.toml"), "names what may run code, 'evil.toml'"),
     "a detector's code": (lambda r: with_config(r, detector=["evil:Mine"]), "names what may run code, 'evil:Mine'"),
     "pickles": (lambda r: with_config(r, trust_checkpoint=True), "names what may run code, 'trust_checkpoint'"),
@@ -128,6 +129,15 @@ def test_another_run_is_refused(change, result):
     other, words = CHANGED[change]
     with pytest.raises(ValueError, match=words):
         measured("smoothing", other(result))
+
+
+def test_a_detector_that_scores_otherwise_now_is_refused(result):
+    """Its code is another, of the same name and parameters."""
+    key = "msp/digits/clean"
+    other = replace(result, scores={**result.scores, key: result.scores[key] - 0.3})
+    with pytest.raises(ValueError, match=r"msp scores digits, index 0, 1 now, in the record 0\.7: run it again"):
+        measured("shift", other)
+    assert measured("shift", replace(result, scores={}), ood="noise", detectors=["msp"])
 
 
 ASKED = {

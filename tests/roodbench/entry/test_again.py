@@ -12,12 +12,13 @@ import roodbench
 from roodbench import cli
 from roodbench.engine.worker import Worker
 from roodbench.entry import again, verdict
-from roodbench.entry.again import differ, validate
+from roodbench.entry.again import validate
 from roodbench.entry.consistency import contradictions_of
 from roodbench.entry.file import Entry, text_of
 from roodbench.machine.device import opened
 from roodbench.metrics import auroc
 from roodbench.record.pairs import scores_of_row
+from roodbench.record.repeated import differ, spread_of
 from roodbench.setup.setting import Setting
 from roodbench.store.cells import checksum
 from tests.roodbench.entry import made
@@ -106,6 +107,27 @@ def test_attacked_again_a_weak_attack_is_found(small_run, monkeypatch):
     assert line.startswith("gen at eps 0.0627451: an attack here moves 16 images ")
 
 
+def test_where_most_scores_are_the_same_a_weak_attack_is_found_too(small_run):
+    """Without a spread between quartiles there is none to measure gains in."""
+    scores = [np.zeros((1, 6)), np.array([[0.0, 4.0]])]
+    assert spread_of(scores) == 4.0
+    assert spread_of([np.arange(5.0)[None]]) == 2.0
+
+
+def test_forged_scores_are_found_wherever_they_lie():
+    """The exact probability for a forger who knows shards and tolerance, and spreads k images as best they can."""
+    rng = np.random.default_rng(0)
+    for n, k in ((50, 1), (64, 2), (130, 3), (200, 70), (640, 30), (10_000, 500)):
+        least = again.found_of(n, k)
+        for _ in range(50):
+            first, step = rng.integers(n), rng.choice([1, 64, 63, 7])
+            at = np.unique((first + step * np.arange(k)) % n)
+            at = np.union1d(at, rng.permutation(n))[:k] if len(at) < k else at
+            counts = np.bincount(at // 64, minlength=-(-n // 64))
+            sizes = np.minimum(64, n - 64 * np.arange(len(counts)))
+            assert (counts > sizes // again.ODD).mean() >= least - 1e-12
+
+
 def test_kept_images_are_scored_again(small_run, tmp_path):
     """Images that no attack of the run made, and their scores in the place of its own."""
     record, eps = small_run[0], 16 / 255
@@ -131,9 +153,14 @@ def test_kept_images_are_scored_again(small_run, tmp_path):
 
 
 def test_code_that_an_entry_names_is_not_run(small_run):
-    for name, code in (("detector", ["evil:One"]), ("base", "evil:Base"), ("model", "evil:Net")):
+    for name, code in (
+        ("detector", ["evil:One"]),
+        ("base", "evil:Base"),
+        ("model", "evil:Net"),
+        ("denoiser", "evil.py:D"),
+    ):
         record = replace(small_run[0], config={**small_run[0].config, name: code})
-        with pytest.raises(ValueError, match=r"is code, 'evil:.*': to load it runs it; give --"):
+        with pytest.raises(ValueError, match=r"is code, 'evil.*': to load it runs it; give --"):
             again.refuse_code(record, {})
         again.refuse_code(record, {name: code if isinstance(code, str) else code[0]})
 

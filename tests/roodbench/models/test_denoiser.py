@@ -13,11 +13,15 @@ import detectors
 import roodbench
 from roodbench import RunConfig, cli
 from roodbench.certify import CertifyConfig, certify, read, verify
+from roodbench.certify.certificate import code_in
+from roodbench.entry.again import validate
+from roodbench.entry.file import read as read_entry
 from roodbench.machine.prepare import prepare
 from roodbench.models import train_denoiser
 from roodbench.models.denoiser import EMBEDDED, ResidualDenoiser, denoised
 from roodbench.models.digits import TRAINED
 from roodbench.store.files import save_tensors
+from roodbench.surroundings import measured
 
 FEW = "--limit 2 --ood unseen-digits --quiet"
 MINE = """
@@ -37,6 +41,16 @@ class Lost(nn.Module):
 class Failing(nn.Module):
     def forward(self, x):
         raise RuntimeError("no images like these")
+class Random(nn.Module):
+    def forward(self, x):  # images with noise alone
+        noisy = (x < -0.3).flatten(1).any(1).view(-1, 1, 1, 1)
+        return x + noisy * 0.3 * x.new_empty(x.shape).normal_()
+class Tired(nn.Module):
+    calls = 0
+    def forward(self, x):
+        if float((x < -0.3).sum()) > 0:  # cannot be traced
+            self.calls += 1
+        return x if self.calls < 20 else x / 2
 """
 
 
@@ -163,6 +177,38 @@ def test_code_in_a_certificate_is_not_run_unasked(certificate, mine):
     forged["config"]["run"]["denoiser"] = f"{mine}Half"
     with pytest.raises(ValueError, match="the certificate's denoiser is code"):
         verify(forged)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("Random", "gives an image other logits each time"), ("Tired", "gives an image other logits alone")],
+)
+def test_a_denoiser_that_is_no_function_of_noisy_images_certifies_nothing(name, said, mine, tmp_path):
+    run = RunConfig("median", norm="l2", limit=4, ood="unseen-digits", attack="none", denoiser=f"{mine}{name}")
+    with pytest.raises(ValueError, match=said):
+        certify(CertifyConfig(run, radius=(0.1,), samples=100), out=tmp_path)
+
+
+def test_a_run_behind_a_denoiser_is_an_entry_and_opens_again(tmp_path):
+    """Its record names network and denoiser as they were asked for."""
+    settings = {"limit": 8, "ood": "noise", "steps": 1, "restarts": 1, "denoiser": "digits-denoiser"}
+    result, folder = roodbench.run(RunConfig("gen", **settings), out=tmp_path)
+    assert (result.config["model"], result.rows[0].model) == ("digits-cnn", "digits-cnn behind digits-denoiser")
+    assert validate(read_entry(folder)).failures == []
+    assert measured("shift", result)[0].network == "digits, digits-cnn behind digits-denoiser"
+
+
+def test_a_benchmarks_file_that_names_code_is_code(certificate, tmp_path):
+    """A TOML file, or that of a folder: to load it runs what it names."""
+    (file := tmp_path / "benchmark.toml").write_text('[id]\ntrain = "evil.py:train"\ntest = "photos"\n')
+    forged = json.loads(json.dumps(certificate))
+    for place in (file, tmp_path):
+        forged["config"]["run"]["benchmark"] = str(place)
+        with pytest.raises(ValueError, match="the certificate's benchmark is code"):
+            verify(forged)
+        assert code_in(forged) == {"benchmark": str(place)}
+    file.write_text('[id]\ntrain = "torchvision:SVHN/train"\ntest = "photos"\n')
+    assert code_in(forged) == {}
 
 
 @pytest.mark.parametrize(

@@ -152,3 +152,32 @@ def test_draws_of_one_detector_and_none_of_the_other_are_compared():
     }
     board = only([Entry("a", said(replace(found, scores=scores)))])
     assert [line.rank for line in board.lines] == [(1, 1, 1), (2, 2, 2)]
+
+
+def with_copies(found, copies):
+    return replace(found, data={k: {**v, "copies": copies} for k, v in found.data.items()})
+
+
+def test_an_entry_that_says_that_images_repeat_is_no_reason_for_others_to_lose_their_ranks():
+    """The same hash and other copies: nothing is paired."""
+    other = with_copies(record(labels=["three"]), [[1, 0], [5, 0]])
+    assert list(contradictions_of(other)) == []
+    boards = boards_of([entry("a"), Entry("b", other)])
+    assert sorted(len(board.lines) for board in boards) == [1, 2]
+    for wrong in ([[1, 1]], [[0, 1]], [[40, 0]], [[1, 0], [1, 0]], [[1, 0], [2, 1]], [[1]], "none", [[True, 0]]):
+        assert "copies is no list of images" in next(contradictions_of(with_copies(other, wrong)))
+
+
+def test_an_entry_of_other_draws_has_no_rank():
+    """Of so few draws nothing is paired with those of a run."""
+    found, few = record(labels=["one", "two"]), record(labels=["three"])
+
+    def drawn(record, R):
+        scores = {
+            k: v if k.endswith("winner") else v[:1] + 0.01 * torch.arange(R)[:, None] for k, v in record.scores.items()
+        }
+        return said(replace(record, scores=scores))
+
+    board = only([Entry("a", drawn(found, 10)), Entry("b", drawn(few, 5))])
+    (line,) = board.unranked
+    assert (line.label, line.reasons) == ("three", ["scores of 5 draws: expected 1 or 10"])

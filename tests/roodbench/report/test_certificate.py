@@ -169,3 +169,8 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
     file.write_text(json.dumps({**small, "schema": "roodbench-certificate/1"}))
     assert main(["report", "handed.json"]) == 2
     assert "certify again, or verify it with the RoodBench that made it" in capsys.readouterr().err
+
+
+def test_a_radius_is_never_rounded_up(tmp_path):
+    found = page_of(certificate(norm="linf", radius=(8 / 255, 0.031376)), tmp_path)
+    assert [line[1] for line in found.lines["figures"][:4:2]] == ["8/255", "0.031376"]

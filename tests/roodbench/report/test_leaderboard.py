@@ -1,11 +1,12 @@
 """The page of a leaderboard, and the verb that makes it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from roodbench import cli
-from roodbench.entry.file import gathered, text_of
+from roodbench.entry.file import Entry, gathered, text_of
 from roodbench.report.board import boards_of
 from roodbench.report.html import written
 from roodbench.report.leaderboard import leaderboard
@@ -47,6 +48,14 @@ def test_fewer_images_are_said():
     assert found.text.count("with more images or sets.") == 1
     assert "sets chosen by --ood" not in found.text
     assert "(sets chosen by --ood)" in shown([entry("a", ood=["noise", "photos"])]).text
+
+
+def test_boards_of_other_images_of_the_same_names_are_said():
+    found = entry("b")
+    data = {k: {**v, "sha256": "1" * 64} for k, v in found.record.data.items()}
+    shown_twice = shown([entry("a"), Entry("b", replace(found.record, data=data))])
+    assert shown_twice.text.count("Another board has as many images of these names, of other content.") == 2
+    assert "of other content" not in shown([entry("a"), entry("b", labels=["three"])]).text
 
 
 def test_what_is_refused_is_shown_with_its_reason():
