@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roodbench.certify.certificate import code_in
+from roodbench.certify.certificate import INTERVAL, code_in
 from roodbench.certify.stated import UNVERIFIED
 from roodbench.cli import main
 from roodbench.report.certificate import certificate_page
@@ -15,7 +15,8 @@ from roodbench.report.wording import ASSUMED, EXCLUDED, FIGURES, VERIFIED
 from tests.roodbench.report.claims import certificate, data_of
 from tests.roodbench.report.reading import Tables
 
-THEOREMS = (Path(__file__).parents[3] / "docs/theorems.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+THEOREMS = (ROOT / "docs/theorems.md").read_text(encoding="utf-8")
 
 
 def page_of(found, folder):
@@ -130,11 +131,16 @@ def test_commands_name_what_the_assessor_needs(tmp_path):
         "benchmark": "cifar10",
         "data_root": "/secret/data",
         "checkpoint": "w.pt",
+        "denoiser": "residual",
+        "denoiser_checkpoint": "/secret/d.safetensors",
         "model": "net.py:Net; rm -rf ~",
     }
     text = page_of(found, tmp_path).text
     assert code_in(found) == {"model": "net.py:Net; rm -rf ~"}
-    assert "--power 0.95 --data-root DIR --checkpoint FILE --model 'net.py:Net; rm -rf ~'" in text
+    assert (
+        "--power 0.95 --data-root DIR --checkpoint FILE --denoiser-checkpoint FILE --model 'net.py:Net; rm -rf ~'"
+        in text
+    )
     assert "the certificate names code (model), which this runs" in text
     assert "/secret" not in text
 
@@ -168,3 +174,15 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
     file.write_text(json.dumps({**small, "schema": "roodbench-certificate/1"}))
     assert main(["report", "handed.json"]) == 2
     assert "certify again, or verify it with the RoodBench that made it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["report", "compare"])
+def test_what_interval_bounds_left_is_said_not_to_have_any(verb, tmp_path, capsys):
+    file = tmp_path / "certificate.json"
+    file.write_text(json.dumps({"schema": INTERVAL}))
+    (tmp_path / "result.json").write_text((ROOT / "reports/interval/digits-cnn/result.json").read_text())
+    for place, said in ((file, f"certificate '{file}' is of interval bounds"), (tmp_path, "is of interval bounds")):
+        assert main([verb, str(place)]) == 2
+        err = capsys.readouterr().err
+        assert f"{said}: expected " in err
+        assert err.count("\n") == 1
