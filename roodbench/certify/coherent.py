@@ -15,7 +15,7 @@ import numpy as np
 from ..metrics.deployed import knots
 from ..metrics.gauroc import image_alpha
 from ..metrics.ranks import largest_radius
-from .certificate import CLAIM, KEY, SCHEMA, entries_of, noise_seed
+from .certificate import CLAIM, INTERVAL, KEY, SCHEMA, entries_of, noise_seed
 from .claimed import (
     ABOVE,
     OTHER,
@@ -55,7 +55,10 @@ SCORES = Form("a list of numbers", lambda v: isinstance(v, list) and len(v) > 0 
 
 
 def check_coherent(certificate: Mapping[str, Any], which: str) -> None:
-    """ValueError, in one line, for a certificate (`which` one) that contradicts itself."""
+    """ValueError, in one line, for a certificate (`which` one) that contradicts itself, or is none by noise."""
+    if certificate.get("schema") == INTERVAL:
+        checks = "`roodbench certify --verify` computes its bounds again"
+        raise ValueError(f"certificate '{which}' is of interval bounds: expected one by noise; {checks}")
     for line in incoherences(certificate):
         raise ValueError(f"certificate '{which}' contradicts itself: {line}")
 

@@ -128,7 +128,7 @@ OWN = (
 
 @taking(*OWN)
 def certify(context: Context, **given: Any) -> None:
-    """Certified AUROC of smoothed detectors: what no l2 adversary can do, beside what the best attack does."""
+    """Certified AUROC: what no adversary within the radius can do, beside what the best attack does."""
     one_format(given["format"], ("table", "json", "csv"))
     start_logging(given["quiet"], given["log_format"])
     for flag, names in (("verify", ("power",)), ("plan", ONLY_PLAN)):

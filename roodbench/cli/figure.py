@@ -52,6 +52,8 @@ def figure(context: Context, **given: Any) -> None:
     from ..report.figures import FIGURES, check_file, save
 
     name = given["name"]
+    if name is None:
+        raise ValueError(f"figure: expected its name, one of {', '.join(FIGURES)}, and runs")
     if name not in FIGURES:
         from detectors import unknown
 

@@ -24,7 +24,7 @@ def list_names(context: Context, *, name: str | None, format: str) -> None:
     one_format(format, ("table", "json"))
     kinds = catalogue()
     if name is not None:
-        one_of("name", name, [entry["name"] for entries in kinds.values() for entry in entries])
+        one_of("name", name, dict.fromkeys(entry["name"] for entries in kinds.values() for entry in entries))
         found = {kind: [entry for entry in entries if entry["name"] == name] for kind, entries in kinds.items()}
         kinds = {kind: entries for kind, entries in found.items() if entries}
     shown = as_text if name is None else in_full
@@ -40,11 +40,12 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
     from ..models.denoiser import DENOISERS
     from ..models.load import CATALOGUE
     from ..setup.protocols import PROTOCOLS
+    from ..setup.threats import THREATS
 
     return {
         "detectors": [entry(cls) for cls in KNOWN.values()],
         "attacks": [{"name": name, "about": about} for name, about in METHODS.items()],
-        "threats": [{"name": name, "about": about} for name, about in NOISE.items()],
+        "threats": [{"name": name, "about": about} for name, about in {**NOISE, **THREATS}.items()],
         "protocols": [{"name": name, "settings": settings} for name, settings in PROTOCOLS.items()],
         "strengths": [{"name": name, **vars(strength)} for name, strength in STRENGTHS.items()],
         "models": [{"name": name, "about": about} for name, about in CATALOGUE.items()],

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import cache
 from opcode import opmap
 from typing import Annotated, Any
@@ -105,7 +106,9 @@ def command(arguments: list[str]) -> int:
         return 0
     if not arguments or (arguments[0] not in VERBS and arguments[0] != "--help"):
         if arguments and not arguments[0].startswith("-"):
-            return fail(f"unknown command {arguments[0]!r}: expected one of {', '.join(sorted(VERBS))}", 2)
+            near = get_close_matches(arguments[0], VERBS, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            return fail(f"unknown command {arguments[0]!r}: {hint}expected one of {', '.join(sorted(VERBS))}", 2)
         arguments = ["run", *arguments]
     try:
         with own_logging():

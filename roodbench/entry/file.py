@@ -70,6 +70,8 @@ def read(place: Path | str, name: str | None = None) -> Entry:
     found = parsed(file)
     if isinstance(found, dict) and "violations" in found:
         raise NoEntryError(f"'{file}' is a certification: expected the record of a run")
+    if isinstance(found, dict) and str(found.get("method")).startswith("interval"):
+        raise NoEntryError(f"'{file}' is of interval bounds: expected the record of a run")
     for fault in faults(found):
         raise NoEntryError(f"'{file}' breaks the schema of a record: {fault}")
     record, beside = Result.from_json(json.dumps(found)), file.with_name(SCORES)

@@ -26,11 +26,11 @@ from .wording import ASSUMED, AT_THRESHOLD, EXCLUDED, FIGURES, UNVERIFIED, VERIF
 
 LONGEST = 80
 """Characters of a name that is shown."""
-FILES = {"data_root": "DIR", "checkpoint": "FILE", "model_dir": "DIR"}
+FILES = {"data_root": "DIR", "checkpoint": "FILE", "denoiser_checkpoint": "FILE", "model_dir": "DIR"}
 """Where the assessor's own files lie, of settings that the certificate names."""
 WORD = re.compile(r"[A-Za-z0-9_.:/+-]+")
-FAMILY = "roodbench-certificate/"
-"""How the schema of every certificate begins."""
+FAMILIES = ("roodbench-certificate/", "roodbench-interval-certificate/")
+"""How the schemas of certificates begin."""
 Certificate = Mapping[str, Any]
 
 
@@ -53,7 +53,7 @@ def is_certificate(place: Path | str) -> bool:
         found = json.loads(file.read_bytes()) if file.is_file() else None
     except ValueError:
         return False
-    return isinstance(found, dict) and str(found.get("schema", "")).startswith(FAMILY)
+    return isinstance(found, dict) and str(found.get("schema", "")).startswith(FAMILIES)
 
 
 def page_of(certificate: Certificate, digest: str) -> Page:

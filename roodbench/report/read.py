@@ -69,18 +69,22 @@ def read(place: Path | str, out: Path | str | None = None) -> Kept:
     if not file.exists():
         what = "stopped before its end: the command that began it goes on" if (folder / manifest.NAME).exists() else ""
         raise ValueError(f"'{folder}' has no {RECORD}: " + (what or "expected a run's folder or its record"))
-    record = certified(file) if is_certified(file) else Result.load(file)
+    found = content(file)
+    if str(found.get("method")).startswith("interval"):
+        name = file.absolute().parent.name
+        raise ValueError(f"'{name}' is of interval bounds: expected a record of `run`, or of `certify` by noise")
+    record = certified(file) if "violations" in found else Result.load(file)
     said = manifest.read(file.parent) if file.with_name(manifest.NAME).is_file() else {}
     return Kept(file.absolute().parent.name, record, said, file.parent)
 
 
-def is_certified(file: Path) -> bool:
-    """Whether a file is a certification's record rather than a run's, or none at all."""
+def content(file: Path) -> dict[str, Any]:
+    """What a file of JSON says; nothing of another one."""
     try:
         found = json.loads(read_text(file))
     except json.JSONDecodeError:
-        return False
-    return isinstance(found, dict) and "violations" in found
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def certified(file: Path) -> Certified:

@@ -139,6 +139,7 @@ MISTAKES = {
     "--device cuda": "has no CUDA",
     "--device tpu": "device 'tpu'",
     "--atack both": "No such option: --atack",
+    "certfy": "unknown command 'certfy': did you mean 'certify'? expected one of certify, check, ",
     "attack": "unknown command 'attack': expected one of certify, check, ",
     "--checkpoint x.pt": "digits-cnn comes with its weights",
     "--benchmark cifar10": "give --data-root DIR or set ROODBENCH_DATA",

@@ -66,6 +66,12 @@ def test_what_says_nothing_is_a_mistake(arguments, tmp_path, monkeypatch, capsys
     assert (out, err.count("\n")) == ("", 1)
 
 
+def test_the_list_has_everything_that_threat_takes(capsys):
+    assert cli.main(["list", "--format", "json"]) == 0
+    names = [entry["name"] for entry in json.loads(capsys.readouterr().out)["threats"]]
+    assert names == ["fresh", "known-seed", "resubmit:q", "corruptions"]
+
+
 def test_help_is_shown_whatever_else_is_given(capsys):
     assert cli.main(["run", "--limit", "x", "--detector", "a", "--detector", "b", "--help"]) == 0
     assert capsys.readouterr().out.startswith("Usage: roodbench run")

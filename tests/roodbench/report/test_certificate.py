@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roodbench.certify.certificate import code_in
+from roodbench.certify.certificate import INTERVAL, code_in
 from roodbench.certify.stated import UNVERIFIED
 from roodbench.cli import main
 from roodbench.report.certificate import certificate_page
@@ -15,7 +15,8 @@ from roodbench.report.wording import ASSUMED, EXCLUDED, FIGURES, VERIFIED
 from tests.roodbench.report.claims import certificate, data_of
 from tests.roodbench.report.reading import Tables
 
-THEOREMS = (Path(__file__).parents[3] / "docs/theorems.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+THEOREMS = (ROOT / "docs/theorems.md").read_text(encoding="utf-8")
 
 
 def page_of(found, folder):
@@ -131,11 +132,16 @@ def test_commands_name_what_the_assessor_needs(tmp_path):
         "benchmark": "cifar10",
         "data_root": "/secret/data",
         "checkpoint": "w.pt",
+        "denoiser": "residual",
+        "denoiser_checkpoint": "/secret/d.safetensors",
         "model": "net.py:Net; rm -rf ~",
     }
     text = page_of(found, tmp_path).text
     assert code_in(found) == {"model": "net.py:Net; rm -rf ~"}
-    assert "--power 0.95 --data-root DIR --checkpoint FILE --model 'net.py:Net; rm -rf ~'" in text
+    assert (
+        "--power 0.95 --data-root DIR --checkpoint FILE --denoiser-checkpoint FILE --model 'net.py:Net; rm -rf ~'"
+        in text
+    )
     assert "the certificate names code (model), which this runs" in text
     assert "/secret" not in text
 
@@ -174,3 +180,16 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
 def test_a_radius_is_never_rounded_up(tmp_path):
     found = page_of(certificate(norm="linf", radius=(8 / 255, 0.031376)), tmp_path)
     assert [line[1] for line in found.lines["figures"][:4:2]] == ["8/255", "0.031376"]
+
+
+@pytest.mark.parametrize("verb", ["report", "compare", "table", "validate-entry"])
+def test_what_interval_bounds_left_is_said_not_to_have_any(verb, tmp_path, capsys):
+    file = tmp_path / "certificate.json"
+    file.write_text(json.dumps({"schema": INTERVAL}))
+    (tmp_path / "result.json").write_text((ROOT / "reports/interval/digits-cnn/result.json").read_text())
+    places = [(file, f"certificate '{file}' is of interval bounds")] if verb in ("report", "compare") else []
+    for place, said in (*places, (tmp_path, "is of interval bounds")):
+        assert main([verb, str(place)]) == (1 if verb == "validate-entry" else 2)
+        err = capsys.readouterr().err
+        assert f"{said}: expected " in err
+        assert err.count("\n") == 1
