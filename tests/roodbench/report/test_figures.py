@@ -191,3 +191,8 @@ def test_mistakes_are_one_line(arguments, sentence, tmp_path, capsys):
     said = capsys.readouterr().err
     assert sentence in said
     assert said.count("\n") == 1
+
+
+def test_a_figure_is_named(capsys):
+    assert main(["figure"]) == 2
+    assert "figure: expected its name, one of bars, scatter, " in capsys.readouterr().err
