@@ -66,11 +66,17 @@ class Case:
         return cls(key, score, dict(pairs), space, dataset)
 
 
+def arrays_of(name: str) -> dict[str, np.ndarray]:
+    """The arrays of a stored file, which is closed again."""
+    with np.load(FOLDER / name) as file:
+        return dict(file)
+
+
 class Reference:
     """The fixtures, the network they were made with and the images they score."""
 
     def __init__(self) -> None:
-        self.arrays = np.load(FOLDER / "scores.npz")
+        self.arrays = arrays_of("scores.npz")
         self.inputs = json.loads((FOLDER / "inputs.json").read_text())
         self.model = self.inputs["network"].replace("cifar10_", "cifar-")
         self.net = roodbench.load_model(self.model, checkpoint=DATA / self.inputs["weights_file"])
@@ -85,13 +91,13 @@ class Reference:
     @cached_property
     def scored(self) -> list[str]:
         """The scored image lists, ID first."""
-        return [name for name in self.inputs["lists"] if f"logits__{name}" in self.arrays.files]
+        return [name for name in self.inputs["lists"] if f"logits__{name}" in self.arrays]
 
     @property
     def cases(self) -> list[Case]:
         datasets = tuple(self.scored)
         skipped = ("logits", "features", "labels", "ross", "noisecase", "combine", "fit")
-        return [Case.parse(k) for k in self.arrays.files if k.endswith(datasets) and not k.startswith(skipped)]
+        return [Case.parse(k) for k in self.arrays if k.endswith(datasets) and not k.startswith(skipped)]
 
     def block(self, dataset: str) -> np.ndarray:
         """The scored images, uint8 NHWC."""

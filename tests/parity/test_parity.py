@@ -16,7 +16,7 @@ if not (parity.FOLDER / "scores.npz").is_file() or not parity.DATA.is_dir():
     pytest.skip(f"no parity fixtures at '{parity.FOLDER}': set ROODBENCH_PARITY", allow_module_level=True)
 
 METRICS = json.loads((parity.FOLDER / "metrics.json").read_text())
-KEYS = np.load(parity.FOLDER / "scores.npz").files
+KEYS = list(parity.arrays_of("scores.npz"))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_fitted_temperature(reference):
 @pytest.fixture(scope="module")
 def splits():
     """The stored outputs of the network on ID train and val: fits need no network."""
-    arrays = np.load(parity.FOLDER / "fit_features.npz")
+    arrays = parity.arrays_of("fit_features.npz")
     names = ("logits", "features", "labels")
     return [Fitting(*(torch.from_numpy(arrays[f"{split}_{name}"]) for name in names)) for split in ("train", "val")]
 
@@ -215,7 +215,7 @@ def all_metrics(ours_id, ours_ood):
 
 @pytest.mark.parametrize("case", METRICS.get("cases", []))
 def test_metrics_of_synthetic_cases(case):
-    arrays = np.load(parity.FOLDER / "metric_cases.npz")
+    arrays = parity.arrays_of("metric_cases.npz")
     score, label = arrays[f"{case}__conf"], arrays[f"{case}__label"]
     expected, id_scores, ood = METRICS["cases"][case], score[label >= 0], score[label < 0]
     if min(len(id_scores), len(ood)) < 2:
