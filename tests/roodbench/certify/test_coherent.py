@@ -69,7 +69,7 @@ EDITS = {
     ("operating", 0, "points", 2, "tpr"): (lambda v: v + 0.05, "its noisy scores give "),
     ("operating", 1, "points", 2, "fpr", "near"): (lambda v: v - 0.1, "its noisy scores give "),
     ("operating", 0, "largest_radius"): (lambda v: 5.0, "there its noisy scores give a tpr of "),
-    ("operating", 0, "points", 1, "tpr_worst"): (lambda v: 1.0, "tpr_worst at 0.1 is 1.0: the tpr of all classes is "),
+    ("operating", 0, "points", 2, "tpr_worst"): (lambda v: 1.0, "tpr_worst at 0.25 is 1.0: the tpr of all classes is "),
     ("operating",): (lambda v: v[::-1], "operating, 0 is 'ross'"),
     ("detectors", 0, "validation", "score"): (lambda v: v[:-9], "operating, median, threshold is "),
     ("config", "least_tpr"): (lambda v: 2, "config, least_tpr is 2"),
