@@ -112,10 +112,9 @@ def foretold(context: Context, given: dict[str, Any]) -> None:
     for part in found.parts:
         passes = "{:.0f} + {:.0f} passes each".format(*part.passes)
         typer.echo(f"{part.detector}, {part.what}: {part.images} images, {passes}, {part.seconds:.1f} s")
-    typer.echo(
-        f"in all about {found.seconds:.0f} s of one process, {found.at_most:.0f} s if no image is decided early, "
-        f"{found.memory / 2**30:.1f} GiB"
-    )
+    memory = "memory unknown" if found.memory is None else f"{found.memory / 2**30:.1f} GiB"
+    most = f"{found.at_most:.0f} s if no image is decided early"
+    typer.echo(f"in all about {found.seconds:.0f} s of one process, {most}, {memory}")
     typer.echo(f"an earlier start of this run left {found.kept} parts; its folder: {found.folder}")
 
 

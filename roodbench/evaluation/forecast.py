@@ -53,7 +53,7 @@ class Forecast:
     parts: list[Part]
     load: float
     """Seconds of loading and fitting, and of choosing precision and copies."""
-    memory: int
+    memory: int | None
     """Bytes of one process."""
     kept: int
     """Parts that an earlier start of the same run left."""
@@ -211,10 +211,12 @@ def scoring(evaluator: Evaluator) -> float:
     return found / weight(evaluator.detector.score_passes()) / n
 
 
-def peak_memory(device: torch.device) -> int:
-    """Bytes that this process took at most until now: after a rehearsal, about what the run takes."""
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes that this process took at most until now, about what the run takes; None where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource  # Windows has none, and no other use of it here
+    if sys.platform == "win32":
+        return None
+    import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,12 +1,15 @@
 """What a run would take: its parts, their passes, and nothing that is left behind."""
 
 import json
+import sys
+from functools import partial
 
 import pytest
 
 import attacks
 from roodbench import api
 from roodbench.cli import main
+from roodbench.evaluation.forecast import peak_memory
 from roodbench.setup.config import RunConfig
 from tests.roodbench.helpers import fitted, small
 
@@ -50,6 +53,20 @@ def test_checks_are_parts_too(tmp_path):
     config = RunConfig(detector="pro", attack="max", steps=2, restarts=1, **{**SMALL, "limit": 40})
     what = [part.what for part in api.forecast(config, out=tmp_path).parts]
     assert what == ["clean", "checks of the score", "max", "max, base score alone", "indicators"]
+
+
+def on_windows(function, monkeypatch, *arguments):
+    """What a function returns where the platform is Windows, which has no module `resource`."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "win32")
+        patch.setitem(sys.modules, "resource", None)
+        return function(*arguments)
+
+
+def test_where_the_system_does_not_tell_its_memory_none_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("roodbench.api.peak_memory", partial(on_windows, peak_memory, monkeypatch))
+    assert main([*WORDS, "--no-check", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-2].endswith(", memory unknown")
 
 
 def test_the_command_line_prints_it(tmp_path, capsys):
