@@ -79,6 +79,7 @@ class Store:
         self._met: set[Path] = set()
         """Cells that were asked for, and those that are ours or were found."""
         self._warned = False
+        self.claims.sweep(self.folder / "cells")
 
     def file(self, key: Mapping[str, Any]) -> Path:
         """Where the cell of a key lies, or will."""

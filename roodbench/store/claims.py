@@ -81,11 +81,23 @@ class Claims:
             if not same:  # taken over, and claimed anew, since we read it
                 with suppress(OSError):
                     os.link(aside, claim)
-            aside.unlink()
             for left in claim.parent.glob(f"{claim.stem}.safetensors.*.tmp") if same else ():  # what it was writing
                 left.unlink(missing_ok=True)
+            aside.unlink()
             return same
         return False
+
+    def sweep(self, folder: Path) -> None:
+        """Clear away what processes that are gone left in a folder: claims on what they had finished, half claims."""
+        left: list[Path] = []
+        with suppress(OSError):  # no such folder yet
+            left = [file for file in folder.iterdir() if file.suffix in (".claim", ".stale", ".tmp")]
+        for file in left:
+            with suppress(OSError, ValueError):  # another process is faster, or it is no claim
+                if file.suffix == ".claim":
+                    self._take_over(file)
+                elif self._is_stale(file, file.read_text(encoding="utf-8"), file.stat().st_mtime_ns):
+                    file.unlink()
 
     def _is_stale(self, claim: Path, owner: str, beat: int) -> bool:
         with suppress(ValueError, KeyError, TypeError):

@@ -47,6 +47,24 @@ def test_an_error_frees_it(file):
     assert taken(file)
 
 
+def test_what_processes_that_are_gone_left_is_swept(file, other):
+    claim, gone = file.with_suffix(".claim"), json.dumps({**me(), "pid": 2**22 + 1})
+    Claims().sweep(file.parent / "nowhere")
+    ours = file.with_name("ours.safetensors")
+    with Claims().on(ours):
+        Claims().sweep(file.parent)
+        assert {p.name for p in file.parent.iterdir()} == {claim.name, "ours.claim"}
+        other.kill()
+        other.wait()
+        file.write_text("finished")  # and the claim on it not yet ended
+        file.with_suffix(".00.stale").write_text(gone)
+        file.with_suffix(".01.tmp").write_text(gone)
+        half = file.with_name("x.safetensors.02.tmp")
+        half.write_bytes(b"\xff")
+        Claims().sweep(file.parent)
+        assert {p.name for p in file.parent.iterdir()} == {file.name, "ours.claim", half.name}
+
+
 def test_a_process_that_was_killed_loses_its_claims(file, other):
     assert not taken(file)
     assert not Claims().is_free(file)
