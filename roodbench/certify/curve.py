@@ -18,11 +18,18 @@ def curve(rows: Sequence[CertifiedRow], operating: Sequence[Mapping[str, Any]] =
     None where matplotlib is not installed.
     """
     try:
+        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
         return None
+    with rc_context({"text.parse_math": False}):  # a `$` in a name
+        return drawn(Figure(layout="constrained"), rows, operating)
+
+
+def drawn(figure: Any, rows: Sequence[CertifiedRow], operating: Sequence[Mapping[str, Any]]) -> str:
+    """The curves on a figure of matplotlib, a panel per OOD set."""
     sets = list(dict.fromkeys(row.ood for row in rows))
-    figure = Figure(figsize=(5 * len(sets), 4), layout="constrained")
+    figure.set_size_inches(5 * len(sets), 4)
     for place, ood in enumerate(sets):
         axes = figure.add_subplot(1, len(sets), place + 1)
         for number, name in enumerate(dict.fromkeys((row.detector, row.base) for row in rows)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from typing import Any
 from ..engine.progress import Progress, lines
 
 log = logging.getLogger("roodbench")
+DRAWING = ("certify", "figure")
+"""Verbs that import matplotlib where it is installed."""
 
 
 class JSONLines(logging.Formatter):
@@ -61,6 +64,24 @@ def own_logging() -> Iterator[None]:
     finally:
         log.handlers[:], level = before
         log.setLevel(level)
+
+
+@contextmanager
+def own_matplotlib(verb: str) -> Iterator[None]:
+    """Where a verb draws, matplotlib keeps its list of fonts in our cache and not below the user's home.
+
+    A MPLCONFIGDIR of the user's own stays.
+    """
+    if verb not in DRAWING or "MPLCONFIGDIR" in os.environ:
+        yield
+        return
+    from platformdirs import user_cache_path
+
+    os.environ["MPLCONFIGDIR"] = str(user_cache_path("roodbench") / "matplotlib")
+    try:
+        yield
+    finally:
+        os.environ.pop("MPLCONFIGDIR", None)
 
 
 def computing() -> None:

@@ -18,7 +18,7 @@ from ..engine.errors import EvaluationError
 from .certify import certify
 from .check import check
 from .compare import compare
-from .console import error_line, own_logging
+from .console import error_line, own_logging, own_matplotlib
 from .figure import figure
 from .inspect import inspect
 from .leaderboard import leaderboard
@@ -111,7 +111,7 @@ def command(arguments: list[str]) -> int:
             return fail(f"unknown command {arguments[0]!r}: {hint}expected one of {', '.join(sorted(VERBS))}", 2)
         arguments = ["run", *arguments]
     try:
-        with own_logging():
+        with own_logging(), own_matplotlib(arguments[0]):
             return made()(arguments, standalone_mode=False, prog_name="roodbench") or 0
     except typer.Exit as error:
         return error.exit_code

@@ -53,8 +53,12 @@ def contradictions(record: Record) -> Iterator[str]:
 
 def sizes_of(record: Record) -> dict[str, Any]:
     """Images per test set by name, that of ID first."""
-    parts = {key.partition(": "): entry for key, entry in record.data.items()}
-    return {name: entry.get("images") for (split, _, name), entry in parts.items() if split.endswith("test")}
+    return {key.partition(": ")[2]: entry.get("images") for key, entry in tests_of(record).items()}
+
+
+def tests_of(record: Record) -> dict[str, dict[str, Any]]:
+    """What a record says of its test sets, by split and name; a set of another split may be called `mytest`."""
+    return {key: entry for key, entry in record.data.items() if key.partition(": ")[0].endswith(" test")}
 
 
 def other_aurocs(record: Record, own: str) -> Iterator[str]:

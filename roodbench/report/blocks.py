@@ -9,6 +9,7 @@ from typing import Any
 
 from detectors import unknown
 
+from ..record.pairs import tests_of
 from ..record.record import Record
 from ..record.row import Row
 from ..record.table import ORDER, adversary_of, label_of
@@ -87,7 +88,7 @@ def blocks_of(records: Mapping[str, Record], conditions: Sequence[str] | None = 
     heads: dict[Any, tuple[str, str]] = {}
     for name, record in records.items():
         shown = means_of(record)
-        images = {key: entry for key, entry in record.data.items() if "test" in key}
+        images = tests_of(record)
         for row in [*record.rows, *(row for row in record.averages if row.group in shown)]:
             if conditions and row.condition not in conditions:
                 continue

@@ -16,7 +16,7 @@ from ..entry.file import Entry
 from ..evaluation.attacker import REPORT_DRAWS
 from ..metrics.intervals import Estimate
 from ..metrics.paired import holm, rank_ranges, worst_of, worst_test
-from ..record.pairs import sizes_of
+from ..record.pairs import sizes_of, tests_of
 from ..record.record import Record
 from ..record.row import Row, label_of
 from ..record.text import as_fraction
@@ -151,8 +151,7 @@ def reasons_of(record: Record, sets: Mapping[str, Row], areas: Sequence[metrics.
 def key_of(line: Line) -> str:
     """What lines of one board have in common: images by hash and which are equal, network by hash, ball and noise."""
     record, row = line.record, line.row
-    tests = {key: its for key, its in record.data.items() if key.partition(": ")[0].endswith("test")}
-    images = {key: (its["images"], its["sha256"], its.get("copies")) for key, its in tests.items()}
+    images = {key: (its["images"], its["sha256"], its.get("copies")) for key, its in tests_of(record).items()}
     network = record.config.get("network_sha256")
     ball = (row.norm, round(row.eps_pixel or 0.0, 9), row.space, adversary(record)["threat"])
     return json.dumps([row.benchmark, row.model, images, network, ball], sort_keys=True)

@@ -46,8 +46,9 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "roodbench",
     "pdf.fonttype": 42,
+    "text.parse_math": False,
 }
-"""What `matplotlib.rc_context` takes."""
+"""What `matplotlib.rc_context` takes; `$` in a name is a character, as no name is a formula."""
 
 
 def shade(place: int, of: int) -> tuple[float, float, float, float]:

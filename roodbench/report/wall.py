@@ -35,7 +35,8 @@ class Shown:
 
     result: Result
     attacks: list[AttackedPopulation]
-    factor: int
+    factor: float
+    """By what differences are multiplied so that the largest just fits: whole numbers but where that is below 1."""
     norm: str | None
 
     def moved(self, attack: AttackedPopulation, index: int) -> Tensor:
@@ -58,7 +59,7 @@ def wall(result: Result) -> Section:
         if (moved := result.images.get(score_key(a.detector, a.population, a.condition, a.eps))) is not None
     )
     norm = next((row.norm for row in result.rows if row.eps == most), None)
-    shown = Shown(result, attacks, max(1, math.floor(0.5 / far)) if far > 0 else 1, norm)
+    shown = Shown(result, attacks, factor_of(far), norm)
     found: dict[str, list[Wall]] = {}
     room = BUDGET
     for population, index in turns(result, attacks):
@@ -75,13 +76,33 @@ def wall(result: Result) -> Section:
     return Section("images", "Example images", about(shown, missing), folds)
 
 
+def factor_of(far: float) -> float:
+    """The largest whole number, below 1 the largest hundredth, that keeps a difference of `far` within half the range.
+
+    >>> factor_of(8 / 255), factor_of(0.5), factor_of(0.9), factor_of(0.0)
+    (15, 1, 0.55, 1)
+    """
+    if far <= 0.5:
+        return math.floor(0.5 / far) if far > 0 else 1
+    return math.floor(50 / far) / 100
+
+
+def scaled(factor: float) -> str:
+    """What became of a difference, in words.
+
+    >>> scaled(15), scaled(0.55)
+    ('magnified 15 times', 'made smaller, to 0.55 of it, to fit,')
+    """
+    return f"magnified {factor} times" if factor >= 1 else f"made smaller, to {factor:g} of it, to fit,"
+
+
 def about(shown: Shown, missing: Sequence[str]) -> str:
     """What the pictures are, and are not."""
     draws = any(scores.shape[0] > 1 for key, scores in shown.result.scores.items() if not key.endswith("/winner"))
     words = (
         f"The first images of the sets, chosen by nobody, at the largest radius, {shown.norm} "
         f"{as_fraction(shown.attacks[0].eps, shown.norm)}: as they are, as the attack on each detector left them, and "
-        f"the difference, magnified {shown.factor} times around grey. Scores are clean, then attacked"
+        f"the difference, {scaled(shown.factor)} around grey. Scores are clean, then attacked"
         f"{', of a detector with noise the mean over its draws' if draws else ''}; the threshold is that which 95% of "
         "clean ID reach: what is below it is flagged as OOD."
     )
@@ -114,7 +135,7 @@ def group_of(shown: Shown, population: str, index: int) -> Wall:
         apart = 0.5 + shown.factor * (moved.double() - clean.double())
         pictures = [
             Picture(png(moved), who),
-            Picture(png(apart, whole=False), f"what the attack on {attack.detector} changed, {shown.factor} times"),
+            Picture(png(apart, whole=False), f"what the attack on {attack.detector} changed, {scaled(shown.factor)}"),
         ]
         cards.append(Card(attack.detector, pictures, *words(shown, attack, index)))
     return Wall(name, cards)

@@ -1,8 +1,12 @@
 """What goes to stderr: for people, and for machines."""
 
 import json
+import os
+
+import pytest
 
 from roodbench.cli import main
+from roodbench.cli.console import own_matplotlib
 from roodbench.engine import progress
 
 
@@ -32,3 +36,15 @@ def test_a_line_a_minute(caplog, monkeypatch):
     said = [record.getMessage() for record in caplog.records]
     numbers = {"256 of 640 images": 65, "512 of 640 images": 130, "640 images": 140}
     assert said == [f"gen, digits clean: {images} in {seconds} s" for images, seconds in numbers.items()]
+
+
+@pytest.mark.parametrize(("verb", "theirs"), [("figure", None), ("certify", None), ("figure", "mine"), ("run", None)])
+def test_matplotlib_writes_to_our_cache_while_a_verb_draws(verb, theirs, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    if theirs is not None:
+        monkeypatch.setenv("MPLCONFIGDIR", theirs)
+    ours = str(tmp_path / "roodbench" / "matplotlib") if verb != "run" and theirs is None else theirs
+    with own_matplotlib(verb):
+        assert os.environ.get("MPLCONFIGDIR") == ours
+    assert os.environ.get("MPLCONFIGDIR") == theirs

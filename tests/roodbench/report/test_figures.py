@@ -161,6 +161,24 @@ def test_every_figure_is_written(name, ending, tmp_path, capsys):
 
 
 @drawing
+@pytest.mark.parametrize("name", [name for name, kind in FIGURES.items() if not kind.opens])
+@pytest.mark.parametrize("called", [r"$\frac{$", "5$ and $x^2$"])
+def test_a_dollar_in_a_name_is_a_character(name, called, tmp_path):
+    """matplotlib takes what stands between two for a formula: one that it cannot read ends in a traceback."""
+    record = several()
+    rows, averages = (
+        [replace(row, model=called, ood=row.ood.replace("noise", called)) for row in its]
+        for its in (record.rows, record.averages)
+    )
+    attacks = [replace(a, population=a.population.replace("noise", called)) for a in record.attacks]
+    data = {key.replace("noise", called): its for key, its in record.data.items()}
+    scores = {key.replace("noise", called): its for key, its in record.scores.items()}
+    record = replace(record, rows=rows, averages=averages, attacks=attacks, data=data, scores=scores)
+    save(figure(name, {"run": record}, ood=called), tmp_path / "x.svg")
+    assert called in (tmp_path / "x.svg").read_text()
+
+
+@drawing
 def test_the_same_figure_is_the_same_bytes(tmp_path):
     for name in ("one", "other"):
         save(figure("epsilon", {"run": several()}), tmp_path / f"{name}.svg")

@@ -40,6 +40,16 @@ def cells(text):
     return dict(re.findall(r"^\| (d\d) \| (.*) \|$", text, re.MULTILINE))
 
 
+def test_validation_images_do_not_decide_what_is_compared_whatever_they_are_called():
+    """Two runs on the same test images stand in one block, though their validation sets, called mytest, differ."""
+    runs = {}
+    for name, images in (("one", 10), ("two", 20)):
+        record = with_values((0.5, 0.5, True), (0.6, 0.5, True))
+        record = replace(record, rows=record.rows[:1] if name == "one" else record.rows[1:])
+        runs[name] = replace(record, data={**record.data, "OOD val: mytest": {"images": images, "sha256": name}})
+    assert [block.names for block in blocks_of(runs)] == [["d0", "d1"]]
+
+
 @pytest.mark.parametrize("fpr", ["ood", "id"])
 def test_every_number_is_the_records(fpr):
     record, metric = several(), f"fpr95_{fpr}"

@@ -91,6 +91,18 @@ def test_without_scores_there_are_winners_alone(record):
     assert {len(card.lines) for fold in section.parts for group in fold.parts for card in group.cards[1:]} == {1}
 
 
+def test_no_difference_is_cut_off(record):
+    """An image that an attack moves across the whole range: its difference is made smaller, and the page says so."""
+    far = {k: torch.full_like(v, 0.05 if k.endswith("/clean") else 0.95) for k, v in record.images.items()}
+    section = wall(replace(record, images=far))
+    assert "made smaller, to 0.55 of it, to fit, around grey" in section.about
+    for fold in section.parts:
+        for group in fold.parts:
+            for card in group.cards[1:]:
+                assert (pixels(card.pictures[1].source) == round(255 * (0.5 + 0.55 * 0.9))).all()
+                assert "made smaller" in card.pictures[1].words
+
+
 def test_images_that_no_attack_moved(record):
     still = {key: record.images[key.split("/")[-2] + "/clean"] for key in record.images}
     assert "magnified 1 times" in wall(replace(record, images=still)).about
