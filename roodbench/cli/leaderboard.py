@@ -7,18 +7,17 @@ from pathlib import Path
 import typer
 
 from .options import OUTPUT, Context, arguments, option, taking
-from .records import records_of
 from .report import page_file
 
 
 @taking(
     arguments("folders", "Folders with entries or runs' records.", "DIR..."),
-    option("add", str | None, None, "First put this run into DIR as one file: its folder or name.", OUTPUT, "--add"),
+    option("add", str | None, None, "First put this run, or certification, into DIR as one file.", OUTPUT, "--add"),
     option("output", str, "leaderboard.html", "Write the page into this file.", OUTPUT, "-o", "--output"),
     "out",
 )
 def leaderboard(context: Context, *, folders: list[str] | None, add: str | None, output: str, out: str | None) -> None:
-    """Rank detectors by their worst case, per benchmark, network and radius; exit 1 where a file is refused."""
+    """Rank detectors by their worst case, per benchmark, network and radius, and show what is certified beside it."""
     if not folders:
         raise ValueError("leaderboard: expected a folder of entries")
     file = page_file(output)
@@ -41,14 +40,17 @@ def leaderboard(context: Context, *, folders: list[str] | None, add: str | None,
 
 
 def put(run: str, folders: list[str], out: str | None) -> None:
-    """Write the entry of a run into a folder; ValueError where there are several, or one of that name."""
-    from ..entry.file import text_of
+    """Write the entry of a run or certification into a folder; ValueError for several folders, or one of that name."""
+    from ..entry.certified import Certification
+    from ..entry.file import read, text_of
+    from ..report.read import record_file
     from ..store.files import save_text
 
     if len(folders) > 1:
         raise ValueError(f"--add {run}: expected one folder to put it into, not {len(folders)}")
-    ((name, record),) = records_of([run], out).items()
-    file = Path(folders[0]) / f"{name}.json"
+    place = record_file(run, out)
+    found = read(place, place.absolute().parent.name)
+    file = Path(folders[0]) / f"{found.name}.json"
     if file.exists():
         raise ValueError(f"--add {run}: '{file}' exists: an entry is never overwritten")
-    save_text(text_of(record), file)
+    save_text(text_of(found if isinstance(found, Certification) else found.record), file)

@@ -53,10 +53,9 @@ def validate_entry(context: Context, **given: Any) -> None:
         raise ValueError("validate-entry: expected an entry's file, or a run's folder")
     if given["again"] and given["again"] < 2:
         raise ValueError(f"again {given['again']}: expected at least 2 images of every set, or 0 for none")
-    for name in spelt_out(context) if given["record_only"] else ():
-        if name not in ALONE:
-            said = name.replace("_", "-")
-            raise ValueError(f"--record-only takes no {said}: leave out --{said}")
+    if given["record_only"]:
+        refuse_more(context, "--record-only takes")
+    from ..entry.certified import Certification
     from ..entry.file import NoEntryError, read
     from ..entry.verdict import inner
 
@@ -65,7 +64,9 @@ def validate_entry(context: Context, **given: Any) -> None:
         entry = read(given["file"])
     except NoEntryError as error:
         raise EvaluationError(f"the entry does not hold: {error}") from None
-    if given["record_only"]:
+    if isinstance(entry, Certification):
+        refuse_more(context, "of a certification `certify --verify` checks bounds, and validate-entry takes")
+    if given["record_only"] or isinstance(entry, Certification):
         verdict = inner(entry)
     else:
         from ..entry.again import validate
@@ -76,6 +77,14 @@ def validate_entry(context: Context, **given: Any) -> None:
     if verdict.failures:
         more = f" (and {len(verdict.failures) - 1} more)" if len(verdict.failures) > 1 else ""
         raise EvaluationError(f"the entry does not hold: {verdict.failures[0]}{more}")
+
+
+def refuse_more(context: Context, what: str) -> None:
+    """ValueError for an option beyond those that a record alone needs."""
+    for name in spelt_out(context):
+        if name not in ALONE:
+            said = name.replace("_", "-")
+            raise ValueError(f"{what} no {said}: leave out --{said}")
 
 
 def in_words(verdict: Verdict) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from ..record.result import Result
 from ..store import manifest
 from ..store.files import load_tensors, read_text
 from ..store.runs import RECORD
-from .consistency import contradictions_of
+from . import certified, consistency
+from .certified import Certification, certification, kind_of
 from .schema import faults
 
 LARGEST = 256 * 2**20
@@ -44,8 +45,11 @@ class Entry:
     """Attacked images (k, C, H, W) that lie beside a run's record, named like their scores."""
 
 
-def text_of(record: Result) -> str:
-    """The entry of a record; ValueError for one that was read without its scores."""
+def text_of(entry: Result | Certification) -> str:
+    """The entry of a record or certification; ValueError for a record that was read without its scores."""
+    if isinstance(entry, Certification):
+        return certified.text_of(entry)
+    record = entry
     if not record.scores:
         raise ValueError("the record has no scores: expected a run's folder, with scores.safetensors in it")
     scores = {key: tensor for key, tensor in record.scores.items() if not key.endswith("/winner")}  # in `attacks` too
@@ -60,18 +64,20 @@ def written(scores: Tensor) -> dict[str, Any]:
     return {"dtype": str(scores.dtype).removeprefix("torch."), "values": values}
 
 
-def read(place: Path | str, name: str | None = None) -> Entry:
-    """The entry in a file, or a run's folder or record, whose scores lie beside it; ValueError for any other file.
+def read(place: Path | str, name: str | None = None) -> Entry | Certification:
+    """The entry in a file, or a run's folder or record, whose scores lie beside it, or a certification's.
 
-    The text must keep to the published schema, and the scores must be the record's.
+    The text must keep to the published schema, and scores and certificate must be the record's: ValueError for any
+    other file.
     """
     folder = Path(place)
     file = folder / RECORD if folder.is_dir() else folder
-    found = parsed(file)
-    if isinstance(found, dict) and "violations" in found:
-        raise NoEntryError(f"'{file}' is a certification: expected the record of a run")
-    if isinstance(found, dict) and str(found.get("method")).startswith("interval"):
-        raise NoEntryError(f"'{file}' is of interval bounds: expected the record of a run")
+    found, name = parsed(file), name or (file.absolute().parent.name if file.name == RECORD else file.stem)
+    if kind_of(found) is not None:
+        try:
+            return certification(found, file, name)
+        except ValueError as error:
+            raise NoEntryError(str(error)) from None
     for fault in faults(found):
         raise NoEntryError(f"'{file}' breaks the schema of a record: {fault}")
     record, beside = Result.from_json(json.dumps(found)), file.with_name(SCORES)
@@ -87,7 +93,7 @@ def read(place: Path | str, name: str | None = None) -> Entry:
             raise NoEntryError(f"'{file}': its scores are not those of its record: {error}") from None
     beside = file.with_name(IMAGES)
     images = load_tensors(beside) if file.name == RECORD and beside.is_file() else {}
-    return Entry(name or (file.parent.name if file.name == RECORD else file.stem), record, images)
+    return Entry(name, record, images)
 
 
 def parsed(file: Path) -> Any:
@@ -124,8 +130,15 @@ def winners_of(record: Result) -> dict[str, Tensor]:
     }
 
 
-def gathered(folders: Sequence[Path | str]) -> tuple[list[Entry], dict[str, str]]:
-    """The entries and runs' records below some folders, by name, and the reason for every file that is refused.
+def contradictions_of(entry: Entry | Certification) -> Iterator[str]:
+    """One line for everything in an entry that cannot be true of one run, or of one certification."""
+    if isinstance(entry, Certification):
+        return certified.contradictions_of(entry)
+    return consistency.contradictions_of(entry.record)
+
+
+def gathered(folders: Sequence[Path | str]) -> tuple[list[Entry | Certification], dict[str, str]]:
+    """The entries, runs' records and certifications below some folders, and the reason for every file that is refused.
 
     ValueError for a folder that is not there.
     """
@@ -136,12 +149,12 @@ def gathered(folders: Sequence[Path | str]) -> tuple[list[Entry], dict[str, str]
         files = (file for file in sorted(folder.rglob("*.json")) if file.name not in OTHERS)
         found |= {file: file.parent if file.name == RECORD else file.with_suffix("") for file in files}
     stems = [place.name for place in found.values()]
-    entries, refused = list[Entry](), dict[str, str]()
+    entries, refused = list[Entry | Certification](), dict[str, str]()
     for file, place in found.items():
         name = place.name if stems.count(place.name) == 1 else str(place)
         try:
             entry = read(file, name)
-            for fault in contradictions_of(entry.record):
+            for fault in contradictions_of(entry):
                 raise ValueError(fault)
             entries.append(entry)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""The JSON Schema of a run's record (record.schema.json, made of the record's own types), and a check against it."""
+"""The JSON Schemas of a run's record and of a certification's, of the own types of each, and a check against them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).with_name("record.schema.json")
+FILE, CERTIFICATION = (Path(__file__).with_name(f"{name}.schema.json") for name in ("record", "certification"))
 TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,
@@ -21,26 +21,26 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 }
 KEYWORDS = {
     *("$schema", "$id", "$defs", "$ref", "title", "description", "type", "properties", "required"),
-    *("additionalProperties", "items", "minItems", "maxItems", "enum", "minimum", "maximum"),
+    *("additionalProperties", "items", "minItems", "maxItems", "enum", "minimum", "maximum", "oneOf"),
 }
-"""What `faults` understands: all that the published schema uses."""
+"""What `faults` understands: all that the published schemas use. Of `oneOf` a caller says which it is."""
 
 
 @cache
-def published() -> dict[str, Any]:
-    """The schema, as the package and docs/record.schema.json have it (JSON Schema, draft 2020-12)."""
-    return json.loads(FILE.read_text(encoding="utf-8"))
+def published(file: Path = FILE) -> dict[str, Any]:
+    """A schema, as the package and docs/ have it (JSON Schema, draft 2020-12)."""
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
-def faults(value: Any, schema: Mapping[str, Any] | None = None, where: str = "") -> Iterator[str]:
-    """One line for every place where a JSON value breaks a schema, by default the published one.
+def faults(value: Any, schema: Mapping[str, Any] | None = None, where: str = "", *, file: Path = FILE) -> Iterator[str]:
+    """One line for every place where a JSON value breaks a schema, by default the published one of `file`.
 
     >>> list(faults({"n": 0}, {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}}))
     ['n is 0: expected at least 1']
     """
-    schema = published() if schema is None else schema
+    schema = published(file) if schema is None else schema
     while "$ref" in schema:
-        schema = published()["$defs"][schema["$ref"].rpartition("/")[2]]
+        schema = published(file)["$defs"][schema["$ref"].rpartition("/")[2]]
     what = where or "the record"
     types = schema.get("type", [])
     names = [types] if isinstance(types, str) else types
@@ -59,7 +59,7 @@ def faults(value: Any, schema: Mapping[str, Any] | None = None, where: str = "")
         known, rest = schema.get("properties", {}), schema.get("additionalProperties", {})
         for name, part in value.items():
             if name in known or rest:
-                yield from faults(part, known.get(name, rest), f"{where}, {name}" if where else name)
+                yield from faults(part, known.get(name, rest), f"{where}, {name}" if where else name, file=file)
     elif isinstance(value, list):
         least, most = schema.get("minItems", 0), schema.get("maxItems", len(value))
         if not least <= len(value) <= most:
@@ -68,7 +68,7 @@ def faults(value: Any, schema: Mapping[str, Any] | None = None, where: str = "")
         if items == {"type": "number"} and all(type(part) is float for part in value):
             return
         for place, part in enumerate(value) if items else ():
-            yield from faults(part, items, f"{where}, {place}" if where else str(place))
+            yield from faults(part, items, f"{where}, {place}" if where else str(place), file=file)
 
 
 def is_of(value: Any, name: str) -> bool:

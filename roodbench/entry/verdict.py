@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .consistency import contradictions_of
-from .file import Entry
+from .certified import Certification
+from .file import Entry, contradictions_of
 
 OPEN = (
     "that its hyper-parameters were not chosen on these images",
@@ -14,6 +14,8 @@ OPEN = (
     "numbers of its checks, passes and intervals: stated, and agreeing with each other",
 )
 """What no check of an entry can show."""
+SIGNED = "its bounds against network and images: `certify --verify` does that with its certificate"
+UNSIGNED = "its bounds: taken as they are; `certify --verify` checks them where their certificate is handed in too"
 
 
 @dataclass
@@ -34,9 +36,13 @@ class Verdict:
     unchecked: list[str] = field(default_factory=list)
 
 
-def inner(entry: Entry) -> Verdict:
+def inner(entry: Entry | Certification) -> Verdict:
     """The verdict of the record alone."""
-    verdict = Verdict(entry.name, 0, failures=list(contradictions_of(entry.record)))
+    verdict = Verdict(entry.name, 0, failures=list(contradictions_of(entry)))
+    if isinstance(entry, Certification):
+        verdict.failures += [f"an attack got past a bound: {line}" for line in entry.violations[:3]]
+        verdict.unchecked += [SIGNED if entry.certificate else UNSIGNED, *OPEN[1:2]]
+        return verdict
     if not entry.record.scores:
         verdict.failures.append("it has no scores: expected an entry that `leaderboard --add RUN` wrote")
     scores = "its scores: taken as they are, clean and attacked, without --record-only the network scores images again"

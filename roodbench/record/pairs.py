@@ -53,10 +53,10 @@ def contradictions(record: Record) -> Iterator[str]:
 
 def sizes_of(record: Record) -> dict[str, Any]:
     """Images per test set by name, that of ID first."""
-    return {key.partition(": ")[2]: entry.get("images") for key, entry in tests_of(record).items()}
+    return {key.partition(": ")[2]: entry.get("images") for key, entry in evaluation_sets(record).items()}
 
 
-def tests_of(record: Record) -> dict[str, dict[str, Any]]:
+def evaluation_sets(record: Record) -> dict[str, dict[str, Any]]:
     """What a record says of its test sets, by split and name; a set of another split may be called `mytest`."""
     return {key: entry for key, entry in record.data.items() if key.partition(": ")[0].endswith(" test")}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from detectors import unknown
 
-from ..record.pairs import tests_of
+from ..record.pairs import evaluation_sets
 from ..record.record import Record
 from ..record.row import Row
 from ..record.table import ORDER, adversary_of, label_of
@@ -88,7 +88,7 @@ def blocks_of(records: Mapping[str, Record], conditions: Sequence[str] | None = 
     heads: dict[Any, tuple[str, str]] = {}
     for name, record in records.items():
         shown = means_of(record)
-        images = tests_of(record)
+        images = evaluation_sets(record)
         for row in [*record.rows, *(row for row in record.averages if row.group in shown)]:
             if conditions and row.condition not in conditions:
                 continue

@@ -11,23 +11,26 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
+from ..entry.certified import Certification
 from ..entry.consistency import marking, unjudged
 from ..entry.file import Entry
 from ..evaluation.attacker import REPORT_DRAWS
 from ..metrics.intervals import Estimate
 from ..metrics.paired import holm, rank_ranges, worst_of, worst_test
-from ..record.pairs import sizes_of, tests_of
+from ..record.pairs import evaluation_sets, sizes_of
 from ..record.record import Record
 from ..record.row import Row, label_of
 from ..record.text import as_fraction
 from .bounded import Bounded
 from .compare import ALPHA, adversary, entries_of
+from .proven import Proof, proofs_of
 
 OURS = {
     **{"method": "suite", "objective": None, "budget": None, "steps": None, "restarts": None},
     **{"protocol": "roodbench", "seed": 0, "quantize": False},
 }
 """The attack of a board. Any other may be weaker, or chosen for the detector: what it leaves has no rank."""
+NAMELESS, UNKNOWN = "network unknown", "of unknown hash"
 
 
 @dataclass(frozen=True)
@@ -88,27 +91,59 @@ class Board:
     """By hash."""
     fields: list[Field] = field(default_factory=list)
     unranked: list[Line] = field(default_factory=list)
+    proofs: list[Proof] = field(default_factory=list)
+    """Certified detectors of this network at this radius, on these or other images, the highest bounds first."""
+
+    @property
+    def hashes(self) -> list[dict[str, str]]:
+        """Of the images of its lines, by split and name: all are the same, but for which are equal."""
+        return [{key: its["sha256"] for key, its in evaluation_sets(line.record).items()} for line in self.lines[:1]]
 
     @property
     def lines(self) -> list[Line]:
         return [*(line for found in self.fields for line in found.lines), *self.unranked]
 
 
-def boards_of(entries: Sequence[Entry]) -> list[Board]:
-    """The boards of some entries, those with ranks first; each best first."""
+def boards_of(entries: Sequence[Entry | Certification]) -> list[Board]:
+    """The boards of some entries, those with ranks first; each best first. What is proven stands where it belongs."""
     found: dict[str, Board] = {}
     for entry in entries:
-        for line in lines_of(entry):
+        for line in lines_of(entry) if isinstance(entry, Entry) else ():
             board = board_of(line)
             found.setdefault(key_of(line), board).unranked.append(line)
-    return sorted(map(ranked, found.values()), key=order)
+    boards = sorted(map(ranked, found.values()), key=order)
+    for proof in proofs_of([entry for entry in entries if isinstance(entry, Certification)]):
+        add(proof, boards)
+    return sorted(boards, key=order)
+
+
+def add(proof: Proof, boards: list[Board]) -> None:
+    """Put a proof on the board of its network, norm and radius, of several on that of its images, else the first.
+
+    A network of a record without hashes is known by its name.
+    """
+    benchmark, model, network, norm, eps = proof.place
+    those = [
+        its
+        for its in boards
+        if (its.benchmark, its.model, its.norm, round(its.eps, 9)) == (benchmark, model or NAMELESS, norm, eps)
+        and (its.space, its.threat) == ("pixel", "fresh")
+        and (network is None or its.network in (network, UNKNOWN))
+    ]
+    those.sort(key=lambda its: proof.entry.images not in its.hashes)
+    if not those:
+        sizes, chosen = proof.entry.sizes, proof.entry.record["config"]["run"].get("ood") is not None
+        names = (benchmark, model or NAMELESS)
+        those = [Board(*names, sizes, chosen, norm, proof.claim.radius, "pixel", "fresh", network or UNKNOWN)]
+        boards += those
+    those[0].proofs.append(proof)
 
 
 def order(board: Board) -> tuple[Any, ...]:
     """Boards with ranks first, then by benchmark, network and ball, the longest list first."""
     has = max((len(found.lines) for found in board.fields), default=0)
     ball = (board.space != "pixel", board.norm, board.eps)
-    return (has < 2, board.benchmark, board.model, *ball, -has, -sum(board.images.values()))
+    return (has < 2, not board.lines, board.benchmark, board.model, *ball, -has, -sum(board.images.values()))
 
 
 def lines_of(entry: Entry) -> Iterator[Line]:
@@ -151,7 +186,7 @@ def reasons_of(record: Record, sets: Mapping[str, Row], areas: Sequence[metrics.
 def key_of(line: Line) -> str:
     """What lines of one board have in common: images by hash and which are equal, network by hash, ball and noise."""
     record, row = line.record, line.row
-    images = {key: (its["images"], its["sha256"], its.get("copies")) for key, its in tests_of(record).items()}
+    images = {key: (its["images"], its["sha256"], its.get("copies")) for key, its in evaluation_sets(record).items()}
     network = record.config.get("network_sha256")
     ball = (row.norm, round(row.eps_pixel or 0.0, 9), row.space, adversary(record)["threat"])
     return json.dumps([row.benchmark, row.model, images, network, ball], sort_keys=True)
@@ -163,7 +198,7 @@ def board_of(line: Line) -> Board:
     images = dict(sorted(sizes_of(record).items(), key=lambda entry: entry[0] != own))
     threat = str(adversary(record)["threat"] or "fresh")
     chosen = record.config.get("ood") is not None
-    model, norm = row.model or "network unknown", row.norm or "linf"
+    model, norm = row.model or NAMELESS, row.norm or "linf"
     network = record.config["network_sha256"][:12]
     return Board(row.benchmark, model, images, chosen, norm, row.eps_pixel or 0.0, row.space, threat, network)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import metrics
 from ..metrics.paired import Paired, holm, paired_test, rank_ranges
-from ..record.pairs import tests_of
+from ..record.pairs import evaluation_sets
 from ..record.record import Record
 from ..record.rows import CONDITIONS
 from ..record.table import label_of
@@ -80,7 +80,7 @@ def compare(records: Mapping[str, Record | Claims], ood: Sequence[str] | None = 
 def entries_of(records: Mapping[str, Record | Claims]) -> list[Entry | Bounded]:
     """Every detector of every run and certificate; of one label, with the parameters that differ or their letters."""
     runs = [its for its in records.values() if isinstance(its, Record)]
-    groups = {key: groups_of(run, key) for run in runs for key in tests_of(run)}
+    groups = {key: groups_of(run, key) for run in runs for key in evaluation_sets(run)}
     known = {key: first for key, first in groups.items() if first is not None}
     found: list[tuple[tuple[str, Mapping[str, Any], str], Any]] = []
     for letter, record in zip(letters(len(records)), records.values(), strict=True):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ..entry.certified import Certification
 from ..entry.file import Entry
 from ..record.text import as_fraction
-from .board import Board, Field, Line, boards_of, title_of
+from .board import UNKNOWN, Board, Field, Line, boards_of, title_of
 from .comparison import named
 from .parts import Block, Cell, Column, Fold, Notes, Page, Section, Table
+from .proven import blocks as proven_blocks
+from .proven import bound, certified_of
 from .trust import by_detector, trust
 
 COLUMNS = [
@@ -22,6 +25,8 @@ COLUMNS = [
     Column("trust", "text", True),
     Column("remarks", "words"),
 ]
+CERTIFIED = 3
+"""The place of the column of what is proven, on boards where something is."""
 BOARDS = [
     Column("board", "text"),
     Column("lines"),
@@ -32,6 +37,10 @@ BOARDS = [
 CAPTION = (
     "AUROC % [95% interval] with ID and OOD attacked, against the set named below it, where it is lowest; clean is on "
     "that set, mean over all sets; passes are network passes an image, forward and backward"
+)
+BOUNDED = (
+    "; certified: at least so much is left by any adversary within the radius, the lowest over the sets, of a line "
+    "under attack where its own detector is certified on its own images"
 )
 STATED = (
     *("entry", "detectors", "benchmark, network", "eps", "attack", "seed"),
@@ -52,32 +61,48 @@ READING = [
     "network, and attacks some again.",
 ]
 
+PROVEN = (
+    "Certified lines are proven: no adversary within the radius, however strong, gets below, on those images; with the "
+    "probability that the line states, which is over the certification's own noise, or certainly (interval bounds). "
+    "What an attack left bounds the truth from above, what is certified from below; a certified line is not ranked. "
+    "One whose own certification broke it is called contradicted. `roodbench certify --verify` holds a certificate "
+    "against network and images."
+)
+CERTIFICATIONS = (
+    *("entry", "detectors", "benchmark, network", "radii", "bounds by", "error of each number"),
+    *("code", "revision", "torch", "device", "certificate"),
+)
 
-def leaderboard(entries: Sequence[Entry], refused: Mapping[str, str]) -> Page:
+
+def leaderboard(entries: Sequence[Entry | Certification], refused: Mapping[str, str]) -> Page:
     """The page of some entries, and of files that are none, by name with the reason."""
     boards = boards_of(entries)
-    lines = sum(len(board.lines) for board in boards)
+    runs = [entry for entry in entries if isinstance(entry, Entry)]
+    certifications = [entry for entry in entries if isinstance(entry, Certification)]
+    lines, proofs = (sum(len(getattr(board, name)) for board in boards) for name in ("lines", "proofs"))
     said = [
-        f"{lines} lines of {len(entries)} entries on {len(boards)} boards.",
+        f"{lines} lines of {len(runs)} entries on {len(boards)} boards.",
         "No rank says anything beyond its board.",
     ]
+    said += [f"{proofs} certified lines of {len(certifications)} certifications."] if proofs else []
     said += [f"{len(refused)} files are refused."] if refused else []
     folds = [folded(board, place, boards) for place, board in enumerate(boards)]
     sections = [overview(boards), Section("ranks", "Ranks", "", folds)]
-    sections.append(Section("reading", "How to read it", "", [Notes(READING)]))
+    sections.append(Section("reading", "How to read it", "", [Notes([*READING, *([PROVEN] if proofs else [])])]))
     if refused:
         notes = Notes([f"{name}: {reason}" for name, reason in refused.items()])
         about = "These files are no entries, or say what cannot be true of one run."
         sections.append(Section("refused", "Refused", about, [notes]))
-    sections.append(stated(entries))
+    sections += [stated(runs)] if runs or not certifications else []
+    sections += [certified(certifications)] if certifications else []
     networks = list(dict.fromkeys((board.benchmark, board.model) for board in boards))
     subtitle = "; ".join(f"{benchmark}: {model}" for benchmark, model in networks) or "no entries"
     return Page("Detectors under adaptive attack", subtitle, said, sections, kind="leaderboard")
 
 
 def overview(boards: Sequence[Board]) -> Section:
-    """A line a board: its longest list, and who may be first on it."""
-    lines = []
+    """A line a board: its longest list, who may be first on it, and the highest bound that is proven."""
+    lines, proves = [], any(board.proofs for board in boards)
     for board in boards:
         its = board.fields[0].lines if board.fields else []
         may = [name for name, line in zip(names_of(its), its, strict=True) if line.rank and line.rank[1] == 1]
@@ -85,17 +110,20 @@ def overview(boards: Sequence[Board]) -> Section:
         images = ", ".join(f"{n} {name}" for name, n in board.images.items())
         counts = [Cell(str(len(board.lines))), Cell(str(len(its)))]
         more = f"and {len(board.fields) - 1} lists of other code or strength" if len(board.fields) > 1 else ""
-        lines.append([Cell(title_of(board), note=images), *counts, Cell(best), Cell(", ".join(may) or "-", note=more)])
+        found = [Cell(title_of(board), note=images), *counts, Cell(best), Cell(", ".join(may) or "-", note=more)]
+        proven = next((bound(p.least[0], p.name) for p in board.proofs if p.word == "proven"), Cell("-"))
+        lines.append([*found, *([proven] if proves else [])])
     about = (
         "A benchmark, a network, a set of images and a radius each, and of its lists, each of one code and attack, the "
         "longest. Whoever may be the best has nobody on it who is significantly better in the worst case."
     )
-    table = Table("boards", "AUROC % [95% interval], worst case over the OOD sets", BOARDS, [Block(lines)], cards=True)
+    heads = [*BOARDS, *([Column("proven at least")] if proves else [])]
+    table = Table("boards", "AUROC % [95% interval], worst case over the OOD sets", heads, [Block(lines)], cards=True)
     return Section("boards", "Boards", about, [table])
 
 
 def folded(board: Board, place: int, boards: Sequence[Board]) -> Fold:
-    """One board: its lists, and the lines without rank; open where there are ranks."""
+    """One board: its lists, the lines without rank, and what is proven; open where there are ranks."""
     (own, n), *others = board.images.items()
     sets = ", ".join(f"{count} {name}" for name, count in others)
     about = f"{n} {own} against {sets}{' (sets chosen by --ood)' if board.chosen else ''}; network {board.network}."
@@ -109,22 +137,37 @@ def folded(board: Board, place: int, boards: Sequence[Board]) -> Fold:
         about += " Another board has this benchmark, network and radius with more images or sets."
     blocks = [
         Block(
-            [cells(line, name) for line, name in zip(found.lines, names_of(found.lines), strict=True)],
+            cells_of(board, found.lines),
             heading(found),
             f"code {found.code}, revision {found.revision}",
         )
         for found in board.fields
     ]
     if board.unranked:
-        lines = [cells(line, name) for line, name in zip(board.unranked, names_of(board.unranked), strict=True)]
-        blocks.append(Block(lines, "Not ranked", "The last column says why."))
-    table = Table(f"board-{place}", CAPTION, COLUMNS, blocks, cards=True)
+        blocks.append(Block(cells_of(board, board.unranked), "Not ranked", "The last column says why."))
+    blocks += proven_blocks(board.proofs, board.hashes)
+    heads = [*COLUMNS[:CERTIFIED], *([Column("certified")] if board.proofs else []), *COLUMNS[CERTIFIED:]]
+    table = Table(f"board-{place}", CAPTION + (BOUNDED if board.proofs else ""), heads, blocks, cards=True)
     ranks = sum(len(found.lines) for found in board.fields)
     title = f"{title_of(board)}: {len(board.lines)} lines, {ranks} ranked"
+    title += f", {len(board.proofs)} certified" if board.proofs else ""
     return Fold(title, [Notes([about]), table], open=any(len(found.lines) > 1 for found in board.fields))
 
 
+def cells_of(board: Board, lines: Sequence[Line]) -> list[list[Cell]]:
+    """Lines of a board; where it has proofs, what they say of each line's own detector stands behind its worst case."""
+    found = []
+    for line, name in zip(lines, names_of(lines), strict=True):
+        its = cells(line, name)
+        if board.proofs:
+            its.insert(CERTIFIED, certified_of(board.proofs, line.record, line.label, line.row.params, line.rows))
+        found.append(its)
+    return found
+
+
 def is_other(one: Board, other: Board) -> bool:
+    if UNKNOWN in (one.network, other.network):
+        return False
     return (one.network, one.space) != (other.network, other.space) and one.space == other.space
 
 
@@ -210,3 +253,28 @@ def stated(entries: Sequence[Entry]) -> Section:
         lines.append([Cell(entry.name), *(Cell(str(text)) for text in cells)])
     about = "Stated, and not seen by anybody else: code, revision, machine."
     return Section("entries", "Entries", about, [Table("entries", "What each file says", heads, [Block(lines)])])
+
+
+def certified(certifications: Sequence[Certification]) -> Section:
+    """What every certification says of itself."""
+    lines = []
+    for entry in certifications:
+        row, env = entry.row, entry.environment
+        radii = dict.fromkeys(claim.radius for claim in entry.claims)
+        cells = (
+            f"{len(dict.fromkeys(claim.label for claim in entry.claims))}",
+            f"{row['benchmark']}, {row['model']}",
+            f"{row['norm']} " + ", ".join(as_fraction(radius, row["norm"]) for radius in radii),
+            "noise" if entry.by_noise else "intervals",
+            f"{entry.alpha:g}" if entry.by_noise else "none",
+            env.code,
+            env.revision or "-",
+            env.versions.get("torch") or "-",
+            env.device,
+            "agrees" if entry.certificate else "not looked at",
+        )
+        lines.append([Cell(entry.name), *(Cell(str(text)) for text in cells)])
+    heads = [Column(name, "text") for name in CERTIFICATIONS]
+    about = "Stated: code, revision, machine, and bounds without their certificate."
+    table = Table("certifications", "What each certification says", heads, [Block(lines)])
+    return Section("certifications", "Certifications", about, [table])

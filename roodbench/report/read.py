@@ -62,13 +62,7 @@ def read(place: Path | str, out: Path | str | None = None) -> Kept:
 
     Scores and certificates are read where they lie beside it, and must be its own.
     """
-    folder = Path(place)
-    if not folder.exists() and folder.name == str(place) and place:
-        folder = run_in(runs_folder(out), str(place)).folder
-    file = file_in(folder, RECORD)
-    if not file.exists():
-        what = "stopped before its end: the command that began it goes on" if (folder / manifest.NAME).exists() else ""
-        raise ValueError(f"'{folder}' has no {RECORD}: " + (what or "expected a run's folder or its record"))
+    file = record_file(place, out)
     found = content(file)
     if str(found.get("method")).startswith("interval"):
         name = file.absolute().parent.name
@@ -76,6 +70,18 @@ def read(place: Path | str, out: Path | str | None = None) -> Kept:
     record = certified(file) if "violations" in found else Result.load(file)
     said = manifest.read(file.parent) if file.with_name(manifest.NAME).is_file() else {}
     return Kept(file.absolute().parent.name, record, said, file.parent)
+
+
+def record_file(place: Path | str, out: Path | str | None = None) -> Path:
+    """The file of the record at a place, or of the run of that name in the folder `out`; ValueError for none."""
+    folder = Path(place)
+    if not folder.exists() and folder.name == str(place) and place:
+        folder = run_in(runs_folder(out), str(place)).folder
+    file = file_in(folder, RECORD)
+    if not file.exists():
+        what = "stopped before its end: the command that began it goes on" if (folder / manifest.NAME).exists() else ""
+        raise ValueError(f"'{folder}' has no {RECORD}: " + (what or "expected a run's folder or its record"))
+    return file
 
 
 def content(file: Path) -> dict[str, Any]:

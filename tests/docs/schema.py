@@ -1,6 +1,7 @@
-"""The JSON Schema of a run's record, from the record's own types: `python -m tests.docs.tables` writes it.
+"""The JSON Schemas of a run's record and of a certification's, from their own types: `python -m tests.docs.tables`
+writes them.
 
-It lies in the package (roodbench/entry/record.schema.json) and in docs/.
+They lie in the package (roodbench/entry/*.schema.json) and in docs/.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from typing import Any
 
 from torch import Tensor
 
+from roodbench.certify.interval.evidence import METHOD
+from roodbench.certify.interval.run import IntervalRow
+from roodbench.certify.row import CertifiedRow
+from roodbench.entry.schema import CERTIFICATION, FILE
+from roodbench.record.environment import Environment
 from roodbench.record.record import PARTS, SCHEMA_VERSION, Record
 from roodbench.record.table import ORDER
 
@@ -25,6 +31,7 @@ NAMES: dict[Any, str] = {
     type(None): "null",
 }
 SHARE, CHANGE, COUNT, SOME = {"minimum": 0, "maximum": 1}, {"minimum": -1, "maximum": 1}, {"minimum": 0}, {"minimum": 1}
+SHARE_OR_NONE = {"type": ["number", "null"], **SHARE}
 PAIR = {"minItems": 2, "maxItems": 2}
 NARROWER: dict[str, dict[str, dict[str, Any]]] = {
     "Record": {"schema_version": {"enum": [SCHEMA_VERSION]}, "rows": {"minItems": 1}},
@@ -36,6 +43,21 @@ NARROWER: dict[str, dict[str, dict[str, Any]]] = {
         **dict.fromkeys(("n_id", "n_ood"), SOME),
         "condition": {"enum": list(ORDER)},
         "norm": {"enum": ["linf", "l2", None]},
+    },
+    "CertifiedRow": {
+        **dict.fromkeys(("auroc_clean", "auroc_attacked", "gauroc", "gfpr95", "says_id", "says_ood"), SHARE),
+        **dict.fromkeys(("sigma", "alpha", "radius", "radius_l2"), COUNT),
+        **dict.fromkeys(("n_id", "n_ood", "samples", "copies"), SOME),
+        "deployed": {"required": ["clean", "attacked", "certified"], "additionalProperties": {**SHARE_OR_NONE}},
+        "condition": {"enum": ["min", "max", "both"]},
+        "norm": {"enum": ["linf", "l2"]},
+    },
+    "IntervalRow": {
+        **dict.fromkeys(("auroc_clean", "auroc_attacked", "gauroc", "gfpr95"), SHARE),
+        **dict.fromkeys(("n_id", "n_ood"), SOME),
+        "radius": COUNT,
+        "condition": {"enum": ["min", "max", "both"]},
+        "norm": {"enum": ["linf"]},
     },
     "Indicator": {"about": {"enum": ["data", "network", "detector", "attack"]}},
     "Timing": {"seconds": COUNT},
@@ -79,6 +101,36 @@ def schema() -> dict[str, Any]:
         "$id": f"roodbench-record-{SCHEMA_VERSION}",
         "title": "The record of a run of RoodBench",
         **whole,
+        "$defs": dict(sorted(found.items())),
+    }
+
+
+def certifications() -> dict[str, Any]:
+    """JSON Schema of a certification's record, by noise or by interval bounds."""
+    found: dict[str, Any] = {}
+    version, any_data = {"enum": [SCHEMA_VERSION]}, {"type": "object", "additionalProperties": DATA}
+    network = {"type": "object", "properties": {"sha256": {"type": "string"}}, "required": ["sha256"]}
+    run = {"type": "object", "properties": {"run": {"type": "object"}}, "required": ["run"]}
+    for name, row, own in (
+        ("ByNoise", CertifiedRow, {"violations": {"type": "array", "items": {"type": "string"}}}),
+        ("ByIntervals", IntervalRow, {"method": {"enum": [METHOD]}}),
+    ):
+        parts = {
+            "schema_version": version,
+            "config": run,
+            "environment": reference(Environment, found),
+            "rows": {"type": "array", "items": reference(row, found), "minItems": 1},
+            **own,
+            "network": network,
+            "data": any_data,
+        }
+        required = [key for key in parts if name == "ByNoise" or key not in ("network", "data")]  # older ones lack them
+        found[name] = {"type": "object", "properties": parts, "required": required}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"roodbench-certification-{SCHEMA_VERSION}",
+        "title": "The record of a certification of RoodBench",
+        "oneOf": [{"$ref": "#/$defs/ByNoise"}, {"$ref": "#/$defs/ByIntervals"}],
         "$defs": dict(sorted(found.items())),
     }
 
@@ -129,5 +181,7 @@ def of_hint(hint: Any, found: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def text() -> str:
-    return json.dumps(schema(), indent=1) + "\n"
+def texts() -> dict[str, str]:
+    """The schemas by the names of their files."""
+    found = {FILE.name: schema(), CERTIFICATION.name: certifications()}
+    return {name: json.dumps(its, indent=1) + "\n" for name, its in found.items()}

@@ -25,7 +25,7 @@ from roodbench.entry.schema import FILE
 from roodbench.evaluation.checks import CHECKS, About
 from roodbench.evaluation.refusals import REFUSALS
 from roodbench.setup.threats import THREATS
-from tests.docs.schema import text
+from tests.docs.schema import texts
 
 FOLDER = Path(__file__).parents[2] / "docs"
 MARKED = re.compile(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", re.DOTALL)
@@ -162,11 +162,12 @@ def rewritten(text: str) -> str:
 
 
 def main(folder: Path = FOLDER) -> None:
-    """Rewrite the marked tables of every page in a folder, and the schema of records there and in the package."""
+    """Rewrite the marked tables of every page in a folder, and the schemas of records there and in the package."""
     for page in sorted(folder.glob("*.md")):
         page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
-    for file in (folder / FILE.name, *([FILE] if folder == FOLDER else [])):
-        file.write_text(text(), encoding="utf-8")
+    for name, text in texts().items():
+        for file in (folder / name, *([FILE.with_name(name)] if folder == FOLDER else [])):
+            file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

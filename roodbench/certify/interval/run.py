@@ -78,6 +78,7 @@ class IntervalResult:
     def to_json(self) -> str:
         """The record without the bounds of every image, which are in the certificate."""
         parts = {"config": asdict(self.config), "environment": asdict(self.environment), "timing": self.timing}
+        parts |= {name: self.certificate[name] for name in ("network", "data")}
         record = {"schema_version": 1, "method": METHOD, **parts, "rows": [asdict(row) for row in self.rows]}
         return json.dumps(record, indent=1, allow_nan=False)
 

@@ -67,7 +67,7 @@ BAD = {
     '{"rows": NaN}': "NaN is no number of JSON",
     '{"rows": 1, "rows": 2}': "names rows twice",
     "{}": "the record has no config",
-    '{"violations": []}': "is a certification: expected the record of a run",
+    '{"violations": []}': "breaks the schema of a certification: the record has no schema_version",
 }
 
 

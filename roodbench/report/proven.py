@@ -1,0 +1,133 @@
+"""Proven lower bounds on a board: certified AUROCs, best first, and those of detectors that were attacked too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ..entry.certified import Certification, Claim
+from ..record.pairs import evaluation_sets
+from ..record.record import Record
+from .parts import Block, Cell
+from .trust import TONES
+
+WORDS = {"proven": "good", "says nothing": "open", "contradicted": "bad"}
+"""What a bound is, and its tone."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One detector of a certification at one radius."""
+
+    entry: Certification
+    claim: Claim
+
+    @cached_property
+    def least(self) -> tuple[float, str]:
+        """The lowest bound over the OOD sets, and its set."""
+        return min((value, ood) for ood, value in self.claim.certified.items())
+
+    @property
+    def word(self) -> str:
+        """proven; says nothing of a bound of 0; contradicted where an attack of the certification got past a bound."""
+        return "contradicted" if self.entry.violations else "proven" if self.least[0] > 0 else "says nothing"
+
+    @property
+    def name(self) -> str:
+        """The detector, of one with noise in its population form."""
+        return f"{self.claim.label}, all copies" if self.entry.by_noise else self.claim.label
+
+    @property
+    def sure(self) -> str:
+        """With which probability the bounds of all sets hold together."""
+        return f"{100 * (1 - self.entry.alpha * len(self.claim.certified)):.4g}%" if self.entry.by_noise else "certain"
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What it has in common with a board: benchmark, network by name and hash (12 digits), norm and radius."""
+        row, network = self.entry.row, self.entry.network
+        return row["benchmark"], row["model"], network and network[:12], row["norm"], round(self.claim.radius, 9)
+
+    def concerns(self, record: Record, label: str, params: Mapping[str, Any], sets: Sequence[str]) -> bool:
+        """Whether this bounds a detector of a run: the same one, on the same images of these sets."""
+        images = {key: its["sha256"] for key, its in evaluation_sets(record).items()}
+        wanted = {
+            key: sha for key, sha in images.items() if key.startswith("ID test: ") or key.partition(": ")[2] in sets
+        }
+        same = (self.claim.label, self.claim.params) == (label, params) and {*sets} <= self.claim.certified.keys()
+        return same and wanted.items() <= self.entry.images.items()
+
+    def remarks(self) -> Iterator[str]:
+        """What else a reader must know."""
+        yield from self.entry.violations[:1]
+        few = self.claim.least(deployed=True)
+        if self.claim.copies is not None and few is not None:
+            yield f"of {self.claim.copies} fresh copies at least {floor(few)}"
+        if self.entry.network is None:
+            yield "its record has no hashes: network and images by name alone"
+        if self.entry.by_noise and not self.entry.certificate:
+            yield "no certificate beside it: its bounds as its record states them"
+
+
+def proofs_of(entries: Sequence[Certification]) -> list[Proof]:
+    """The proofs of some certifications, the highest bounds first; what is contradicted, or says nothing, last."""
+    found = [Proof(entry, claim) for entry in entries for claim in entry.claims]
+    return sorted(found, key=lambda its: (list(WORDS).index(its.word), -its.least[0], its.name, its.entry.name))
+
+
+def certified_of(proofs: Sequence[Proof], record: Record, label: str, params: Mapping[str, Any], sets: Any) -> Cell:
+    """What is proven of a detector that a run attacked, as it is deployed; a dash where nothing is."""
+    its = [p for p in proofs if p.word == "proven" and p.concerns(record, label, params, list(sets))]
+    found = [(value, proof.entry.name) for proof in its if (value := proof.claim.least(deployed=True)) is not None]
+    if not found:
+        return Cell("-")
+    value, name = max(found)
+    return bound(value, name)
+
+
+def bound(value: float, note: str) -> Cell:
+    return Cell(f"\N{GREATER-THAN OR EQUAL TO} {floor(value)}", note=note, value=100 * value)
+
+
+def floor(value: float) -> str:
+    """A lower bound in percent, never rounded up.
+
+    >>> floor(0.95499), floor(1.0)
+    ('95.4', '100.0')
+    """
+    return f"{int(1000 * value + 1e-9) / 10:.1f}"
+
+
+def blocks(proofs: Sequence[Proof], own: Sequence[Mapping[str, str]]) -> list[Block]:
+    """Blocks of proofs, one for every set of images; `own` are hashes of the board's, by split and name."""
+    by_images: dict[tuple[Any, ...], list[Proof]] = {}
+    for proof in proofs:
+        same = any(proof.entry.images and proof.entry.images == its for its in own)
+        key = (not same, tuple(proof.entry.sizes.items()), tuple(sorted(proof.entry.images.items())))
+        by_images.setdefault(key, []).append(proof)
+    found = []
+    for (other, sizes, _), its in sorted(by_images.items(), key=lambda entry: entry[0][:2]):
+        said = ", ".join(f"{n} {name}" for name, n in sizes)
+        about = f"on {said}: other images than the lines above" if other and own else f"on {said}"
+        found.append(Block([cells(proof) for proof in its], "Proven: no adversary gets below", about))
+    return found
+
+
+def cells(proof: Proof) -> list[Cell]:
+    """A line of a board's table."""
+    value, ood = proof.least
+    attacked = [seen for seen in proof.claim.attacked.values() if seen is not None]
+    sound = len(attacked) == len(proof.claim.attacked)
+    return [
+        Cell(proof.name, note=proof.entry.name),
+        Cell("-"),
+        Cell(f"{100 * min(attacked):.1f}", note="its own attack") if sound else Cell("-"),
+        bound(value, ood),
+        Cell(f"{100 * proof.claim.clean[ood]:.1f}"),
+        Cell("-"),
+        Cell("-"),
+        Cell(proof.word, WORDS[proof.word], value=len(TONES) + list(WORDS).index(proof.word)),
+        Cell("; ".join([f"sure: {proof.sure}", *proof.remarks()])),
+    ]
