@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from ..entry.certified import Certification
 from ..entry.file import Entry
-from ..record.text import as_fraction
 from .board import UNKNOWN, Board, Field, Line, boards_of, title_of
 from .comparison import named
 from .parts import Block, Cell, Column, Fold, Notes, Page, Section, Table
 from .proven import blocks as proven_blocks
 from .proven import bound, certified_of
+from .stated import stated, stated_certified
 from .trust import by_detector, trust
 
 COLUMNS = [
@@ -27,6 +27,8 @@ COLUMNS = [
 ]
 CERTIFIED = 3
 """The place of the column of what is proven, on boards where something is."""
+ALONE = ("detector", "worst case", "certified", "clean", "trust", "remarks")
+"""The columns of a board with certified lines alone."""
 BOARDS = [
     Column("board", "text"),
     Column("lines"),
@@ -41,10 +43,6 @@ CAPTION = (
 BOUNDED = (
     "; certified: at least so much is left by any adversary within the radius, the lowest over the sets, of a line "
     "under attack where its own detector is certified on its own images"
-)
-STATED = (
-    *("entry", "detectors", "benchmark, network", "eps", "attack", "seed"),
-    *("code", "revision", "torch", "device", "scores"),
 )
 READING = [
     "A board is one benchmark, network, set of images (both by hash) and radius. Nothing is compared across boards.",
@@ -68,10 +66,6 @@ PROVEN = (
     "One whose own certification broke it is called contradicted. `roodbench certify --verify` holds a certificate "
     "against network and images."
 )
-CERTIFICATIONS = (
-    *("entry", "detectors", "benchmark, network", "radii", "bounds by", "error of each number"),
-    *("code", "revision", "torch", "device", "certificate"),
-)
 
 
 def leaderboard(entries: Sequence[Entry | Certification], refused: Mapping[str, str]) -> Page:
@@ -81,28 +75,31 @@ def leaderboard(entries: Sequence[Entry | Certification], refused: Mapping[str, 
     certifications = [entry for entry in entries if isinstance(entry, Certification)]
     lines, proofs = (sum(len(getattr(board, name)) for board in boards) for name in ("lines", "proofs"))
     said = [
-        f"{lines} lines of {len(runs)} entries on {len(boards)} boards.",
+        f"{lines} lines of {len(runs)} entries on {sum(bool(board.lines) for board in boards)} boards.",
         "No rank says anything beyond its board.",
     ]
-    said += [f"{proofs} certified lines of {len(certifications)} certifications."] if proofs else []
+    said += [f"{proofs} certified lines of {len(certifications)} certifications beside them."] if proofs else []
     said += [f"{len(refused)} files are refused."] if refused else []
-    folds = [folded(board, place, boards) for place, board in enumerate(boards)]
-    sections = [overview(boards), Section("ranks", "Ranks", "", folds)]
+    attacked = [board for board in boards if board.lines or not board.proofs]
+    folds = {id(board): folded(board, place, boards) for place, board in enumerate(boards)}
+    sections = [overview(attacked), Section("ranks", "Ranks", "", [folds[id(board)] for board in attacked])]
+    if proofs:
+        sections.append(proven(boards, [folds[id(board)] for board in boards if not board.lines]))
     sections.append(Section("reading", "How to read it", "", [Notes([*READING, *([PROVEN] if proofs else [])])]))
     if refused:
         notes = Notes([f"{name}: {reason}" for name, reason in refused.items()])
         about = "These files are no entries, or say what cannot be true of one run."
         sections.append(Section("refused", "Refused", about, [notes]))
     sections += [stated(runs)] if runs or not certifications else []
-    sections += [certified(certifications)] if certifications else []
-    networks = list(dict.fromkeys((board.benchmark, board.model) for board in boards))
+    sections += [stated_certified(certifications)] if certifications else []
+    networks = list(dict.fromkeys((board.benchmark, board.model) for board in attacked or boards))
     subtitle = "; ".join(f"{benchmark}: {model}" for benchmark, model in networks) or "no entries"
     return Page("Detectors under adaptive attack", subtitle, said, sections, kind="leaderboard")
 
 
 def overview(boards: Sequence[Board]) -> Section:
-    """A line a board: its longest list, who may be first on it, and the highest bound that is proven."""
-    lines, proves = [], any(board.proofs for board in boards)
+    """A line a board: its longest list, and who may be first on it."""
+    lines = []
     for board in boards:
         its = board.fields[0].lines if board.fields else []
         may = [name for name, line in zip(names_of(its), its, strict=True) if line.rank and line.rank[1] == 1]
@@ -110,16 +107,33 @@ def overview(boards: Sequence[Board]) -> Section:
         images = ", ".join(f"{n} {name}" for name, n in board.images.items())
         counts = [Cell(str(len(board.lines))), Cell(str(len(its)))]
         more = f"and {len(board.fields) - 1} lists of other code or strength" if len(board.fields) > 1 else ""
-        found = [Cell(title_of(board), note=images), *counts, Cell(best), Cell(", ".join(may) or "-", note=more)]
-        proven = next((bound(p.least[0], p.name) for p in board.proofs if p.word == "proven"), Cell("-"))
-        lines.append([*found, *([proven] if proves else [])])
+        lines.append([Cell(title_of(board), note=images), *counts, Cell(best), Cell(", ".join(may) or "-", note=more)])
     about = (
         "A benchmark, a network, a set of images and a radius each, and of its lists, each of one code and attack, the "
         "longest. Whoever may be the best has nobody on it who is significantly better in the worst case."
     )
-    heads = [*BOARDS, *([Column("proven at least")] if proves else [])]
-    table = Table("boards", "AUROC % [95% interval], worst case over the OOD sets", heads, [Block(lines)], cards=True)
+    table = Table("boards", "AUROC % [95% interval], worst case over the OOD sets", BOARDS, [Block(lines)], cards=True)
     return Section("boards", "Boards", about, [table])
+
+
+def proven(boards: Sequence[Board], folds: Sequence[Fold]) -> Section:
+    """The highest bound of every board with certified lines, and the boards on which there is nothing else."""
+    lines = []
+    for board in boards:
+        its = [proof for proof in board.proofs if proof.word == "proven"]
+        images = ", ".join(f"{n} {name}" for name, n in its[0].entry.sizes.items()) if its else ""
+        said = f"{images}; network {board.network}" + ("; among the attacked boards above" if board.lines else "")
+        where = Cell(title_of(board), note=said.removeprefix("; "))
+        best = [bound(its[0].least[0], ""), Cell(its[0].name, note=its[0].entry.name)] if its else [Cell("-")] * 2
+        lines += [[where, Cell(str(len(board.proofs))), Cell(str(len(its))), *best]] if board.proofs else []
+    about = (
+        "What no adversary gets below, however strong. Most of these balls are other ones than those of the attacks "
+        "above: a bound says nothing of another radius."
+    )
+    heads = [Column("board", "text"), Column("certified"), Column("above 0"), Column("highest"), Column("of", "words")]
+    caption = "Certified AUROC %, the lowest over the OOD sets; no interval, it is a bound"
+    table = Table("proven", caption, heads, [Block(lines)], cards=True)
+    return Section("proven", "Certified", about, [table, *folds])
 
 
 def folded(board: Board, place: int, boards: Sequence[Board]) -> Fold:
@@ -147,10 +161,15 @@ def folded(board: Board, place: int, boards: Sequence[Board]) -> Fold:
         blocks.append(Block(cells_of(board, board.unranked), "Not ranked", "The last column says why."))
     blocks += proven_blocks(board.proofs, board.hashes)
     heads = [*COLUMNS[:CERTIFIED], *([Column("certified")] if board.proofs else []), *COLUMNS[CERTIFIED:]]
+    if not board.lines and board.proofs:
+        alone = [place for place, head in enumerate(heads) if head.name in ALONE]
+        heads = [heads[place] for place in alone]
+        blocks = [replace(b, lines=[[line[place] for place in alone] for line in b.lines]) for b in blocks]
     table = Table(f"board-{place}", CAPTION + (BOUNDED if board.proofs else ""), heads, blocks, cards=True)
     ranks = sum(len(found.lines) for found in board.fields)
-    title = f"{title_of(board)}: {len(board.lines)} lines, {ranks} ranked"
-    title += f", {len(board.proofs)} certified" if board.proofs else ""
+    counts = [f"{len(board.lines)} lines, {ranks} ranked"] if board.lines or not board.proofs else []
+    counts += [f"{len(board.proofs)} certified"] if board.proofs else []
+    title = f"{title_of(board)}: {', '.join(counts)}"
     return Fold(title, [Notes([about]), table], open=any(len(found.lines) > 1 for found in board.fields))
 
 
@@ -229,52 +248,3 @@ def verdict(line: Line) -> list[Cell]:
     if line.reasons and found.tone in ("good", "doubtful"):
         found = Cell("not ranked", "open")
     return [replace(found, note=""), Cell("; ".join(remarks) or found.note)]
-
-
-def stated(entries: Sequence[Entry]) -> Section:
-    """What every entry says of itself: whether that is so, its file cannot show."""
-    heads = [Column(name, "text") for name in STATED]
-    lines = []
-    for entry in entries:
-        record = entry.record
-        config, env, radii = record.config, record.environment, dict.fromkeys(row.eps for row in record.rows if row.eps)
-        cells = (
-            f"{len(record.detectors) and len(dict.fromkeys(d.detector for d in record.detectors))}",
-            f"{record.rows[0].benchmark}, {record.rows[0].model}",
-            ", ".join(as_fraction(eps, config.get("norm")) for eps in radii),
-            f"{config.get('method')}, {config.get('strength')}",
-            config.get("seed"),
-            env.code,
-            env.revision or "-",
-            env.versions.get("torch") or "-",
-            env.device,
-            (record.scores_sha256 or "without hash") if record.scores else "none",
-        )
-        lines.append([Cell(entry.name), *(Cell(str(text)) for text in cells)])
-    about = "Stated, and not seen by anybody else: code, revision, machine."
-    return Section("entries", "Entries", about, [Table("entries", "What each file says", heads, [Block(lines)])])
-
-
-def certified(certifications: Sequence[Certification]) -> Section:
-    """What every certification says of itself."""
-    lines = []
-    for entry in certifications:
-        row, env = entry.row, entry.environment
-        radii = dict.fromkeys(claim.radius for claim in entry.claims)
-        cells = (
-            f"{len(dict.fromkeys(claim.label for claim in entry.claims))}",
-            f"{row['benchmark']}, {row['model']}",
-            f"{row['norm']} " + ", ".join(as_fraction(radius, row["norm"]) for radius in radii),
-            "noise" if entry.by_noise else "intervals",
-            f"{entry.alpha:g}" if entry.by_noise else "none",
-            env.code,
-            env.revision or "-",
-            env.versions.get("torch") or "-",
-            env.device,
-            "agrees" if entry.certificate else "not looked at",
-        )
-        lines.append([Cell(entry.name), *(Cell(str(text)) for text in cells)])
-    heads = [Column(name, "text") for name in CERTIFICATIONS]
-    about = "Stated: code, revision, machine, and bounds without their certificate."
-    table = Table("certifications", "What each certification says", heads, [Block(lines)])
-    return Section("certifications", "Certifications", about, [table])

@@ -56,8 +56,8 @@ def test_they_stand_below_the_attacked_lines_highest_first():
     assert [line["trust"] for line in lines[2:]] == ["proven", "proven", "says nothing"]
     assert [line["certified"] for line in lines] == ["-", "-", "≥ 50.0 noise", "≥ 20.0 photos", "≥ 0.0 photos"]
     assert {line["rank"] for line in lines[2:]} == {"-"}
-    assert "3 certified lines of 3 certifications." in found.text
-    assert found.lines["boards"][0][-1] == "≥ 50.0 four"
+    assert "3 certified lines of 3 certifications beside them." in found.text
+    assert found.lines["proven"][0][1:] == ["3", "2", "≥ 50.0", "four high"]
     assert "2 lines, 2 ranked, 3 certified" in found.text
     assert len(found.lines["certifications"]) == 3
 
@@ -108,7 +108,7 @@ def test_a_contradicted_one_is_kept_and_marked():
     assert [line["trust"] for line in lines[2:]] == ["proven", "contradicted"]
     assert lines[-1]["remarks"].startswith("sure: 99.8%; one: id, index 3 is attacked past its bound")
     assert {line["certified"] for line in lines[:2]} == {"-"}
-    assert found.lines["boards"][0][-1].endswith("six, all copies")
+    assert found.lines["proven"][0][-1] == "six, all copies good"
 
 
 def test_without_certifications_nothing_changes():
