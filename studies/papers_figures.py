@@ -1,12 +1,12 @@
 """The study reports/papers-figures: figures of the PRO and the ROSS paper from runs on public CIFAR-10 networks.
 
 usage: python -m studies.papers_figures --data-root DATA --weights DIR [--out reports/papers-figures] [--runs DIR]
-           [--images 500] [--attacked 64] [--device auto] [--only cifar-resnet20-pro,sigma-0.0125] [--draw]
+           [--images 500] [--attacked 64] [--device auto] [--only cifar-resnet20-pro,sigma-0.0125] [--draw | --tables]
 
 Clean runs of base scores and of PRO over three of them, its steps searched as published (PRO, Fig. 1 and 4); one
 step's shift of MSP on six networks (Fig. 3 and 7); landscapes of MSP (Fig. 6); ROSS under the suite at several sigmas,
-and its medians and instabilities. Every part writes its records and numbers into --out; `--draw` draws all figures and
-tables of what lies there, computes nothing and needs matplotlib.
+and its medians and instabilities. Every part writes its records and numbers into --out. `--draw` draws all figures and
+tables of what lies there and needs matplotlib, `--tables` makes the tables of the PRO paper; both compute nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from roodbench.record.surroundings import Copies, Landscape, Shifts
 from roodbench.record.table import cell
 from roodbench.reopen import reopened
 from roodbench.report.figures import figure, save
+from roodbench.report.tables import papers_table
 from roodbench.store.files import save_text
 from roodbench.surroundings import Opening, landscapes, measured, shifts
 from studies.setting import long_parser, markdown
@@ -48,6 +49,8 @@ BASES = (
     *("msp", "msp-t", "ent", "gen", "ebo", "mls", "odin", "react", "ash", "scale"),
     *("fdbd", "mds", "knn", "vim", "she", "gradnorm"),
 )
+MORE = ("rmds", "klm", "openmax", "dice", "relation", "nnguide", "rankfeat", "approximate-mass")
+"""Base scores that are in the tables alone."""
 OVER: dict[str, dict[str, Any]] = {"msp": {}, "ent": {}, "gen": {"gamma": 0.1, "top": 100}}
 """Base scores of PRO's own variants, and their parameters, which a search would choose too: here they stand still."""
 SIGMAS, RADII, SMOOTHED = (0.00625, 0.0125, 0.025, 0.0625), (1.0, 2.0, 4.0), "cifar-at-resnet2b"
@@ -91,6 +94,14 @@ def runs_of(part: str, options: argparse.Namespace) -> Iterator[tuple[str, RunCo
         for base, params in OVER.items():
             over = {"base": base, "params": params, "search": True, "train_limit": FEW}
             yield f"{part}-{base}", config(options, part.removesuffix("-pro"), detector=("pro",), **over)
+    elif part.endswith("-more"):
+        model = part.removesuffix("-more")
+        yield part, config(options, model, detector=MORE)
+        step = {"step_size": STEP * (1.0 if "-at-" in model else STD), "steps": 1}
+        yield (
+            f"{model}-pro-msp-t",
+            config(options, model, detector=("pro",), base="msp-t", params=step, train_limit=FEW),
+        )
     elif part in COMPARED:
         yield f"{part}-bases", config(options, part, detector=BASES)
     else:
@@ -198,6 +209,15 @@ def tables(folder: Path) -> Iterator[str]:
     yield from markdown(("network", "image", "score", "random signs", "gradient's signs"), landscape_rows(folder))
 
 
+def papers_tables(folder: Path) -> Iterator[tuple[str, str]]:
+    """Names of files and their texts: the table of every compared network, as the papers print theirs."""
+    records = {name: its for name, its in records_in(folder).items() if not name.startswith("sigma-")}
+    for model in COMPARED:
+        its = {name: record for name, record in records.items() if name.startswith(f"{model}-")}
+        for format, ending in (("markdown", "md"), ("latex", "tex"), ("csv", "csv")):
+            yield f"pro-table-{model}.{ending}", papers_table(its, format).rstrip() + "\n"
+
+
 def gained(records: Mapping[str, Result]) -> Iterator[list[str]]:
     """Of each network and base score, near OOD alone and with PRO."""
     for model in COMPARED:
@@ -242,15 +262,21 @@ def landscape_rows(folder: Path) -> Iterator[list[str]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = long_parser(__doc__, out=Path("reports/papers-figures"), images=500)
-    parts = [*NETWORKS, *(f"{model}-pro" for model in COMPARED), *(f"sigma-{sigma:g}" for sigma in SIGMAS)]
+    parts = [*NETWORKS, *(f"{model}-{end}" for model in COMPARED for end in ("pro", "more"))]
+    parts += [f"sigma-{sigma:g}" for sigma in SIGMAS]
     parser.add_argument("--attacked", type=int, default=64, help="images a population under attack; default 64")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default auto")
     parser.add_argument("--only", default=",".join(parts), help="parts, NAME[,NAME]; default all")
     parser.add_argument("--draw", action="store_true", help="draw the figures of what lies in --out")
+    parser.add_argument("--tables", action="store_true", help="make the papers' tables of what lies in --out")
     options = parser.parse_args(arguments)
+    if options.tables:
+        for name, text in papers_tables(options.out):
+            save_text(text, options.out / name)
     if options.draw:
         draw(options.out)
         save_text("\n".join(tables(options.out)) + "\n", options.out / "results.md")
+    if options.draw or options.tables:
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for part in options.only.split(","):
