@@ -1,4 +1,4 @@
-"""The verb `report`: a run, or a certificate, as one page that a browser shows."""
+"""The verb `report`: a run, several on the same images, or a certificate, as one page that a browser shows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 import typer
 
 from .given import spelt_out
-from .options import OUTPUT, Context, argument, option, taking
+from .options import OUTPUT, Context, arguments, option, taking
+from .records import every_run
 
 PAGES = (".html", ".htm")
 
 
 @taking(
-    argument("run", "The run's folder, its result.json, the name of a run that is kept, or a certificate.json."),
+    arguments("runs", "Runs: folders, records, or names of runs that are kept; or a certificate.json.", "RUN..."),
     option(
         "output",
         str,
@@ -25,9 +26,9 @@ PAGES = (".html", ".htm")
     ),
     "out",
 )
-def report(context: Context, *, run: str | None, output: str, out: str | None) -> None:
-    """Write a run's record, or a certificate, as one HTML page that needs nothing else."""
-    if run is None:
+def report(context: Context, *, runs: list[str] | None, output: str, out: str | None) -> None:
+    """Write a run's record, several of the same images, or a certificate as one HTML page that needs nothing else."""
+    if not runs:
         raise ValueError(
             "report: expected a run's folder, its result.json, a name that `roodbench runs` lists or a certificate.json"
         )
@@ -35,13 +36,14 @@ def report(context: Context, *, run: str | None, output: str, out: str | None) -
     from ..certify.certificate import PAGE
     from ..report.certificate import certificate_page, is_certificate
     from ..report.html import page
-    from ..report.read import read
+    from ..report.joined import joined
     from ..store.files import save_text
 
-    signed = is_certificate(run)
+    signed = len(runs) == 1 and is_certificate(runs[0])
     if signed and "output" not in spelt_out(context):
         file = Path(PAGE)
-    save_text(certificate_page(run) if signed else page(read(run, out)), file)
+    text = certificate_page(runs[0]) if signed else page(joined(list(every_run(runs, out).values())))
+    save_text(text, file)
     typer.echo(str(file))
 
 

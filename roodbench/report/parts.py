@@ -87,10 +87,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture: what the browser reads, and what a screen reader says."""
+    """A picture: what the browser reads, what a screen reader says, and a word or two below it."""
 
     source: str
     words: str
+    label: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typing import Any
 from ..certify.certificate import NAME as CERTIFICATE
 from ..certify.result import CertifiedResult
 from ..certify.row import CertifiedRow
+from ..entry.file import Entry
+from ..entry.file import read as entry
 from ..record.environment import Environment
 from ..record.record import parsed, typed
 from ..record.result import Result
@@ -67,6 +69,10 @@ def read(place: Path | str, out: Path | str | None = None) -> Kept:
     if str(found.get("method")).startswith("interval"):
         name = file.absolute().parent.name
         raise ValueError(f"'{name}' is of interval bounds: expected a record of `run`, or of `certify` by noise")
+    if "scores" in found:  # an entry of a leaderboard, which holds them itself
+        its = entry(file)
+        if isinstance(its, Entry):
+            return Kept(its.name, its.record, {}, file.parent)
     record = certified(file) if "violations" in found else Result.load(file)
     said = manifest.read(file.parent) if file.with_name(manifest.NAME).is_file() else {}
     return Kept(file.absolute().parent.name, record, said, file.parent)

@@ -128,14 +128,15 @@ def group_of(shown: Shown, population: str, index: int) -> Wall:
     name = f"{population}, image {index}"
     clean = shown.clean(population, index)
     cards = [Card("clean", [Picture(png(clean), f"{name}, as it is")])]
+    change = f"change \N{MULTIPLICATION SIGN} {shown.factor:g}"
     for attack in shown.attacks:
         if attack.population != population:
             continue
         moved, who = shown.moved(attack, index), f"{name}, attacked against {attack.detector}"
         apart = 0.5 + shown.factor * (moved.double() - clean.double())
         pictures = [
-            Picture(png(moved), who),
-            Picture(png(apart, whole=False), f"what the attack on {attack.detector} changed, {scaled(shown.factor)}"),
+            Picture(png(moved), who, "attacked"),
+            Picture(png(apart, whole=False), f"what the attack on {attack.detector} changed", change),
         ]
         cards.append(Card(attack.detector, pictures, *words(shown, attack, index)))
     return Wall(name, cards)
