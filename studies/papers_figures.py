@@ -160,7 +160,8 @@ def records_in(folder: Path) -> dict[str, Result]:
 def draw(folder: Path) -> None:
     """Every figure of the records and numbers in a folder, as SVG, landscapes as PNG."""
     records = records_in(folder)
-    clean = {name: its for name, its in records.items() if not name.startswith("sigma-")}
+    tabled = ("-more", "-msp-t")
+    clean = {name: its for name, its in records.items() if not (name.startswith("sigma-") or name.endswith(tabled))}
     robust = {name: its for name, its in clean.items() if name.startswith("cifar-at-resnet4b")}
     over = [*OVER, *(f"pro({base})" for base in OVER)]
     compared = {name: its for name, its in clean.items() if name.startswith(COMPARED)}

@@ -127,8 +127,8 @@ def block(
     for key, its in those.items():
         if not any(key[0] == other[0] and its == rows for other, rows in once.items()):
             once[key] = its
-    columns = list(dict.fromkeys(column for its in once.values() for column in its))
+    groups = {column: row.group for its in once.values() for column, row in its.items()}
     means = list(MEANS.values())
-    columns.sort(key=lambda name: means.index(name) + 1 if name in means else 0)
+    columns = sorted(groups, key=lambda name: (means.index(name) + 1 if name in means else 0, groups[name] != "near"))
     names = named([(label, json.loads(params), letter[run]) for label, params, run in once])
     return Block(network, title, columns, names, [[its.get(column) for column in columns] for its in once.values()])

@@ -173,3 +173,14 @@ def test_temperature_fit_stops_where_openood_stops():
 def test_unfitted_temperature_is_an_error():
     with pytest.raises(ValueError, match="no temperature"):
         detectors.create("msp-t", Identity())(torch.zeros(1, 3))
+
+
+def test_a_temperature_that_steps_across_zero_is_fitted_anew():
+    """As on the adversarially trained CIFAR-10 network: OpenOOD's iterations end below 0, which turns MSP round."""
+    g = torch.Generator().manual_seed(0)
+    y, z = torch.randint(10, (500,), generator=g), torch.randn(500, 10, generator=g)
+    hit = torch.rand(500, generator=g) < 0.95
+    z[hit, y[hit]] = z[hit].amax(1) + 1
+    grid = torch.logspace(-1, 1, 2001).double()
+    nll = torch.stack([torch.nn.functional.cross_entropy(2 * z.double() / t, y) for t in grid])
+    assert fit_temperature(2 * z, y) == pytest.approx(grid[nll.argmin()].item(), rel=5e-3)

@@ -212,3 +212,12 @@ def test_a_run_prints_it_too(tmp_path, capsys):
 
 def test_of_merged_records_nothing_is_lost():
     assert len(merged(evaluated("gen"), evaluated("msp")).rows) == 2 * len(evaluated("gen").rows)
+
+
+def test_near_sets_stand_before_far_ones():
+    """As both papers print them, whatever the order of a record."""
+    record = several()
+    rows = sorted(record.rows, key=lambda row: row.ood)
+    (block,) = blocks_of({"run": replace(record, rows=rows)}, ["clean"])
+    assert [row.ood for row in rows[:1]] == ["noise"]
+    assert block.columns == ["unseen-digits", "noise", "average"]
