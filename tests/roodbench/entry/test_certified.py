@@ -174,3 +174,14 @@ def test_the_verbs_take_it(certified, tmp_path, capsys):
     assert (
         list(faults(json.loads(next(board.iterdir()).read_text()), file=CERTIFICATION, schema={"type": "object"})) == []
     )
+
+
+def test_interval_bounds_name_network_and_images(tmp_path):
+    """So that a leaderboard finds their board by hash, as those by noise."""
+    words = "certify --detector ebo --norm linf --radius 1/255 --limit 2 --ood noise --attack none --quiet"
+    assert cli.main([*words.split(), "--out", str(tmp_path)]) == 0
+    found = read(next(tmp_path.glob("certify-*")))
+    assert list(contradictions_of(found)) == []
+    certificate = json.loads((next(tmp_path.glob("certify-*")) / "certificate.json").read_text())
+    assert found.network == certificate["network"]["sha256"]
+    assert set(found.images) == {"ID test: digits", "OOD test: noise"}
