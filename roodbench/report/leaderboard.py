@@ -40,6 +40,10 @@ CAPTION = (
     "AUROC % [95% interval] with ID and OOD attacked, against the set named below it, where it is lowest; clean is on "
     "that set, mean over all sets; passes are network passes an image, forward and backward"
 )
+PROVES = (
+    "AUROC %, both ID and OOD moved; certified: no adversary within the radius leaves less, the lowest over the sets; "
+    "worst case: what the certification's own attack left"
+)
 BOUNDED = (
     "; certified: at least so much is left by any adversary within the radius, the lowest over the sets, of a line "
     "under attack where its own detector is certified on its own images"
@@ -160,12 +164,14 @@ def folded(board: Board, place: int, boards: Sequence[Board]) -> Fold:
     if board.unranked:
         blocks.append(Block(cells_of(board, board.unranked), "Not ranked", "The last column says why."))
     blocks += proven_blocks(board.proofs, board.hashes)
+    caption = CAPTION + (BOUNDED if board.proofs else "")
     heads = [*COLUMNS[:CERTIFIED], *([Column("certified")] if board.proofs else []), *COLUMNS[CERTIFIED:]]
     if not board.lines and board.proofs:
         alone = [place for place, head in enumerate(heads) if head.name in ALONE]
         heads = [heads[place] for place in alone]
         blocks = [replace(b, lines=[[line[place] for place in alone] for line in b.lines]) for b in blocks]
-    table = Table(f"board-{place}", CAPTION + (BOUNDED if board.proofs else ""), heads, blocks, cards=True)
+        caption = PROVES
+    table = Table(f"board-{place}", caption, heads, blocks, cards=True)
     ranks = sum(len(found.lines) for found in board.fields)
     counts = [f"{len(board.lines)} lines, {ranks} ranked"] if board.lines or not board.proofs else []
     counts += [f"{len(board.proofs)} certified"] if board.proofs else []

@@ -42,7 +42,8 @@ class Proof:
     @property
     def sure(self) -> str:
         """With which probability the bounds of all sets hold together."""
-        return f"{100 * (1 - self.entry.alpha * len(self.claim.certified)):.4g}%" if self.entry.by_noise else "certain"
+        chance = 1 - self.entry.alpha * len(self.claim.certified)
+        return f"with probability {100 * chance:.4g}%" if self.entry.by_noise else "certain"
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -129,5 +130,5 @@ def cells(proof: Proof) -> list[Cell]:
         Cell("-"),
         Cell("-"),
         Cell(proof.word, WORDS[proof.word], value=len(TONES) + list(WORDS).index(proof.word)),
-        Cell("; ".join([f"sure: {proof.sure}", *proof.remarks()])),
+        Cell("; ".join([proof.sure, *proof.remarks()])),
     ]

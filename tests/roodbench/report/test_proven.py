@@ -106,7 +106,7 @@ def test_a_contradicted_one_is_kept_and_marked():
     bad.record["violations"].append("one: id, index 3 is attacked past its bound")
     lines, found = table([run, bad, certification("good", claim("six", (0.1, 0.1)), like=run)])
     assert [line["trust"] for line in lines[2:]] == ["proven", "contradicted"]
-    assert lines[-1]["remarks"].startswith("sure: 99.8%; one: id, index 3 is attacked past its bound")
+    assert lines[-1]["remarks"].startswith("with probability 99.8%; one: id, index 3 is attacked past its bound")
     assert {line["certified"] for line in lines[:2]} == {"-"}
     assert found.lines["proven"][0][-1] == "six, all copies good"
 
