@@ -141,7 +141,7 @@ def gathered(folders: Sequence[Path | str]) -> tuple[list[Entry], dict[str, str]
         name = place.name if stems.count(place.name) == 1 else str(place)
         try:
             entry = read(file, name)
-            for fault in contradictions_of(entry.record):
+            for fault in contradictions_of(entry.record, numbers=False):
                 raise ValueError(fault)
             entries.append(entry)
         except ValueError as error:

@@ -15,6 +15,8 @@ from .rows import CONDITIONS
 
 ROUNDING = 1e-9
 """Of an AUROC, between machines."""
+ID, OOD = "ID test: ", "OOD test: "
+"""How the test sets of a record's data are named; the first one of ID is ID test, others are shifted ID."""
 
 
 def check_scores(record: Record) -> None:
@@ -55,6 +57,25 @@ def sizes_of(record: Record) -> dict[str, Any]:
     """Images per test set by name, that of ID first."""
     parts = {key.partition(": "): entry for key, entry in record.data.items()}
     return {name: entry.get("images") for (split, _, name), entry in parts.items() if split.endswith("test")}
+
+
+def oods_of(record: Record) -> dict[str, Any]:
+    """Images per OOD test set by name."""
+    return {key.removeprefix(OOD): its.get("images") for key, its in record.data.items() if key.startswith(OOD)}
+
+
+def groups_of(record: Record, key: str) -> np.ndarray | None:
+    """For each image of a test set the first that it is a copy of; None where all differ, or the record does not say.
+
+    Of ID test over the full spectrum, the corrupted copies of one image are copies of it.
+    """
+    its = record.data[key]
+    if not (copies := its.get("related", its.get("copies"))):
+        return None
+    first = np.arange(its["images"])
+    for image, original in copies:
+        first[image] = original
+    return first
 
 
 def other_aurocs(record: Record, own: str) -> Iterator[str]:

@@ -16,13 +16,14 @@ import numpy as np
 
 from .. import metrics
 from ..metrics.paired import Paired, holm, paired_test, rank_ranges
+from ..record.pairs import groups_of
 from ..record.record import Record
 from ..record.rows import CONDITIONS
 from ..record.table import label_of
 from ..record.text import as_fraction
 from .bounded import CERTIFIED, Bounded, Claims, check_comparable
 from .comparison import Comparison, Pair, Standing, letters, named
-from .entries import ADVERSARY, Entry, Found, Place, adversary, groups_of
+from .entries import ADVERSARY, Entry, Found, Place, adversary
 from .sandwich import contradictions, lines_of
 
 ALPHA = 1 - metrics.LEVEL
