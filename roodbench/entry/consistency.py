@@ -16,6 +16,7 @@ from ..record.record import Record, score_key
 from ..record.row import Row, label_of
 from ..record.rows import CONDITIONS
 from ..setup.threats import CORRUPTIONS
+from ..words import counted
 from .judged import of_verdicts
 from .numbers import of_averages, of_numbers, of_shifted, same
 
@@ -96,7 +97,8 @@ def of_rows(record: Record) -> Iterator[str]:
             yield f"it {where} of {label} on {ood}, {condition}{'' if eps is None else f' at eps {eps:.6g}'}"
     said = {row.detector for row in record.rows}
     if len(labels) != len(config["detector"]) - len(config.get("left_out") or {}):
-        yield f"config names {len(config['detector'])} detectors, the rows {len(said)}: {', '.join(sorted(said))}"
+        named = counted(len(config["detector"]), "detector")
+        yield f"config names {named}, the rows {len(said)}: {', '.join(sorted(said))}"
     if unnamed := sorted(said - set(config["detector"])) if not any(":" in name for name in config["detector"]) else []:
         yield f"config names {', '.join(config['detector'])}: its rows are of {', '.join(unnamed)}"
     method = config.get("method") if config.get("objective") is None else f"{config['method']}:{config['objective']}"

@@ -13,6 +13,7 @@ import torch
 
 from attacks import component, rests_on
 
+from ..words import counted
 from .checks import CHECKS
 from .plausibility import plausibility_of
 from .populations import Evaluated, Population
@@ -196,7 +197,7 @@ def verdict_of(
 
 def too_short(label: str, steps: int) -> str:
     """What is said of an attack that its last steps cannot judge."""
-    return f"{label}: an attack of {steps} steps cannot show that it has converged: use at least {LAST}"
+    return f"{label}: an attack of {counted(steps, 'step')} cannot show that it has converged: use at least {LAST}"
 
 
 def concerned(name: str, detail: Mapping[str, Any], own: str) -> list[str]:

@@ -21,6 +21,7 @@ from ..record.record import Record
 from ..record.rows import CONDITIONS
 from ..record.table import label_of
 from ..record.text import as_fraction
+from ..words import counted
 from .bounded import CERTIFIED, Bounded, Claims, check_comparable
 from .comparison import Comparison, Pair, Standing, letters, named
 from .entries import ADVERSARY, Entry, Found, Place, adversary
@@ -169,8 +170,8 @@ def notes(
 ) -> Iterator[str]:
     """How to read the numbers, and what to beware of."""
     yield (
-        f"paired by image (DeLong); p (Holm) is corrected for all {tests} tests: with 95% probability no `differs` and "
-        "no range of a rank is wrong; intervals are of each difference alone"
+        f"paired by image (DeLong); p (Holm) is corrected for {counted(tests, 'test')}: with 95% probability no "
+        "`differs` and no range of a rank is wrong; intervals are of each difference alone"
     )
     attacked = [key for key in found if key[0] in CONDITIONS and key[0] != "clean"]
     if attacked:

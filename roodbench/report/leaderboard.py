@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..entry.file import Entry
 from ..record.text import as_fraction
+from ..words import counted
 from .board import Board, Field, Line, boards_of, title_of
 from .comparison import named
 from .parts import Block, Cell, Column, Fold, Notes, Page, Section, Table
@@ -58,10 +59,10 @@ def leaderboard(entries: Sequence[Entry], refused: Mapping[str, str]) -> Page:
     boards = boards_of(entries)
     lines = sum(len(board.lines) for board in boards)
     said = [
-        f"{lines} lines of {len(entries)} entries on {len(boards)} boards.",
+        f"{counted(lines, 'line')} of {counted(len(entries), 'entry')} on {counted(len(boards), 'board')}.",
         "No rank says anything beyond its board.",
     ]
-    said += [f"{len(refused)} files are refused."] if refused else []
+    said += [f"{counted(len(refused), 'file')} {'is' if len(refused) == 1 else 'are'} refused."] if refused else []
     folds = [folded(board, place, boards) for place, board in enumerate(boards)]
     sections = [overview(boards), Section("ranks", "Ranks", "", folds)]
     sections.append(Section("reading", "How to read it", "", [Notes(READING)]))
@@ -84,8 +85,17 @@ def overview(boards: Sequence[Board]) -> Section:
         best = f"{100 * its[0].worst.value:.1f} {interval(its[0])}" if its else "-"
         images = ", ".join(f"{n} {name}" for name, n in board.images.items())
         counts = [Cell(str(len(board.lines))), Cell(str(len(its)))]
-        more = f"and {len(board.fields) - 1} lists of other code or strength" if len(board.fields) > 1 else ""
-        lines.append([Cell(title_of(board), note=images), *counts, Cell(best), Cell(", ".join(may) or "-", note=more)])
+        more = (
+            f"and {counted(len(board.fields) - 1, 'list')} of other code or strength" if len(board.fields) > 1 else ""
+        )
+        lines.append(
+            [
+                Cell(title_of(board), note=images),
+                *counts,
+                Cell(best),
+                Cell(", ".join(may) or "-", note=more if len(board.fields) > 1 else ""),
+            ]
+        )
     about = (
         "A benchmark, a network, a set of images and a radius each, and of its lists, each of one code and attack, the "
         "longest. Whoever may be the best has nobody on it who is significantly better in the worst case."
@@ -120,7 +130,7 @@ def folded(board: Board, place: int, boards: Sequence[Board]) -> Fold:
         blocks.append(Block(lines, "Not ranked", "The last column says why."))
     table = Table(f"board-{place}", CAPTION, COLUMNS, blocks, cards=True)
     ranks = sum(len(found.lines) for found in board.fields)
-    title = f"{title_of(board)}: {len(board.lines)} lines, {ranks} ranked"
+    title = f"{title_of(board)}: {counted(len(board.lines), 'line')}, {ranks} ranked"
     return Fold(title, [Notes([about]), table], open=any(len(found.lines) > 1 for found in board.fields))
 
 

@@ -28,6 +28,7 @@ from ...store.files import save_text
 from ...store.folder import run_folder
 from ...store.identity import PACKAGES, code_version, identity
 from ...store.journal import Journal
+from ...words import counted
 from ..certificate import NAME
 from ..evidence import CONDITIONS
 from ..table import percent
@@ -97,7 +98,7 @@ class IntervalResult:
         save_text(json.dumps(self.certificate, allow_nan=False) + "\n", folder / NAME)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self.config.run.detector)}; {len(self.rows)} rows)"
+        return f"{type(self).__name__}({', '.join(self.config.run.detector)}; {counted(len(self.rows), 'row')})"
 
     def __str__(self) -> str:
         return self.to_table()
