@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..certify.config import CERTIFIABLE, TPR, CertifyConfig
-from ..certify.interval.config import BOUNDED, IntervalConfig
+from ..certify.config import BOUNDED, TPR, CertifyConfig, check_certifiable_names
+from ..certify.interval.config import IntervalConfig
 from ..words import counted
 from .console import computing, log, progress_for, start_logging
 from .given import check_spelt, one_format, run_config, spelt_out
@@ -183,10 +183,7 @@ def print_page(folder: Path) -> str:
 
 def certify_bounds(context: Context, given: dict[str, Any]) -> None:
     """Certified AUROC of scores without noise, by interval bounds."""
-    smoothed = [name for name in given["detector"].split(",") if name in CERTIFIABLE]
-    if smoothed:
-        known = f"either {', '.join(CERTIFIABLE)}, or {', '.join(BOUNDED)}"
-        raise ValueError(f"{smoothed[0]} is certified by noise, the others by interval bounds: expected {known}")
+    check_certifiable_names(given["detector"].split(","), BOUNDED)
     refuse_options(context, f"certify of {given['detector']}, by interval bounds,", NOISY)
     radius = given["radius"] if "radius" in spelt_out(context) else IntervalConfig.radius
     config = IntervalConfig(run_config({**given, "seed": given["seed"] or 0}), radius)

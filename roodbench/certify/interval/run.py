@@ -18,7 +18,7 @@ from ...engine.progress import Progress, progress_of
 from ...engine.worker import Worker
 from ...evaluation.evaluator import Evaluator
 from ...machine.bound import bounded
-from ...machine.device import opened
+from ...machine.device import opened, summing_products
 from ...record.environment import Environment, environment
 from ...record.text import as_fraction, framed, rows_csv
 from ...setup.setting import Setting, plan_of
@@ -34,6 +34,9 @@ from ..evidence import CONDITIONS
 from ..table import percent
 from .config import IntervalConfig
 from .evidence import METHOD, Found, detail, header, metrics_of
+
+PRODUCTS = {"convolutions": "sums of products"}
+"""What scores are computed by, which others are kept of too."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def certify_intervals(
     """
     start, progress, run, store = time.perf_counter(), progress_of(progress), config.run, Store(out)
     store.begin(fresh=fresh)
-    with opened(run.device) as device, bounded(run.memory, device):
+    with opened(run.device) as device, bounded(run.memory, device), summing_products():
         setting = Setting(run, device, fresh=fresh)
         setting.compile(0.0)
         head = header(config, setting)
@@ -127,7 +130,7 @@ def certify_intervals(
             for name in run.detector:
                 detector = cast(Score, setting.fitted(name)[0])
                 own: dict[str, Any] = {"device": device, "store": store, "progress": progress}
-                worker = Worker(detector, seed=run.seed, key=identity(detector), **own)
+                worker = Worker(detector, seed=run.seed, key={**identity(detector), **PRODUCTS}, **own)
                 scores = states_of(config, Evaluator(worker, setting.bench), found)
                 details.append(detail(detector, found, {n: scores[n, 0.0] for n in found.sets}))
                 certified = list(metrics_of(details[-1:], found))
