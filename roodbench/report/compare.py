@@ -24,7 +24,7 @@ from ..record.text import as_fraction
 from ..words import counted
 from .bounded import CERTIFIED, Bounded, Claims, check_comparable
 from .comparison import Comparison, Pair, Standing, letters, named
-from .entries import ADVERSARY, Entry, Found, Place, adversary
+from .entries import ADVERSARY, Entry, Found, Place, adversary, key_of
 from .sandwich import contradictions, lines_of
 
 ALPHA = 1 - metrics.LEVEL
@@ -195,7 +195,12 @@ def notes(
         )
     runs = {name: its for name, its in records.items() if isinstance(its, Record)}
     for (one, a), (other, b) in combinations(runs.items(), 2):
-        said = [k for k in ADVERSARY if attacked and adversary(a)[k] != adversary(b)[k]]
+        weights = {its.config.get("network_sha256") for its in (a, b)}
+        if None not in weights and len(weights) > 1:
+            models = [", ".join(dict.fromkeys(row.model or "network unknown" for row in its.rows)) for its in (a, b)]
+            yield f"'{one}' and '{other}' score other networks ({' and '.join(models)})"
+        both = {key_of(row) for row in a.rows if row.eps is not None} & {key_of(row) for row in b.rows}
+        said = [k for k in ADVERSARY if both and adversary(a)[k] != adversary(b)[k]]
         if said:
             parts = ", ".join(f"{k} {adversary(a)[k]} and {adversary(b)[k]}" for k in said)
             yield f"'{one}' and '{other}' attack otherwise ({parts}): their attacked AUROCs differ by that too"

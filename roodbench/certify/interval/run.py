@@ -179,7 +179,7 @@ def row_of(
 ) -> IntervalRow:
     """Clean, attacked and certified AUROC of ID against one OOD set."""
     own, other, radius = setting.bench.id_test, setting.bench.ood[found["ood"]], found["radius_linf"]
-    groups = own.first, other.first
+    groups = own.related, other.related
     near, far = CONDITIONS[found["condition"]]
     clean = metrics.components(scores[own.name, 0.0], scores[other.name, 0.0], groups)
     attacked = None

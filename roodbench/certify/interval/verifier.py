@@ -25,6 +25,7 @@ from .evidence import Found, detail, header, metrics_of
 
 LEFT = {
     **{name: what for name, what in UNVERIFIED.items() if what.startswith(("how", "where", "the attack"))},
+    **dict.fromkeys(("config.run.attack", "config.run.seed"), "the attack beside the bounds"),
     "claim": "that where the network runs its convolutions sum products, as here: not by Winograd or FFT, as cuDNN may",
 }
 """The fields of a certificate that are taken as they are."""

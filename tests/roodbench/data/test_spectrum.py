@@ -9,7 +9,10 @@ import torch
 
 import detectors
 import roodbench
-from roodbench import cli
+from roodbench import RunConfig, cli
+from roodbench.certify.certifier import Certifier
+from roodbench.certify.config import CertifyConfig
+from roodbench.certify.rows import rows_of
 from roodbench.data import ImageSet
 from roodbench.entry.consistency import contradictions_of
 from roodbench.report.compare import entries_of
@@ -91,6 +94,15 @@ def test_corrupted_copies_of_an_image_count_once(digits_net):
         assert entry.components(row).interval().ci == row.auroc_ci  # what comparisons and boards rest on
         widths.append(row.auroc_ci[1] - row.auroc_ci[0])
     assert widths[1] == pytest.approx(widths[0], rel=0.05)
+    config = CertifyConfig(RunConfig(("median",), norm="l2", attack="none"), radius=(0.1,), samples=16)
+    certified = []
+    for its in (bench, whole):
+        median = detectors.create("median", digits_net, sigma=0.25, copies=3).fit(its.id_train, its.id_val)
+        certifier = Certifier(median, its, config, {0.1: 0.1})
+        found = certifier.clean()
+        (low, high) = rows_of(certifier, found, {n: certifier.evidence(s) for n, s in found.items()})[0].auroc_clean_ci
+        certified.append(high - low)
+    assert certified[1] == pytest.approx(certified[0], rel=0.1)
 
 
 @pytest.mark.parametrize("full_spectrum", [False, True])
