@@ -10,8 +10,9 @@ from zlib import crc32
 import numpy as np
 
 from .. import metrics
+from ..data.benchmark import counted_twice
 from ..metrics import Components, Groups
-from ..record.pairs import ID, OOD, groups_of, oods_of, reported, sizes_of
+from ..record.pairs import ID, OOD, groups_of, oods_of, overlaps_of, reported, sizes_of
 from ..record.record import Record, score_key
 from ..record.row import Row, label_of
 from ..record.rows import CONDITIONS, Measured, average, numbers, separated, warnings
@@ -113,11 +114,10 @@ def of_means(record: Record, its: Sequence[tuple[Row, Measured]], clean: Mapping
         (mean,), rows = have[group], [row for row, _ in parts]
         start = metrics.average([clean[row.ood] for row in rows]) if clean else None
         given = numbers(average([found for _, found in parts]), start)
-        given |= {name: getattr(first, name) for name in SHARED} | {
-            "ood": "average",
-            "n_ood": sum(r.n_ood for r in rows),
-        }
-        given |= {"passes": together(rows, [row.passes for row in rows])} | marked(record, mean, [r.ood for r in rows])
+        given |= {name: getattr(first, name) for name in SHARED} | {"ood": "average"}
+        given |= {"n_ood": sum(r.n_ood for r in rows), "passes": together(rows, [row.passes for row in rows])}
+        oods = [row.ood for row in rows]
+        given |= marked(record, mean, oods, counted_twice(overlaps_of(record), oods))
         equal = [row.passes_equal for row in rows if row.passes_equal is not None]
         if len(equal) == len(rows) and len({any(its["ood"]) for its in equal}) == 1:
             given["passes_equal"] = together(rows, equal)

@@ -63,7 +63,8 @@ def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.devi
 def described(bench: Benchmark) -> dict[str, dict[str, Any]]:
     """Counts and hashes of all splits; of test sets that repeat images, `copies`: each with the first of its kind.
 
-    Of ID test over the full spectrum `related` too: each copy of an image, corrupted or not, with the first of them.
+    Of ID test over the full spectrum `related` too: each copy of an image, corrupted or not, with the first of them. Of
+    OOD sets, `shared`: how many images one has of others before it.
     """
     found = bench.description()
     for images in (bench.id_test, *bench.ood.values(), *bench.shifted.values()):
@@ -73,6 +74,8 @@ def described(bench: Benchmark) -> dict[str, dict[str, Any]]:
             **({} if images.origins is None else {"related": repeats(images.related)}),
         }
         its |= {name: pairs for name, pairs in said.items() if pairs}
+    for (one, other), n in bench.overlaps.items():
+        found[f"{bench.ood[other].split}: {other}"].setdefault("shared", {})[one] = n
     return found
 
 

@@ -64,6 +64,12 @@ def oods_of(record: Record) -> dict[str, Any]:
     return {key.removeprefix(OOD): its.get("images") for key, its in record.data.items() if key.startswith(OOD)}
 
 
+def overlaps_of(record: Record) -> dict[tuple[str, str], int]:
+    """How many images two OOD sets share, as `Benchmark.overlaps`; nothing in records of before they said."""
+    shared = {key.removeprefix(OOD): its.get("shared", {}) for key, its in record.data.items() if key.startswith(OOD)}
+    return {(one, other): n for other, its in shared.items() for one, n in its.items()}
+
+
 def groups_of(record: Record, key: str) -> np.ndarray | None:
     """For each image of a test set the first that it is a copy of; None where all differ, or the record does not say.
 

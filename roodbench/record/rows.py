@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from .. import metrics
+from ..data.benchmark import counted_twice
 from ..evaluation.indicators import Indicator, attacked
 from ..evaluation.populations import Evaluated, Population
 from ..machine.prepare import Prepared
@@ -68,7 +69,7 @@ def rows_of(found: Evaluated, verdicts: Sequence[Indicator]) -> tuple[list[Row],
                 mean = average([measured[name] for name in names])
                 row = Row(
                     **shared,
-                    **judged(found, condition, verdicts, names),
+                    **judged(found, condition, verdicts, names, counted_twice(bench.overlaps, names)),
                     ood="average",
                     group=group,
                     n_ood=sum(len(bench.ood[name]) for name in names),

@@ -149,7 +149,8 @@ def footnotes(result: Record) -> list[str]:
         rounded = any(row.params.get("published") for row in result.rows)
         lines += faults_of(result.config.get("protocol", ""), row.eps, row.eps_pixel, rounded=rounded)
     failed = [f"* unreliable: {line}" for line in failures_of(result.indicators)]
-    return [*lines, *failed, *undecided_of(result.indicators), *notes_of(result.rows, result.indicators)]
+    rows = [*result.rows, *(row for row in result.averages if row.group == "all")]
+    return [*lines, *failed, *undecided_of(result.indicators), *notes_of(rows, result.indicators)]
 
 
 def corrupted_lines(entries: Iterable[ShiftedSet]) -> list[str]:
