@@ -88,7 +88,7 @@ CHEATS = {
     "no passes": (lambda r: replace(r, rows=last(r.rows, passes={})), "passes {}: expected forward and backward"),
     "one side attacked": (lambda r: replace(r, config={**r.config, "attack": "min"}), "attack is min"),
     "an evaluation": (lambda r: replace(r, config={**r.config, "plan": {}}), "a record of roodbench.evaluate"),
-    "a detector more": (lambda r: replace(r, config={**r.config, "detector": ["one"]}), "config names 1 detectors"),
+    "a detector more": (lambda r: replace(r, config={**r.config, "detector": ["one"]}), "config names 1 detector,"),
     "a failed check": (failed, "is called reliable, though black-box failed"),
     "a check's verdict": (
         lambda r: replace(r, indicators=last(r.indicators, number=9.0)),
