@@ -71,13 +71,14 @@ def fault_of_scores(given: Any, x: Tensor) -> str:
     ''
     """
     n = len(x)
+    images = "1 image" if n == 1 else f"{n} images"
     fault = fault_of_tensor(given, x, (n,), "the score")
     if fault:
-        return f"gave {shown(given)} for {n} images: expected a float32 tensor ({n},), one score per image; {fault}"
+        return f"gave {shown(given)} for {images}: expected a float32 tensor ({n},), one score per image; {fault}"
     if given.shape == (n,):
         return ""
     return (
-        f"gave scores of shape {tuple(given.shape)} for {n} images: expected ({n},), one number per image; "
+        f"gave scores of shape {tuple(given.shape)} for {images}: expected ({n},), one number per image; "
         f"{cure_of_shape(tuple(given.shape), n)}"
     )
 
@@ -89,15 +90,16 @@ def fault_of_logits(given: Any, x: Tensor, classes: int = 2) -> str:
     'gave a tuple of 2 for 2 images: expected (2, K) logits with K >= 2; let forward return the logits alone, output[0]'
     """
     n = len(x)
+    images = "1 image" if n == 1 else f"{n} images"
     expected = f"expected ({n}, K) logits with K >= {classes}"
     fault = fault_of_tensor(given, x, (n, None), "the logits")
     if fault:
-        return f"gave {shown(given)} for {n} images: {expected}; {fault}"
+        return f"gave {shown(given)} for {images}: {expected}; {fault}"
     if given.ndim == 2 and len(given) == n and given.shape[1] >= classes:
         return ""
     few = given.ndim == 2 and len(given) == n and given.shape[1] > 1
     labels = f", since labels go up to {classes - 1}: do they begin at 0?" if few else ""
-    return f"gives outputs of shape {tuple(given.shape)} for {n} images: {expected}{labels}"
+    return f"gives outputs of shape {tuple(given.shape)} for {images}: {expected}{labels}"
 
 
 def kind_of_outputs(logits: Tensor) -> str:
@@ -117,10 +119,10 @@ def kind_of_outputs(logits: Tensor) -> str:
 def said_of_outputs(name: str, kind: str) -> str:
     """What was seen of a network whose outputs are of this kind, what is expected, and the cure."""
     seen, layer = {
-        "probabilities": ("its outputs", "softmax"),
-        "log-probabilities": ("exp of its outputs", "log_softmax"),
+        "probabilities": ("its outputs add", "softmax"),
+        "log-probabilities": ("exp of its outputs adds", "log_softmax"),
     }[kind]
-    return f"network {name} gives {kind}, expected logits: {seen} adds up to 1 for every image, leave out its {layer}"
+    return f"network {name} gives {kind}, expected logits: {seen} up to 1 for every image, leave out its {layer}"
 
 
 def fault_of_tensor(given: Any, x: Tensor, shape: Sequence[int | None], what: str) -> str:

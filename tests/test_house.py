@@ -25,8 +25,8 @@ ROOMS = [
 ]
 """Of roodbench: each may import what stands before it; rooms on one floor do not know each other."""
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms.split()}
-EVERYWHERE = {"", "lazy"}
-"""The root, whose names are imported when they are asked for, and what does that."""
+EVERYWHERE = {"", "lazy", "words"}
+"""The root, whose names are imported when they are asked for, what does that, and the words of messages."""
 EXCEPTIONS = {("record", "setup.protocols")}
 SOURCES = sorted(p for package in ("attacks", "detectors", "roodbench") for p in (ROOT / package).rglob("*.py"))
 

@@ -19,7 +19,8 @@ from ..engine.errors import EvaluationError
 from ..engine.worker import Worker
 from ..evaluation.attacker import Attacker
 from ..evaluation.behaviour import scores_of
-from ..evaluation.company import check_scores
+from ..evaluation.checks import REPEATABLE
+from ..evaluation.company import check_scores, forgotten
 from ..evaluation.evaluator import Evaluator
 from ..metrics.deployed import at_knots
 from ..metrics.gain import Bounds
@@ -34,8 +35,10 @@ from .config import CertifyConfig
 from .evidence import Evidence, Scope, Together
 from .operating import Operating, fixed, validation_of
 from .population import PARTS, Scored, bounds_of, population, predicted_of, slack_of, spread_of, too_small
-from .sampling import noisy_scores, rounding, sampler_of, shifted
+from .sampling import BLOCK, drawn_again, noisy_scores, rounding, sampler_of, shifted
 
+AGAIN = 4
+"""Times the rounding that was seen, by which a score may differ in another batch."""
 NOISY = 4
 """Images of a set that the network sees with noise, alone and together, before and after all others."""
 
@@ -77,7 +80,7 @@ class Certifier:
         raw = noisy_scores(self.sampler, images, self.config.samples, attacked=attacked)
         parts = np.stack([population(self.detector, part) for part in np.array_split(raw, PARTS, axis=1)])
         y = np.sort(raw, axis=1)
-        return Scored(images, y, population(self.detector, y), parts, deployed)
+        return Scored(images, y, population(self.detector, y), parts, deployed, raw[:, ::BLOCK])
 
     def clean(self) -> dict[str, Scored]:
         """Every population as it is, by name, and the ID validation images, if they fix the threshold.
@@ -85,7 +88,7 @@ class Certifier:
         ValueError for an eta that is too small beside the scores.
         """
         check_scores(self.evaluator, list(self.sets.values()))
-        before = self.noisy_logits()
+        self.before = self.noisy_logits()
 
         def scored(images: ImageSet) -> Scored:
             return self.scored(images, self.evaluator.clean(images).scores.double().numpy())
@@ -94,12 +97,6 @@ class Certifier:
         validation = validation_of(self.bench, self.config)
         if validation is not None:
             self.validation = self.scored(validation, np.empty(0))
-        changed = float((self.noisy_logits() - before).abs().max() / before.abs().max().clamp_min(1e-12))
-        if not changed <= NETWORK:
-            raise ValueError(
-                f"network {cast(Classifier, self.detector.network).name} gives noisy images other logits than before "
-                f"(by {changed:.2g} of the largest): expected a function of one image, that remembers nothing"
-            )
         samples = [each.y for each in found]
         seen = max(rounding(self.sampler, self.plain, images) for images in self.sets.values())
         self.slack = slack_of(samples, seen)
@@ -120,6 +117,27 @@ class Certifier:
         check_function(self.plain or net, x)
         with torch.no_grad():
             return net(x)
+
+    def check_again(self, found: Mapping[str, Scored]) -> None:
+        """ValueError where scores are others now than when they were drawn: after everything else, and never kept.
+
+        Clean scores, the network's logits of noisy images, and of every block of draws a copy of one shard's images.
+        """
+        label, expected = self.detector.label, "expected a function of one image, that remembers nothing"
+        changed = float((self.noisy_logits() - self.before).abs().max() / self.before.abs().max().clamp_min(1e-12))
+        if not changed <= NETWORK:
+            name = cast(Classifier, self.detector.network).name
+            said = f"network {name} gives noisy images other logits than before (by {changed:.2g} of the largest)"
+            raise ValueError(f"{said}: {expected}")
+        scored = [*found.values(), *([] if self.validation is None else [self.validation])]
+        spread, slack = spread_of([each.y for each in scored]), AGAIN * self.slack
+        for each in reversed(scored):
+            gap = drawn_again(self.sampler, each.images, each.first)
+            if (most := float(gap.max())) > max(slack, NETWORK * spread):
+                said = f"{label} gives noisy images of {each.images.name} other scores than before, by {most:.2g}"
+                raise ValueError(f"{said}: {expected}")
+        if (most := forgotten(self.evaluator, list(self.sets.values()))) > REPEATABLE:
+            raise ValueError(f"{label} scores the same images differently at the end, by {most:.2g}: {expected}")
 
     def attack(self, found: Mapping[str, Scored]) -> None:
         """Move every population by the l2 suite at every radius and score it as the clean one, on the same noise.

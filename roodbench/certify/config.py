@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -11,6 +11,8 @@ from ..setup.config import RunConfig, one_of, refuse
 from ..setup.values import typed, wrong
 
 CERTIFIABLE = ("median", "ross", "ross-q")
+BOUNDED = ("msp", "mls", "ebo")
+"""Scores of which interval bounds are known, without noise."""
 LEAST = 8
 """Samples: the noise of an AUROC is measured on eighths of them."""
 TPR = 0.95
@@ -61,8 +63,7 @@ class CertifyConfig:
         kinds = {f.name: f.type for f in fields(self) if f.name != "run"}
         for name, value in typed(kinds, {name: getattr(self, name) for name in kinds}).items():
             object.__setattr__(self, name, value)
-        for name in self.run.detector:
-            one_of("certifiable detector", name, CERTIFIABLE)
+        check_certifiable_names(self.run.detector, CERTIFIABLE)
         refuse({name: getattr(self.run, name) for name in IGNORED}, "certify")
         one_of("attack", self.run.attack, ("none", "both"))
         if self.run.attack == "none":
@@ -141,6 +142,23 @@ class CertifyConfig:
         if len(lines) == len(radii) * len(self.run.detector):
             raise ValueError(lines[0])
         return lines
+
+
+def check_certifiable_names(names: Sequence[str], kind: Sequence[str]) -> None:
+    """ValueError for a detector that is not certified in one way, `CERTIFIABLE` or `BOUNDED`, saying which ones are."""
+    for name in names:
+        if name not in (*CERTIFIABLE, *BOUNDED):
+            from detectors import unknown
+
+            known = f"{', '.join(CERTIFIABLE)} (by noise), or {', '.join(BOUNDED)} (by interval bounds, in linf)"
+            near = unknown("certifiable detector", name, (*CERTIFIABLE, *BOUNDED)).partition("expected")[0]
+            raise ValueError(f"{near}expected some of {known}")
+    for name in names:
+        if name not in kind:
+            ways = {True: "by noise", False: "by interval bounds"}
+            known = f"either {', '.join(CERTIFIABLE)}, or {', '.join(BOUNDED)}"
+            here = f", not {ways[kind is CERTIFIABLE]} like the others" if len(names) > 1 else ""
+            raise ValueError(f"{name} is certified {ways[name in CERTIFIABLE]}{here}: expected {known}")
 
 
 def feasible(r: float, alpha: float) -> float:

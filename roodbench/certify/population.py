@@ -39,6 +39,8 @@ class Scored:
     """(8, n): the same from an eighth of the copies each."""
     deployed: np.ndarray
     """(10, n): scores of the detector as it is deployed, on ten draws of its own copies."""
+    first: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    """(n, blocks): the first noisy score of every block, as it was drawn."""
     attacked: dict[float, Scored] = field(default_factory=dict)
     """By l2 radius, of the images moved by the suite."""
     bounds: dict[tuple[float, str], Bounds] = field(default_factory=dict)

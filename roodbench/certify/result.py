@@ -13,6 +13,7 @@ from ..record.record import parsed, typed
 from ..record.text import rows_csv
 from ..store.files import file_in, read_text, save_text
 from ..store.identity import content_hash
+from ..words import counted
 from .certificate import CERTIFIED, KEY, NAME, PAGE, config_of, entries_of, header, read
 from .compare import differences
 from .config import CertifyConfig
@@ -133,7 +134,7 @@ class CertifiedResult:
             yield f"the hash of its detectors is {found}, the record's {self.certificates_sha256}"
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self.config.run.detector)}; {len(self.rows)} rows)"
+        return f"{type(self).__name__}({', '.join(self.config.run.detector)}; {counted(len(self.rows), 'row')})"
 
     def __str__(self) -> str:
         return self.to_table()

@@ -49,7 +49,7 @@ def row_of(
     bound_id, bound_ood = certifier.bounds(own, near), certifier.bounds(other, far)
     certified = metrics_of(detector, certifier.config, certifier.scope, *evidence, condition, radius, certifier.slack)
     reasons = reasons_of(certifier, given, radius, bound_id, bound_ood, condition)
-    groups = own.images.first, other.images.first
+    groups = own.images.related, other.images.related
     clean = metrics.components(own.clean, other.clean, groups)
     attacked = None
     if own.attacked and other.attacked:

@@ -45,6 +45,7 @@ def certify(
         rows, violations, details, operating = [], [], [], []
         seconds = {"load": time.perf_counter() - start}
         for certifier, found, took in job.certified(progress, workers=workers, engine=engine, address=address):
+            certifier.check_again(found)
             evidence = {name: certifier.evidence(scored) for name, scored in found.items()}
             own_rows, point = rows_of(certifier, found, evidence), certifier.operating(evidence)
             rows += own_rows

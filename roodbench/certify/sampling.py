@@ -79,6 +79,24 @@ def block(
 
 
 @torch.no_grad()
+def drawn_again(worker: Worker, images: ImageSet, first: np.ndarray, stream: str = "certify") -> np.ndarray:
+    """How far the first noisy score of every block, `first` (n, blocks), is from what it is now: (looks, 64) at most.
+
+    Of each block one shard's images, the last block first, each copy in a batch of its own: a score that depends on
+    how often it was called, or on what came before, is another one now, from whichever call on.
+    """
+    detector, gaps = worker.detector, []
+    assert isinstance(detector, Smoothed)
+    for number in reversed(range(first.shape[1])):
+        shard = number % images.shard_count
+        ((_, x),) = images.shards([shard])
+        generator = worker.stream(f"{stream}/{number}", images.name, shard)
+        again = on_copy(partial(detector.matrix, generator=generator, n=1), x.to(worker.device), detector.label)
+        gaps.append(again[0].double().cpu().numpy() - first[SHARD * shard : SHARD * shard + len(x), number])
+    return np.abs(np.concatenate(gaps))
+
+
+@torch.no_grad()
 def rounding(worker: Worker, plain: Classifier | None, images: ImageSet) -> float:
     """The largest difference between a few noisy scores by the network as it runs, folded and compiled, and as it was
     loaded (`plain`)."""

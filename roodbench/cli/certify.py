@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..certify.config import CERTIFIABLE, TPR, CertifyConfig
-from ..certify.interval.config import BOUNDED, IntervalConfig
+from ..certify.config import BOUNDED, TPR, CertifyConfig, check_certifiable_names
+from ..certify.interval.config import IntervalConfig
+from ..words import counted
 from .console import computing, log, progress_for, start_logging
 from .given import check_spelt, one_format, run_config, spelt_out
 from .options import CERTIFICATE, NETWORKS, Context, changed, option, taking
@@ -182,10 +183,7 @@ def print_page(folder: Path) -> str:
 
 def certify_bounds(context: Context, given: dict[str, Any]) -> None:
     """Certified AUROC of scores without noise, by interval bounds."""
-    smoothed = [name for name in given["detector"].split(",") if name in CERTIFIABLE]
-    if smoothed:
-        known = f"either {', '.join(CERTIFIABLE)}, or {', '.join(BOUNDED)}"
-        raise ValueError(f"{smoothed[0]} is certified by noise, the others by interval bounds: expected {known}")
+    check_certifiable_names(given["detector"].split(","), BOUNDED)
     refuse_options(context, f"certify of {given['detector']}, by interval bounds,", NOISY)
     radius = given["radius"] if "radius" in spelt_out(context) else IntervalConfig.radius
     config = IntervalConfig(run_config({**given, "seed": given["seed"] or 0}), radius)
@@ -254,7 +252,7 @@ def check_bounds(certificate: Any, spelt: dict[str, Any], settings: dict[str, An
         typer.echo(json.dumps(asdict(verdict), indent=1))
     demand(verdict)
     if format == "table":
-        again = f"all {verdict.bounds} bounds of {verdict.images} images were computed again"
+        again = f"{counted(verdict.bounds, 'bound')} of {counted(verdict.images, 'image')} computed again are the same"
         left = [f"not verified: {name}: {what}" for name, what in verdict.unverified.items()]
         typer.echo("\n".join([f"holds: settings, network and images are the certificate's, and {again}", *left]))
 
@@ -263,10 +261,10 @@ def in_words(verdict: Verdict) -> str:
     """What was checked of a certificate that holds, and what was not."""
     from ..certify.stated import unverified
 
-    fresh = f"{verdict.samples} fresh draws an image (seed {verdict.seed}) disprove none of {verdict.bounds} bounds"
+    bounds, images = counted(verdict.bounds, "bound"), counted(verdict.images, "image")
+    fresh = f"{verdict.samples} fresh draws an image (seed {verdict.seed}) disprove none of {bounds} of {images}"
     holds = (
-        "holds: settings, network and images are the certificate's, its metrics follow from its bounds, and "
-        f"{fresh} of {verdict.images} images"
+        f"holds: settings, network and images are the certificate's, its metrics follow from its bounds, and {fresh}"
     )
     drawn = ", ".join(f"{k} with probability {p:.3g}" for k, p in verdict.finds.items() if p < 1)
     power = [f"images of a population with forged bounds, had there been any, would have been drawn: {drawn}"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from ..words import counted
 from .console import computing, start_logging
 from .given import check_spelt, one_format, run_config
 from .options import NETWORKS, Context, changed, taking
@@ -44,7 +45,7 @@ def inspect(context: Context, **given: Any) -> None:
 
 def as_text(found: Mapping[str, Any]) -> str:
     """One thing a line."""
-    lines = [f"{found['name']}: {found['parameters']:,} parameters, {found['classes']} classes"]
+    lines = [f"{found['name']}: {found['parameters']:,} parameters, {counted(found['classes'], 'class')}"]
     lines += [f"weights: {name}, sha256 {digest}" for name, digest in found["files"].items()]
     layers = ", ".join(f"{name} ({kind})" for name, kind in found["layers"].items())
     lines.append(f"layers: {layers or 'one'}")
@@ -58,7 +59,7 @@ def as_text(found: Mapping[str, Any]) -> str:
     else:
         lines.append(f"features: {found['features']}, the input of the last linear layer {found['head']}")
     folds, batch = found["folded batch norms"], found["images per pass"]
-    speed = "left out" if folds is None else f"{folds} batch norms folded, up to {batch} images a pass"
+    speed = "left out" if folds is None else f"{counted(folds, 'batch norm')} folded, up to {batch} images a pass"
     lines.append(f"prepared: {speed}")
     lines.append(f"ID accuracy: {found['id_accuracy']:.1%} of {found['id_images']} test images")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ import typer
 
 from ..engine.errors import UnsavedError
 from ..setup.config import one_of
+from ..words import counted
 from .console import computing, log, progress_for, start_logging
 from .given import check_protocol, check_spelt, one_format, run_config, spelt_out
 from .numbers import share_of
@@ -111,7 +112,7 @@ def foretold(context: Context, given: dict[str, Any]) -> None:
         return
     for part in found.parts:
         passes = "{:.0f} + {:.0f} passes each".format(*part.passes)
-        typer.echo(f"{part.detector}, {part.what}: {part.images} images, {passes}, {part.seconds:.1f} s")
+        typer.echo(f"{part.detector}, {part.what}: {counted(part.images, 'image')}, {passes}, {part.seconds:.1f} s")
     memory = "memory unknown" if found.memory is None else f"{found.memory / 2**30:.1f} GiB"
     most = f"{found.at_most:.0f} s if no image is decided early"
     typer.echo(f"in all about {found.seconds:.0f} s of one process, {most}, {memory}")

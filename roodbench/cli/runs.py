@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..words import counted
 from .given import one_format
 from .options import Context, argument, changed, taking
 
@@ -86,5 +87,5 @@ def as_text(found: dict[str, Any]) -> str:
     lines += [f"workers: {', '.join(map(str, found['workers'])) or 'none'}"]
     lines += [f"parts: {found['parts']}, of which {found['computed']} computed for it in {found['seconds']:.1f} s"]
     for name, part in found["throughput"].items():
-        lines.append(f"  {name}: {part['images']:.0f} images in {part['seconds']:.1f} s")
+        lines.append(f"  {name}: {counted(int(part['images']), 'image')} in {part['seconds']:.1f} s")
     return "\n".join(lines)

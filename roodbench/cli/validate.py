@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..setup.config import RunConfig
+from ..words import counted
 from .console import computing, start_logging
 from .given import check_spelt, one_format
 from .options import OUTPUT, Context, argument, changed, option, taking
@@ -79,5 +80,5 @@ def as_text(found: Validation) -> str:
         table.add_row(*map(str, cells))
     errors = sum(finding.level == "error" for finding in found.findings)
     lines = [f"{finding.level}: {finding.text}" for finding in found.findings]
-    verdict = f"{errors} errors, {len(lines) - errors} notices" if lines else "nothing is wrong"
+    verdict = f"{counted(errors, 'error')}, {counted(len(lines) - errors, 'notice')}" if lines else "nothing is wrong"
     return "\n".join([printed(table), *lines, verdict])

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from ..store.archives import bomb_in
+from ..words import counted
 from .picture import Frame
 from .room import fill, room_for
 from .source import OOD, Source
@@ -35,7 +36,7 @@ def array_source(where: str, images: Any, labels: Any, frame: Frame) -> Source:
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise ValueError(f"{where}: labels are {found.dtype} {found.shape}: expected whole numbers (n,)")
     if len(found) != len(pixels):
-        raise ValueError(f"{where}: {len(found)} labels for {len(pixels)} images")
+        raise ValueError(f"{where}: {counted(len(found), 'label')} for {counted(len(pixels), 'image')}")
     if len(found) and (found.max() > 2**31 or found.min() < -(2**31)):
         raise ValueError(f"{where}: label {max(found, key=abs)}: expected a class")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from detectors import unknown
 
+from ..words import counted
 from .corruptions import of_name, origins
 from .images import ImageSet, SplitGuard, joined_sets, subset
 
@@ -163,7 +164,7 @@ class Benchmark:
             for other, others in sets[:i]:
                 if shared := len(looks & others):
                     found[other, name] = shared
-                    log.warning("OOD sets %s and %s share %d images: their mean counts them twice", other, name, shared)
+                    log.warning("%s", twice(other, name, shared))
         return found
 
     def places(self) -> list[tuple[str, ImageSet]]:
@@ -180,6 +181,18 @@ class Benchmark:
         """Counts and content hashes of all splits, for the record; reads (and so checks) every one of them."""
         self.check()
         return {f"{s.split}: {s.name}": {"images": len(s), "sha256": s.digest} for _, s in self.places()}
+
+
+def twice(one: str, other: str, n: int) -> str:
+    """What is said of two OOD sets that share n images: no interval of a mean knows that they vary together."""
+    them = "it" if n == 1 else "them"
+    shared = f"OOD sets {one} and {other} share {counted(n, 'image')}"
+    return f"{shared}: their mean counts {them} twice, and its interval as different ones"
+
+
+def counted_twice(overlaps: Mapping[tuple[str, str], int], names: Collection[str]) -> list[str]:
+    """What to beware of in a mean over OOD sets of these names; `overlaps` are those of a benchmark."""
+    return [twice(*pair, n) for pair, n in overlaps.items() if set(pair) <= set(names)]
 
 
 def check_limits(limit: object, train_limit: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..words import counted
 from .room import Room
 
 WANTED = "expected uint8 (n, H, W, C) or float32 (n, C, H, W) with C 1 or 3"
@@ -76,7 +77,7 @@ def read_content(name: str, names: Sequence[str], read: Callable[[], Any]) -> Co
     digests = [digest_of(image) for image in pixels]
     content = Content(pixels, digests, digests if pixels.dtype == np.uint8 else looks_of(pixels))
     if content.distinct < 2:
-        raise ValueError(f"{name}: {len(names)} images, {content.distinct} distinct: expected at least 2")
+        raise ValueError(f"{name}: {counted(len(names), 'image')}, {content.distinct} distinct: expected at least 2")
     return content
 
 

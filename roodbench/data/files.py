@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..words import counted
 from .picture import Frame, Picture, read_picture
 from .room import fill, room_for
 
@@ -92,7 +93,9 @@ def note(where: str, pictures: Sequence[Picture]) -> None:
     if clear:
         log.warning("%s: %d of %d images have transparent pixels, laid on white", where, clear, len(pictures))
     if several:
-        log.warning("%s: %d of %d files hold several images, the first is read", where, several, len(pictures))
+        log.warning(
+            "%s: %d of %s hold several images, the first is read", where, several, counted(len(pictures), "file")
+        )
     if deep and max(deep) < DIM:
-        dark = "%s: the brightest pixel of its %d images of 16 bits is %.2g of 1: do they hold fewer bits?"
-        log.warning(dark, where, len(deep), max(deep))
+        dark = "%s: the brightest pixel of its %s of 16 bits is %.2g of 1: do they hold fewer bits?"
+        log.warning(dark, where, counted(len(deep), "image"), max(deep))

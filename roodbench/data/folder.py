@@ -11,6 +11,7 @@ import numpy as np
 
 from detectors import unknown
 
+from ..words import counted
 from .files import read_files
 from .picture import Frame
 from .source import OOD, Source
@@ -35,7 +36,8 @@ def folder_source(folder: Path, frame: Frame, *, ood: bool, classes: Sequence[st
         raise ValueError(f"{where} {'is no folder' if folder.exists() else 'is missing'}: expected one with images")
     names, others = images_below(folder)
     if others:
-        log.warning("%s: %d files are no images, such as %s", where, len(others), others[0])
+        are = "is no image" if len(others) == 1 else "are no images"
+        log.warning("%s: %s %s, such as %s", where, counted(len(others), "file"), are, others[0])
     if not names:
         raise ValueError(f"{where} has no images: expected .png, .jpg or the like")
     labels, found = np.full(len(names), OOD), None

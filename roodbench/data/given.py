@@ -12,6 +12,7 @@ import numpy as np
 
 from detectors.care import usual_state
 
+from ..words import counted
 from .benchmark import Benchmark, check_limits
 from .corruptions import by_corruption
 from .images import ImageSet, Split, SplitGuard, subset
@@ -147,8 +148,8 @@ def numbered(source: Source, train: Source) -> Source:
         log.warning("%s: ID train has no names of classes, folders are numbered by name: %s, ...", source.where, said)
     else:
         raise ValueError(
-            f"{source.where} has {len(source.classes)} class folders, ID train {len(known)} classes without names: "
-            f"expected folders named by the labels of ID train, such as {known[0]}"
+            f"{source.where} has {counted(len(source.classes), 'class folder')}, ID train {len(known)} classes without "
+            f"names: expected folders named by the labels of ID train, such as {known[0]}"
         )
     return replace(source, labels=known[source.labels])
 
@@ -158,7 +159,9 @@ def held_out(name: str, what: str, source: Source) -> tuple[Source, Source]:
     order = subset(len(source), None)
     count = len(source) // SHARE
     if count < 2:
-        raise ValueError(f"{source.where}: {len(source)} images, too few to hold out for {what} val: give {what} val")
+        raise ValueError(
+            f"{source.where}: {counted(len(source), 'image')}, too few to hold out for {what} val: give {what} val"
+        )
     log.info("%s: no %s validation images are given, %d of %d are held out", name, what, count, len(source))
     return source.at(np.sort(order[count:])), source.at(np.sort(order[:count]))
 

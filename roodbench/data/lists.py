@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..words import counted
 from .files import read_files
 from .picture import Frame
 from .source import Source
@@ -55,5 +56,5 @@ def entries_of(file: Path) -> list[tuple[str, int, int]]:
         elif content:
             raise ValueError(f"list '{file}', line {number}: {content[:120]!r} is not 'path label' (-1 for OOD)")
     if len(entries) < 2:
-        raise ValueError(f"list '{file}' has {len(entries)} images: expected at least 2")
+        raise ValueError(f"list '{file}' has {counted(len(entries), 'image')}: expected at least 2")
     return entries

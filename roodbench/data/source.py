@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..words import counted
 from .images import ImageSet, Split, SplitGuard, subset
 from .room import side_by_side
 
@@ -33,7 +34,7 @@ class Source:
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
-            raise ValueError(f"{self.where} has {len(self.labels)} images: expected at least 2")
+            raise ValueError(f"{self.where} has {counted(len(self.labels), 'image')}: expected at least 2")
 
     def __len__(self) -> int:
         return len(self.labels)

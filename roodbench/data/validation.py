@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..words import counted
 from .benchmark import Benchmark
 from .content import check_black, check_layout, check_range, looks_of
 from .images import ImageSet
@@ -164,15 +165,18 @@ def looks_of_any(pixels: np.ndarray) -> Sequence[bytes]:
 def judge(looked: Looked, findings: list[Finding]) -> None:
     """What one set lacks."""
     if looked.distinct < 2:
-        findings.append(Finding("error", f"{looked}: {looked.distinct} different images, expected at least 2"))
+        findings.append(
+            Finding("error", f"{looked}: {counted(looked.distinct, 'different image')}, expected at least 2")
+        )
     elif looked.images < FEW:
         findings.append(Finding("notice", f"{looked}: {looked.images} images are few, intervals will be wide"))
     if looked.distinct < looked.readable:
         repeated = looked.readable - looked.distinct
-        findings.append(Finding("notice", f"{looked}: {repeated} of {looked.readable} images repeat another one"))
+        verb = "repeats" if repeated == 1 else "repeat"
+        findings.append(Finding("notice", f"{looked}: {repeated} of {looked.readable} images {verb} another one"))
     if looked.per_class and looked.per_class[1] > UNEVEN * looked.per_class[0]:
         low, high = looked.per_class
-        findings.append(Finding("notice", f"{looked}: classes have {low} to {high} images"))
+        findings.append(Finding("notice", f"{looked}: classes have {low} to {counted(high, 'image')}"))
 
 
 def judge_classes(bench: Benchmark, findings: list[Finding]) -> None:
@@ -182,7 +186,9 @@ def judge_classes(bench: Benchmark, findings: list[Finding]) -> None:
         own = set(images.labels.tolist())
         if odd := sorted(own - known):
             shown = ", ".join(map(str, odd[:5]))
-            text = f"{images.split} {images.name}: no training image has class {shown} ({len(odd)} such classes)"
+            text = (
+                f"{images.split} {images.name}: no training image has class {shown} ({counted(len(odd), 'such class')})"
+            )
             findings.append(Finding("error", text))
         if images is not bench.id_val and (absent := sorted(known - own)):
             shown = ", ".join(map(str, absent[:5]))

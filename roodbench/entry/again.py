@@ -80,6 +80,7 @@ def validate(
             with usual_state(place.type), borrowed(detector):
                 worker = Worker(detector, seed=setting.config.seed, device=place, progress=progress)
                 verdict.failures += parameters(record, detector)
+                verdict.failures += accuracy(record, worker, *next(iter(shards.items())))
                 verdict.failures += rescored(record, worker, shards, same=same)
                 verdict.failures += pictured(entry, setting, worker)
                 if again:
@@ -89,7 +90,7 @@ def validate(
         noisy = not same and any(setting.detector(name).randomized for name in setting.names)
     verdict.finds = {k: min(found_of(n, k) for _, n in verdict.images.values()) for k in COUNTS}
     verdict.pictures = max((len(images) for images in entry.images.values()), default=0)
-    verdict.unchecked = list(open_of(verdict, noisy=noisy))
+    verdict.unchecked = list(open_of(verdict, record, noisy=noisy))
     return verdict
 
 
@@ -122,6 +123,10 @@ def others(record: Record, setting: Setting) -> Iterator[str]:
     for key in here.keys() | record.data.keys():
         if here.get(key) != record.data.get(key):
             yield f"{key} has other images here: {here.get(key)}, the entry's {record.data.get(key)}"
+    groups = {name: setting.bench.groups[name] for name in setting.bench.ood}
+    if {row.ood: row.group for row in record.rows} != groups or record.rows[0].benchmark != setting.bench.name:
+        said = ", ".join(f"{name} {group}" for name, group in groups.items())
+        yield f"the benchmark is {setting.bench.name} here, with {said}: its rows say otherwise"
     rows, made = {label_of(row) for row in record.rows}, {setting.detector(name).label for name in setting.names}
     if made != rows:
         yield f"its config makes {', '.join(sorted(made))}: its rows are of {', '.join(sorted(rows))}"
@@ -136,6 +141,21 @@ def parameters(record: Record, detector: Detector) -> Iterator[str]:
     here = {k: v for d in reversed(detector.chain) for k, v in d.hyperparameters().items()}
     if json.loads(json.dumps(here)) != said:
         yield f"{detector.label} has parameters {here} here: its rows say {said}"
+
+
+def accuracy(record: Record, worker: Worker, images: ImageSet, number: int) -> Iterator[str]:
+    """An ID accuracy that the network cannot have, by the images of the drawn shard alone."""
+    net, label = worker.detector.network, worker.detector.label
+    said = next(row.id_accuracy for row in record.rows if label_of(row) == label)
+    if net is None or said is None:
+        return
+    ((_, x),) = images.shards([number])
+    with torch.no_grad():
+        wrong = net(x.to(worker.device)).argmax(1).cpu() != images.labels[SHARD * number : SHARD * number + len(x)]
+    k, n, odd = int(wrong.sum()), len(images), len(x) // ODD
+    most, least = n - k + odd, len(x) - k - odd
+    if not least - ROUNDING <= said * n <= most + ROUNDING:
+        yield f"{label}: ID accuracy {said:.1%}: the network is wrong on {k} of {len(x)} images of {images.name} here"
 
 
 def rescored(record: Record, worker: Worker, shards: Mapping[ImageSet, int], *, same: bool) -> Iterator[str]:

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from itertools import islice, product
 from typing import Any
 
-import numpy as np
 import torch
 
 from attacks import DIRECTIONS, SIGN
 
-from ..evaluation.checks import CHECKS
-from ..evaluation.indicators import Indicator
-from ..record.pairs import ROUNDING, contradictions, sizes_of
+from ..record.pairs import contradictions, oods_of, sizes_of
 from ..record.record import Record, score_key
 from ..record.row import Row, label_of
 from ..record.rows import CONDITIONS
 from ..setup.threats import CORRUPTIONS
+from ..words import counted
+from .judged import of_verdicts
+from .numbers import of_averages, of_numbers, of_shifted, same
 
 LISTS = ("detector", "eps", "ood")
 KINDS: dict[str, tuple[type, ...]] = {
@@ -28,22 +28,22 @@ KINDS: dict[str, tuple[type, ...]] = {
     **{"eps": (float, int), "quantize": (bool,), "search": (bool,), "left_out": (dict,)},
 }
 """Types of the settings that a board rests on, of lists those of their entries."""
-NEEDED = ("feasibility", "black-box", "random")
-"""Checks without which an attack was not judged: that its images lie in the ball, and two attacks without gradients."""
 MOVED = 1e-4
 """Relative: scores of one image twice."""
 
 
-def contradictions_of(record: Record) -> Iterator[str]:
+def contradictions_of(record: Record, *, numbers: bool = True) -> Iterator[str]:
     """One line for everything in a record of `run`, with its scores, that cannot be true of one run.
 
-    What it says of its attack (which code made it, that nothing better was found) no line can tell.
+    What it says of its attack (which code made it, that nothing better was found) no line can tell. Metrics, intervals
+    and what else follows is computed again with `numbers`; without, as for a board, which computes what it shows
+    itself, AUROCs and their means alone.
     """
-    checks = (of_config, of_rows, of_populations, of_scores, of_averages, of_verdicts, of_attacks)
-    for check in checks:
+    first = (of_config, of_rows, of_populations, of_scores)  # what follows rests on them
+    for check in (*first, of_numbers if numbers else of_averages, of_verdicts, of_attacks, of_shifted):
         found = list(islice(check(record), 3))
         yield from found
-        if found and checks.index(check) < checks.index(of_averages):  # what follows rests on it
+        if found and check in first:
             return
 
 
@@ -65,9 +65,12 @@ def of_config(record: Record) -> Iterator[str]:
     for key, its in record.data.items():
         if its.get("copies") is not None and not are_copies(its["copies"], its["images"]):
             yield f"data, {key}: copies is no list of images, each with an earlier one of the same pixels"
-    splits = Counter(key.partition(": ")[0] for key in record.data)
-    if splits["ID test"] != 1 or not splits["OOD test"]:
-        yield f"data has {splits['ID test']} ID and {splits['OOD test']} OOD test sets: expected one, and at least one"
+    splits, shifted = Counter(key.partition(": ")[0] for key in record.data), {e.name for e in record.shifted_id}
+    if splits["ID test"] != 1 + len(shifted) or not splits["OOD test"]:
+        yield (
+            f"data has {splits['ID test']} ID and {splits['OOD test']} OOD test sets: expected one, {len(shifted)} "
+            "shifted ones, and at least one"
+        )
 
 
 def are_copies(found: Any, images: int) -> bool:
@@ -83,18 +86,19 @@ def are_copies(found: Any, images: int) -> bool:
 def of_rows(record: Record) -> Iterator[str]:
     """Every detector has each OOD set, condition and radius once; all say the same of images, network, adversary."""
     config, sizes = record.config, sizes_of(record)
-    (own, n), *others = sizes.items()
+    (own, n), others = next(iter(sizes.items())), oods_of(record)
     labels = list(dict.fromkeys(entry.detector for entry in record.detectors))
     radii = list(config.get("eps") or dict.fromkeys(row.eps for row in record.rows if row.eps is not None))
     states = [("clean", None), *product((c for c in CONDITIONS if c != "clean"), radii)]
-    wanted = Counter((label, ood, *state) for label in labels for ood, _ in others for state in states)
+    wanted = Counter((label, ood, *state) for label in labels for ood in others for state in states)
     have = Counter((label_of(row), row.ood, row.condition, row.eps) for row in record.rows)
     for where, left in (("has no row", wanted - have), ("has one row more", have - wanted)):
         for label, ood, condition, eps in left:
             yield f"it {where} of {label} on {ood}, {condition}{'' if eps is None else f' at eps {eps:.6g}'}"
     said = {row.detector for row in record.rows}
     if len(labels) != len(config["detector"]) - len(config.get("left_out") or {}):
-        yield f"config names {len(config['detector'])} detectors, the rows {len(said)}: {', '.join(sorted(said))}"
+        named = counted(len(config["detector"]), "detector")
+        yield f"config names {named}, the rows {len(said)}: {', '.join(sorted(said))}"
     if unnamed := sorted(said - set(config["detector"])) if not any(":" in name for name in config["detector"]) else []:
         yield f"config names {', '.join(config['detector'])}: its rows are of {', '.join(unnamed)}"
     method = config.get("method") if config.get("objective") is None else f"{config['method']}:{config['objective']}"
@@ -118,46 +122,6 @@ def of_rows(record: Record) -> Iterator[str]:
         yield f"config names network {config.get('model')}, its rows another"
 
 
-def of_averages(record: Record) -> Iterator[str]:
-    """The means over OOD sets are those of the rows."""
-    for mean in record.averages:
-        its = [
-            row.auroc
-            for row in record.rows
-            if (label_of(row), row.condition, row.eps) == (label_of(mean), mean.condition, mean.eps)
-            and mean.group in ("all", row.group)
-        ]
-        if not its or abs(float(np.mean(its)) - mean.auroc) > ROUNDING:
-            yield f"the mean over {mean.group} OOD sets of {label_of(mean)}, {mean.condition}, is not that of its rows"
-
-
-def of_verdicts(record: Record) -> Iterator[str]:
-    """Checks whose verdict is not what their number says, and rows that a failed one marks and that say otherwise."""
-    for i in record.indicators:
-        check = CHECKS.get(i.name)
-        margin = float(given) if isinstance(given := i.detail.get("margin"), int | float) else 0.0
-        held = i.number >= i.threshold if i.least else i.number <= i.threshold + margin
-        if i.passed and not held:
-            yield f"{i.detector}: {i.name} passed: its number is {i.number:.6g}, its threshold {i.threshold:g}"
-        if check is not None and (check.least, check.threshold) != (i.least, i.threshold):
-            yield f"{i.detector}: {i.name} has threshold {i.threshold:g}: expected {check.threshold:g}"
-    for row in record.rows:
-        if row.reliable is not False and (failed := marking(record, row)):
-            yield f"{label_of(row)} on {row.ood}, {row.condition}, is called reliable, though {failed[0].name} failed"
-
-
-def marking(record: Record, row: Row) -> list[Indicator]:
-    """The failed checks that make a row unreliable."""
-    mine = [i for i in record.indicators if i.detector in ("", label_of(row)) and i.eps in (None, row.eps)]
-    return [i for i in mine if i.marks(row.condition, [row.ood])]
-
-
-def unjudged(record: Record, row: Row) -> list[str]:
-    """The checks that a row under attack must have and has not."""
-    names = {i.name for i in record.indicators if i.detector == label_of(row) and i.eps == row.eps}
-    return [name for name in NEEDED if name not in names]
-
-
 def of_scores(record: Record) -> Iterator[str]:
     """Scores of other images, draws or AUROCs than the rows', or that are not finite."""
     for key, scores in record.scores.items():
@@ -173,7 +137,7 @@ def of_scores(record: Record) -> Iterator[str]:
 def of_populations(record: Record) -> Iterator[str]:
     """Every population is attacked at every radius."""
     radii = dict.fromkeys(row.eps for row in record.rows if row.eps is not None)
-    own, *others = sizes_of(record)
+    own, others = next(iter(sizes_of(record))), oods_of(record)
     states = [(own, DIRECTIONS["min"][0]), *((name, DIRECTIONS["max"][0]) for name in others)]
     labels = dict.fromkeys(entry.detector for entry in record.detectors)
     wanted = Counter((label, *state, eps) for label, state, eps in product(labels, states, radii))
@@ -185,23 +149,21 @@ def of_populations(record: Record) -> Iterator[str]:
 def of_attacks(record: Record) -> Iterator[str]:
     """Winners are counted, passes are the rows', and no attacked image has a better score than the clean one."""
     sizes = sizes_of(record)
-    own = next(iter(sizes))
-    passes: dict[tuple[str, float | None, str], list[float]] = {}
-    for row in record.rows:
-        if row.condition == "both":
-            passes |= {
-                (label_of(row), row.eps, own): row.passes["id"],
-                (label_of(row), row.eps, row.ood): row.passes["ood"],
-            }
     for a in record.attacks:
         where = f"{a.detector} on {a.population}, {a.condition}, at eps {a.eps:.6g}"
         counted = {c: a.winner.count(i) for i, c in enumerate(a.components)}
         if a.wins != counted or sum(counted.values()) != len(a.winner) or len(a.winner) != sizes.get(a.population):
             yield f"{where}: wins are not the winners counted"
             continue
-        said = passes[a.detector, a.eps, a.population]
-        if len(a.passes) != 2 or not np.allclose(a.passes, said):
-            yield f"{where}: {a.passes} passes an image, its rows say {said}"
+        for row in record.rows:
+            side = "ood" if row.ood == a.population else "id"
+            here = (label_of(row), row.eps) == (a.detector, a.eps) and a.population in (row.ood, next(iter(sizes)))
+            if (
+                here
+                and CONDITIONS[row.condition][side == "ood"] == a.condition
+                and not same(row.passes[side], a.passes)
+            ):
+                yield f"{where}: {a.passes} passes an image, its row of {row.condition} says {row.passes[side]}"
         moved = record.scores.get(score_key(a.detector, a.population, a.condition, a.eps))
         clean = record.scores.get(score_key(a.detector, a.population, "clean", None))
         if moved is None or clean is None or record.config.get("quantize") or "clean" not in a.components:

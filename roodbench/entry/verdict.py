@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..record.record import Record
 from .certified import Certification
 from .file import Entry, contradictions_of
+from .judged import is_ours
 
 OPEN = (
     "that its hyper-parameters were not chosen on these images",
     "which code made it, on which machine, in which time: stated",
-    "numbers of its checks, passes and intervals: stated, and agreeing with each other",
+    "passes, and what attacks of its checks and the published attack left: stated, and agreeing with each other",
 )
+BEFORE = "its intervals and the words of its checks: its scores have no hash, as before these formulas"
 """What no check of an entry can show."""
 SIGNED = "its bounds against network and images: `certify --verify` does that with its certificate"
 UNSIGNED = "its bounds: taken as they are; `certify --verify` checks them where their certificate is handed in too"
@@ -46,11 +49,11 @@ def inner(entry: Entry | Certification) -> Verdict:
     if not entry.record.scores:
         verdict.failures.append("it has no scores: expected an entry that `leaderboard --add RUN` wrote")
     scores = "its scores: taken as they are, clean and attacked, without --record-only the network scores images again"
-    verdict.unchecked += [scores, *OPEN]
+    verdict.unchecked += [scores, *([] if is_ours(entry.record) else [BEFORE]), *OPEN]
     return verdict
 
 
-def open_of(verdict: Verdict, *, noisy: bool) -> Iterator[str]:
+def open_of(verdict: Verdict, record: Record, *, noisy: bool) -> Iterator[str]:
     """What was not looked at."""
     seen = [f"{verdict.attacked} of each set that were attacked again"] if verdict.attacked else []
     seen += [f"{verdict.pictures} first ones that were kept"] if verdict.pictures else []
@@ -60,4 +63,5 @@ def open_of(verdict: Verdict, *, noisy: bool) -> Iterator[str]:
         yield "attacked scores: taken as they are; --again N attacks N images of every set again"
     if noisy:
         yield "single clean scores of randomised detectors: the noise of another kind of device cannot be repeated"
+    yield from [] if is_ours(record) else [BEFORE]
     yield from OPEN

@@ -5,7 +5,7 @@ Those of the attack are indicators of attack failure (Pintor et al. 2022).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from attacks import component, rests_on
 
+from ..words import counted
 from .checks import CHECKS
 from .plausibility import plausibility_of
 from .populations import Evaluated, Population
@@ -151,25 +152,8 @@ def gradient(populations: dict[tuple[str, str], Population]) -> tuple[float, dic
 def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]) -> Indicator:
     """The entry of the record; `margin`, two standard errors of a randomised detector's number, is granted."""
     check, label = CHECKS[name], found.detector.label
-
-    def passes(number: float) -> bool:
-        return number >= check.threshold if check.least else number <= check.threshold + detail.get("margin", 0.0)
-
-    passed: bool | None = passes(number)
-    message = "" if passed else check.message.format_map({**detail, "label": label, "number": number})
-    if passed and detail.get("late_gain", 0.0) > LATE:
-        passed = False
-        message = f"{label}: the last 10 steps made {detail['late_gain']:.1%} of what the attack gained: use more steps"
-    if name == "convergence" and short(found) and found.plan is not None:
-        passed, steps = False, found.plan.strength.steps
-        message = f"{label}: an attack of {steps} steps cannot show that it has converged: use at least {LAST}"
-    if passed and "needed" in detail:
-        passed = None
-        message = (
-            f"{label}: {name} is inconclusive: two standard errors on {detail['images']} images are "
-            f"{detail['margin']:.3f} of AUROC, the limit is {check.threshold:g}; about {detail['needed']} images decide"
-        )
-    failed = [where for where, its in detail.get("sets", {}).items() if not passes(its)]
+    steps = found.plan.strength.steps if name == "convergence" and found.plan is not None else None
+    passed, message = verdict_of(label, name, number, detail, steps)
     return Indicator(
         label if check.about in ("detector", "attack") else "",
         found.plan.threat.eps if check.about == "attack" and found.plan is not None else None,
@@ -181,5 +165,42 @@ def indicator(found: Evaluated, name: str, number: float, detail: dict[str, Any]
         check.least,
         detail,
         check.about,
-        [] if found.bench.id_test.name in failed else failed,
+        concerned(name, detail, found.bench.id_test.name),
     )
+
+
+def holds(name: str, number: float, detail: Mapping[str, Any]) -> bool:
+    """Whether a number is what its check's threshold, and the margin that it is granted, let pass."""
+    check = CHECKS[name]
+    return number >= check.threshold if check.least else number <= check.threshold + detail.get("margin", 0.0)
+
+
+def verdict_of(
+    label: str, name: str, number: float, detail: Mapping[str, Any], steps: int | None = None
+) -> tuple[bool | None, str]:
+    """What a check says of a number: `passed` and `message` of the record; of convergence, `steps` are the attack's."""
+    check = CHECKS[name]
+    if steps is not None and steps < LAST:
+        return False, too_short(label, steps)
+    if not holds(name, number, detail):
+        return False, check.message.format_map({**detail, "label": label, "number": number})
+    if detail.get("late_gain", 0.0) > LATE:
+        late = detail["late_gain"]
+        return False, f"{label}: the last 10 steps made {late:.1%} of what the attack gained: use more steps"
+    if "needed" in detail:
+        return None, (
+            f"{label}: {name} is inconclusive: two standard errors on {detail['images']} images are "
+            f"{detail['margin']:.3f} of AUROC, the limit is {check.threshold:g}; about {detail['needed']} images decide"
+        )
+    return True, ""
+
+
+def too_short(label: str, steps: int) -> str:
+    """What is said of an attack that its last steps cannot judge."""
+    return f"{label}: an attack of {counted(steps, 'step')} cannot show that it has converged: use at least {LAST}"
+
+
+def concerned(name: str, detail: Mapping[str, Any], own: str) -> list[str]:
+    """The populations that a check fails; none where that of ID, `own`, is one of them: then every row is concerned."""
+    failed = [where for where, its in detail.get("sets", {}).items() if not holds(name, its, detail)]
+    return [] if own in failed else failed

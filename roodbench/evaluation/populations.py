@@ -89,17 +89,10 @@ class Evaluated:
     """Whether scores change with the parameters of that network."""
 
     def above_chance(self, name: str) -> float:
-        """How far the accuracy on an ID set lies above what chance explains.
-
-        That is 3 standard errors above chance, or a quarter of the way from chance to 1 where that is less: of ten
-        images, an honest network of two classes would not reach 3 standard errors. 1 where all labels and predictions
-        are one class, which says nothing.
-        """
-        accuracy, chance = self.agreement[name]
-        if chance == 1:
-            return 1.0
-        n = len(self.bench.id_test if name == self.bench.id_test.name else self.bench.shifted[name])
-        return accuracy - chance - min(3 * (chance * (1 - chance) / n) ** 0.5, (1 - chance) / 4)
+        """`above_chance` of the accuracy on an ID set."""
+        bench = self.bench
+        images = bench.id_test if name == bench.id_test.name else bench.shifted[name]
+        return above_chance(*self.agreement[name], len(images))
 
     @property
     def network(self) -> Classifier | None:
@@ -131,6 +124,18 @@ class Evaluated:
     def groups(self, ood: str) -> Groups:
         """Which images of ID and of an OOD set are the same, or copies of one: intervals count them once."""
         return self.bench.id_test.related, self.bench.ood[ood].first
+
+
+def above_chance(accuracy: float, chance: float, n: int) -> float:
+    """How far the accuracy on n images lies above what chance explains.
+
+    That is 3 standard errors above chance, or a quarter of the way from chance to 1 where that is less: of ten images,
+    an honest network of two classes would not reach 3 standard errors. 1 where all labels and predictions are one
+    class, which says nothing.
+    """
+    if chance == 1:
+        return 1.0
+    return accuracy - chance - min(3 * (chance * (1 - chance) / n) ** 0.5, (1 - chance) / 4)
 
 
 def pictures_of(images: ImageSet) -> int:

@@ -97,9 +97,9 @@ class Probe:
         """Images that would decide what these cannot."""
 
     def same(self, sets: Sequence[ImageSet]) -> np.ndarray:
-        """Of the images of `first`, (n,), the groups of equal ones within a set."""
+        """Of the images of `first`, (n,), the groups of equal ones, or copies of one, within a set."""
         share = -(-self.size // len(sets))
-        return np.concatenate([s.first[:share] + share * place for place, s in enumerate(sets)])[: self.size]
+        return np.concatenate([s.related[:share] + share * place for place, s in enumerate(sets)])[: self.size]
 
     def first(self, sets: Sequence[ImageSet]) -> tuple[Tensor, list[str]]:
         """The first images of some sets, as many of each, and what to call them."""

@@ -110,10 +110,13 @@ def note_rise(found: Sequence[tuple[Evaluated, Components]]) -> None:
     """From AUROC over growing epsilon, its largest rise beyond two standard errors, paired: the images are the same."""
     if len(found) < 2:
         return
-    rise = 0.0
-    for (_, before), (_, after) in pairwise(found):
-        change = after.minus(before)
-        rise = max(rise, change.value - 2 * change.standard_error())
+    rise = rise_of([area for _, area in found])
     for one, _ in found:
         one.probe.setdefault("margins", {})
         one.probe.setdefault("numbers", {})["epsilon-monotone"] = rise
+
+
+def rise_of(areas: Sequence[Components]) -> float:
+    """The largest rise of AUROC from one of them to the next, beyond two standard errors; 0 where there is none."""
+    changes = [after.minus(before) for before, after in pairwise(areas)]
+    return max([0.0, *(change.value - 2 * change.standard_error() for change in changes)])

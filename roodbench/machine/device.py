@@ -24,6 +24,21 @@ def opened(name: str | torch.device) -> Iterator[torch.device]:
         yield device
 
 
+@contextmanager
+def summing_products() -> Iterator[None]:
+    """In it convolutions sum products, in some order, as bounds on rounding assume: not by Winograd or FFT.
+
+    cuDNN and NNPACK, which choose among these, are off: a GPU then multiplies matrices, and oneDNN computes directly.
+    """
+    cudnn, nnpack = torch.backends.cudnn.enabled, torch.backends.nnpack.set_flags(False)
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = cudnn
+        torch.backends.nnpack.set_flags(*nnpack)
+
+
 def device_of(name: str) -> torch.device:
     """`auto` is the GPU where there is one; ValueError for a device this machine lacks."""
     if name == "auto":

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..words import counted
 from .intervals import LEVEL, ONE_SIDED, Estimate, student, two_sided, unseen, within
 
 Groups = tuple[np.ndarray | None, np.ndarray | None]
@@ -37,7 +38,7 @@ def draws(scores: np.ndarray) -> np.ndarray:
     """
     scores = np.atleast_2d(finite(scores))
     if scores.shape[1] < 2:
-        raise ValueError(f"{scores.shape[1]} images in a population: expected at least 2")
+        raise ValueError(f"{counted(scores.shape[1], 'image')} in a population: expected at least 2")
     return scores
 
 
@@ -54,7 +55,7 @@ def same_draws(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarra
     """(R, n) and (R, m); ValueError where the populations differ in their number of draws."""
     a, b = draws(id_scores), draws(ood_scores)
     if len(a) != len(b):
-        raise ValueError(f"{len(a)} draws of ID scores but {len(b)} of OOD scores")
+        raise ValueError(f"{counted(len(a), 'draw')} of ID scores but {len(b)} of OOD scores")
     return a, b
 
 
@@ -141,7 +142,7 @@ class Components:
         """
         R, others = len(self.v_id), len(other.v_id)
         if others != R and min(R, others) > 1:
-            raise ValueError(f"{R} draws of one metric but {others} of the other: expected as many, or one")
+            raise ValueError(f"{counted(R, 'draw')} of one metric but {others} of the other: expected as many, or one")
         v_ood = [a - b for a, b in zip(self.v_ood, other.v_ood, strict=True)]
         return Components(self.value - other.value, self.v_id - other.v_id, v_ood, difference=True, sizes=self.sizes)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from detectors.care import in_eval
 
 from ..store.users import described
+from ..words import counted
 from .classifier import Classifier
 from .head import Body, backbone_of, resized
 from .source import Loaded, Normalisation
@@ -107,7 +108,7 @@ def channelled(given: Normalisation | None, net: nn.Module, sample: Tensor | Non
 def normalised(name: str, x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """(x - mean) / std per channel."""
     if x.shape[1] != len(mean):
-        raise ValueError(f"network {name} takes {len(mean)} channels: these images have {x.shape[1]}")
+        raise ValueError(f"network {name} takes {counted(len(mean), 'channel')}: these images have {x.shape[1]}")
     return (x - torch.tensor(mean).view(1, -1, 1, 1)) / torch.tensor(std).view(1, -1, 1, 1)
 
 

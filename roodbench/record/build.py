@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,12 +61,27 @@ def build(found: Sequence[Evaluated], config: dict[str, Any], device: torch.devi
 
 
 def described(bench: Benchmark) -> dict[str, dict[str, Any]]:
-    """Counts and hashes of all splits; of test sets that repeat images, `copies`: each with the first of its kind."""
+    """Counts and hashes of all splits; of test sets that repeat images, `copies`: each with the first of its kind.
+
+    Of ID test over the full spectrum `related` too: each copy of an image, corrupted or not, with the first of them. Of
+    OOD sets, `shared`: how many images one has of others before it.
+    """
     found = bench.description()
-    for images in (bench.id_test, *bench.ood.values()):
-        if copies := [[i, first] for i, first in enumerate(images.first.tolist()) if first != i]:
-            found[f"{images.split}: {images.name}"]["copies"] = copies
+    for images in (bench.id_test, *bench.ood.values(), *bench.shifted.values()):
+        its = found[f"{images.split}: {images.name}"]
+        said = {
+            "copies": repeats(images.first),
+            **({} if images.origins is None else {"related": repeats(images.related)}),
+        }
+        its |= {name: pairs for name, pairs in said.items() if pairs}
+    for (one, other), n in bench.overlaps.items():
+        found[f"{bench.ood[other].split}: {other}"].setdefault("shared", {})[one] = n
     return found
+
+
+def repeats(first: np.ndarray) -> list[list[int]]:
+    """[image, first of its group] of every image that is not the first."""
+    return [[i, one] for i, one in enumerate(first.tolist()) if one != i]
 
 
 def scores_in(found: Iterable[Evaluated]) -> dict[str, Tensor]:

@@ -15,6 +15,8 @@ from .rows import CONDITIONS
 
 ROUNDING = 1e-9
 """Of an AUROC, between machines."""
+ID, OOD = "ID test: ", "OOD test: "
+"""How the test sets of a record's data are named; the first one of ID is ID test, others are shifted ID."""
 
 
 def check_scores(record: Record) -> None:
@@ -59,6 +61,31 @@ def sizes_of(record: Record) -> dict[str, Any]:
 def evaluation_sets(record: Record) -> dict[str, dict[str, Any]]:
     """What a record says of its test sets, by split and name; a set of another split may be called `mytest`."""
     return {key: entry for key, entry in record.data.items() if key.partition(": ")[0].endswith(" test")}
+
+
+def oods_of(record: Record) -> dict[str, Any]:
+    """Images per OOD test set by name."""
+    return {key.removeprefix(OOD): its.get("images") for key, its in record.data.items() if key.startswith(OOD)}
+
+
+def overlaps_of(record: Record) -> dict[tuple[str, str], int]:
+    """How many images two OOD sets share, as `Benchmark.overlaps`; nothing in records of before they said."""
+    shared = {key.removeprefix(OOD): its.get("shared", {}) for key, its in record.data.items() if key.startswith(OOD)}
+    return {(one, other): n for other, its in shared.items() for one, n in its.items()}
+
+
+def groups_of(record: Record, key: str) -> np.ndarray | None:
+    """For each image of a test set the first that it is a copy of; None where all differ, or the record does not say.
+
+    Of ID test over the full spectrum, the corrupted copies of one image are copies of it.
+    """
+    its = record.data[key]
+    if not (copies := its.get("related", its.get("copies"))):
+        return None
+    first = np.arange(its["images"])
+    for image, original in copies:
+        first[image] = original
+    return first
 
 
 def other_aurocs(record: Record, own: str) -> Iterator[str]:

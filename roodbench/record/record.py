@@ -14,6 +14,7 @@ from torch import Tensor
 from detectors import unknown
 
 from ..evaluation.indicators import Indicator
+from ..words import counted
 from .environment import Environment
 from .row import AttackedPopulation, FittedDetector, Row, ShiftedSet, Timing, renamed
 from .text import as_fraction
@@ -116,8 +117,9 @@ class Record:
     def __repr__(self) -> str:
         labels = ", ".join(dict.fromkeys(entry.detector for entry in self.detectors))
         conditions = ", ".join(dict.fromkeys(row.condition for row in self.rows))
-        rows = f"{len(self.rows)} rows, {len(self.averages)} averages, {len(self.scores)} tensors of scores"
-        return f"{type(self).__name__}({labels}: {conditions}; {rows})"
+        rows, means = counted(len(self.rows), "row"), counted(len(self.averages), "average")
+        scores = f"{counted(len(self.scores), 'tensor')} of scores"
+        return f"{type(self).__name__}({labels}: {conditions}; {rows}, {means}, {scores})"
 
 
 PARTS: dict[str, type] = {

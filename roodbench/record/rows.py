@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from .. import metrics
+from ..data.benchmark import counted_twice
 from ..evaluation.indicators import Indicator, attacked
 from ..evaluation.populations import Evaluated, Population
 from ..machine.prepare import Prepared
@@ -68,7 +69,7 @@ def rows_of(found: Evaluated, verdicts: Sequence[Indicator]) -> tuple[list[Row],
                 mean = average([measured[name] for name in names])
                 row = Row(
                     **shared,
-                    **judged(found, condition, verdicts, names),
+                    **judged(found, condition, verdicts, names, counted_twice(bench.overlaps, names)),
                     ood="average",
                     group=group,
                     n_ood=sum(len(bench.ood[name]) for name in names),
@@ -82,13 +83,9 @@ def rows_of(found: Evaluated, verdicts: Sequence[Indicator]) -> tuple[list[Row],
 def measure(found: Evaluated, condition: str, ood: str) -> Measured:
     """What a detector reaches against one OOD set; equal images count once in every interval."""
     id_test, (id_state, ood_state) = found.bench.id_test.name, CONDITIONS[condition]
-    pair, groups = (found.scores(id_test, id_state), found.scores(ood, ood_state)), found.groups(ood)
-    stream = crc32(ood.encode())
-    measured = separated(pair, groups, stream)
-    if id_state != "clean":
-        clean = found.scores(id_test, "clean")
-        kept = metrics.resample(metrics.fpr95_id, clean, pair[1], groups, stream=stream)
-        measured = replace(measured, rates={**measured.rates, "fpr95_id": kept})
+    pair = found.scores(id_test, id_state), found.scores(ood, ood_state)
+    clean = None if id_state == "clean" else found.scores(id_test, "clean")
+    measured = separated(pair, found.groups(ood), crc32(ood.encode()), clean)
     return replace(
         measured,
         transfer=published(found, condition, ood, lambda p: p.transfer),
@@ -96,15 +93,19 @@ def measure(found: Evaluated, condition: str, ood: str) -> Measured:
     )
 
 
-def separated(pair: tuple[np.ndarray, np.ndarray], groups: Groups, stream: int) -> Measured:
-    """How well scores of ID (R, n) and OOD (R, m) are told apart; `stream` is that of OOD's resamples."""
-    kept = metrics.resample(metrics.fpr95_id, *pair, groups, stream=stream)
+def separated(
+    pair: tuple[np.ndarray, np.ndarray], groups: Groups, stream: int, clean: np.ndarray | None = None
+) -> Measured:
+    """How well scores of ID (R, n) and OOD (R, m) are told apart, `fpr95_id` at the threshold of `clean` ones of ID,
+    where those are others; `stream` is that of OOD's resamples."""
+    tuned = metrics.resample(metrics.fpr95_id, *pair, groups, stream=stream)
+    kept = tuned if clean is None else metrics.resample(metrics.fpr95_id, clean, pair[1], groups, stream=stream)
     other = metrics.resample(metrics.fpr95_ood, *pair, groups, stream=stream)
     return Measured(
         metrics.components(*pair, groups),
         None,
         None,
-        {"fpr95_id": kept, "fpr95_id_refit": kept, "fpr95_ood": other},
+        {"fpr95_id": kept, "fpr95_id_refit": tuned, "fpr95_ood": other},
         {
             "aupr_in": metrics.components(*pair, groups, values=metrics.aupr_in_values),
             "aupr_out": metrics.components(*pair, groups, values=metrics.aupr_out_values),
@@ -170,15 +171,15 @@ def judged(
     """Whether rows of some OOD sets passed their checks, and why not; None where the attack's own did not run."""
     failures = [i.message for i in verdicts if i.marks(condition, names)]
     if condition != "clean" and not found.checked and found.eps > 0 and not failures:
-        return {"reliable": None, "warnings": [unjudged(found), *notes]}
+        return {"reliable": None, "warnings": [unjudged(found.detector.label, asked=found.asked), *notes]}
     return {"reliable": not failures, "warnings": [*failures, *notes]}
 
 
-def unjudged(found: Evaluated) -> str:
+def unjudged(label: str, *, asked: bool) -> str:
     """Why nobody knows whether an attack can be trusted, and what to do."""
-    asked = "cost more than this attack: more images, or `roodbench check` (thorough=True in Python), run them"
-    why = asked if found.asked else "were left out: run without --no-check (check=False in Python)"
-    return f"{found.detector.label}: not judged: the indicators' own attacks {why}"
+    cost = "cost more than this attack: more images, or `roodbench check` (thorough=True in Python), run them"
+    why = cost if asked else "were left out: run without --no-check (check=False in Python)"
+    return f"{label}: not judged: the indicators' own attacks {why}"
 
 
 def areas(area: Components, clean: Components | None) -> dict[str, Any]:

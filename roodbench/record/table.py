@@ -8,6 +8,7 @@ from typing import Any
 
 from ..evaluation.indicators import Indicator
 from ..setup.protocols import faults_of
+from ..words import counted
 from .notes import failures_of, notes_of, undecided_of
 from .record import Record
 from .row import CORRUPTED, Row, ShiftedSet, label_of
@@ -55,7 +56,7 @@ def markdown(result: Record) -> str:
 
 def heading(result: Record) -> str:
     rows, row = result.rows, result.rows[0]
-    text = f"{row.benchmark}, {networks(rows)}, {row.n_id} ID images"
+    text = f"{row.benchmark}, {networks(rows)}, {counted(row.n_id, 'ID image')}"
     attacked = next((r for r in rows if r.condition not in ("clean", *CORRUPTED)), None)
     if any(row.condition in CORRUPTED for row in rows):
         kinds = {(entry.corruption, entry.severity) for entry in result.shifted_id if entry.corruption is not None}
@@ -148,7 +149,8 @@ def footnotes(result: Record) -> list[str]:
         rounded = any(row.params.get("published") for row in result.rows)
         lines += faults_of(result.config.get("protocol", ""), row.eps, row.eps_pixel, rounded=rounded)
     failed = [f"* unreliable: {line}" for line in failures_of(result.indicators)]
-    return [*lines, *failed, *undecided_of(result.indicators), *notes_of(result.rows, result.indicators)]
+    rows = [*result.rows, *(row for row in result.averages if row.group == "all")]
+    return [*lines, *failed, *undecided_of(result.indicators), *notes_of(rows, result.indicators)]
 
 
 def corrupted_lines(entries: Iterable[ShiftedSet]) -> list[str]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from .. import metrics
 from ..entry.certified import Certification
-from ..entry.consistency import marking, unjudged
 from ..entry.file import Entry
+from ..entry.judged import marking, unjudged
 from ..evaluation.attacker import REPORT_DRAWS
 from ..metrics.intervals import Estimate
 from ..metrics.paired import holm, rank_ranges, worst_of, worst_test

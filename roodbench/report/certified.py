@@ -7,6 +7,7 @@ from typing import Any
 
 from ..certify.row import CertifiedRow
 from ..certify.table import CONDITIONS, Line, by_line, cells_of, heading, notes_of, percent
+from ..words import counted
 from .parts import Block, Cell, Column, Figures, Fold, Notes, Page, Part, Section, Table, title_of
 from .plots import over_radius
 from .read import Certified
@@ -25,7 +26,10 @@ def certified(result: Certified) -> Page:
     kinds = [Column(name, "text" if place in (0, 2) else "number", place < 3) for place, name in enumerate(columns)]
     table = Table("lines", second, kinds, [Block(found)])
     notes = [*result.violations, *notes_of(rows)]
-    parts: list[Part] = [verdict(result), Fold(f"Every number ({len(found)} lines)", [table], open=len(found) <= 12)]
+    parts: list[Part] = [
+        verdict(result),
+        Fold(f"Every number ({counted(len(found), 'line')})", [table], open=len(found) <= 12),
+    ]
     parts += [Notes(notes)] if notes else []
     return Page(
         title_of(f"{rows[0].benchmark}, certified", names),

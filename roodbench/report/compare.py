@@ -16,14 +16,15 @@ import numpy as np
 
 from .. import metrics
 from ..metrics.paired import Paired, holm, paired_test, rank_ranges
-from ..record.pairs import evaluation_sets
+from ..record.pairs import evaluation_sets, groups_of
 from ..record.record import Record
 from ..record.rows import CONDITIONS
 from ..record.table import label_of
 from ..record.text import as_fraction
+from ..words import counted
 from .bounded import CERTIFIED, Bounded, Claims, check_comparable
 from .comparison import Comparison, Pair, Standing, letters, named
-from .entries import ADVERSARY, Entry, Found, Place, adversary, groups_of
+from .entries import ADVERSARY, Entry, Found, Place, adversary, key_of
 from .sandwich import contradictions, lines_of
 
 ALPHA = 1 - metrics.LEVEL
@@ -169,8 +170,8 @@ def notes(
 ) -> Iterator[str]:
     """How to read the numbers, and what to beware of."""
     yield (
-        f"paired by image (DeLong); p (Holm) is corrected for all {tests} tests: with 95% probability no `differs` and "
-        "no range of a rank is wrong; intervals are of each difference alone"
+        f"paired by image (DeLong); p (Holm) is corrected for {counted(tests, 'test')}: with 95% probability no "
+        "`differs` and no range of a rank is wrong; intervals are of each difference alone"
     )
     attacked = [key for key in found if key[0] in CONDITIONS and key[0] != "clean"]
     if attacked:
@@ -194,7 +195,12 @@ def notes(
         )
     runs = {name: its for name, its in records.items() if isinstance(its, Record)}
     for (one, a), (other, b) in combinations(runs.items(), 2):
-        said = [k for k in ADVERSARY if attacked and adversary(a)[k] != adversary(b)[k]]
+        weights = {its.config.get("network_sha256") for its in (a, b)}
+        if None not in weights and len(weights) > 1:
+            models = [", ".join(dict.fromkeys(row.model or "network unknown" for row in its.rows)) for its in (a, b)]
+            yield f"'{one}' and '{other}' score other networks ({' and '.join(models)})"
+        both = {key_of(row) for row in a.rows if row.eps is not None} & {key_of(row) for row in b.rows}
+        said = [k for k in ADVERSARY if both and adversary(a)[k] != adversary(b)[k]]
         if said:
             parts = ", ".join(f"{k} {adversary(a)[k]} and {adversary(b)[k]}" for k in said)
             yield f"'{one}' and '{other}' attack otherwise ({parts}): their attacked AUROCs differ by that too"

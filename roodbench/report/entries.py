@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .. import metrics
+from ..record.pairs import groups_of
 from ..record.record import Record, score_key
 from ..record.row import Row
 from ..record.rows import CONDITIONS
@@ -67,16 +66,6 @@ def over(parts: Sequence[metrics.Components], flags: Sequence[bool | None]) -> F
 def key_of(row: Row) -> Place:
     """A row's condition, radius and norm."""
     return row.condition, None if row.eps_pixel is None else round(row.eps_pixel, 12), row.norm
-
-
-def groups_of(record: Record, key: str) -> np.ndarray | None:
-    """For each image the first one with the same pixels; None where all differ, or in records of before they said."""
-    if not (copies := record.data[key].get("copies")):
-        return None
-    first = np.arange(record.data[key]["images"])
-    for image, original in copies:
-        first[image] = original
-    return first
 
 
 def adversary(record: Record) -> dict[str, Any]:

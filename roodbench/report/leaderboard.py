@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..entry.certified import Certification
 from ..entry.file import Entry
+from ..words import counted
 from .board import UNKNOWN, Board, Field, Line, boards_of, title_of
 from .comparison import named
 from .parts import Block, Cell, Column, Fold, Notes, Page, Section, Table
@@ -79,11 +80,13 @@ def leaderboard(entries: Sequence[Entry | Certification], refused: Mapping[str, 
     certifications = [entry for entry in entries if isinstance(entry, Certification)]
     lines, proofs = (sum(len(getattr(board, name)) for board in boards) for name in ("lines", "proofs"))
     said = [
-        f"{lines} lines of {len(runs)} entries on {sum(bool(board.lines) for board in boards)} boards.",
+        f"{counted(lines, 'line')} of {counted(len(runs), 'entry')} on "
+        f"{counted(sum(bool(board.lines) for board in boards), 'board')}.",
         "No rank says anything beyond its board.",
     ]
-    said += [f"{proofs} certified lines of {len(certifications)} certifications beside them."] if proofs else []
-    said += [f"{len(refused)} files are refused."] if refused else []
+    beside = f"{counted(proofs, 'certified line')} of {counted(len(certifications), 'certification')} beside them."
+    said += [beside] if proofs else []
+    said += [f"{counted(len(refused), 'file')} {'is' if len(refused) == 1 else 'are'} refused."] if refused else []
     attacked = [board for board in boards if board.lines or not board.proofs]
     folds = {id(board): folded(board, place, boards) for place, board in enumerate(boards)}
     sections = [overview(attacked), Section("ranks", "Ranks", "", [folds[id(board)] for board in attacked])]
@@ -110,8 +113,17 @@ def overview(boards: Sequence[Board]) -> Section:
         best = f"{100 * its[0].worst.value:.1f} {interval(its[0])}" if its else "-"
         images = ", ".join(f"{n} {name}" for name, n in board.images.items())
         counts = [Cell(str(len(board.lines))), Cell(str(len(its)))]
-        more = f"and {len(board.fields) - 1} lists of other code or strength" if len(board.fields) > 1 else ""
-        lines.append([Cell(title_of(board), note=images), *counts, Cell(best), Cell(", ".join(may) or "-", note=more)])
+        more = (
+            f"and {counted(len(board.fields) - 1, 'list')} of other code or strength" if len(board.fields) > 1 else ""
+        )
+        lines.append(
+            [
+                Cell(title_of(board), note=images),
+                *counts,
+                Cell(best),
+                Cell(", ".join(may) or "-", note=more if len(board.fields) > 1 else ""),
+            ]
+        )
     about = (
         "A benchmark, a network, a set of images and a radius each, and of its lists, each of one code and attack, the "
         "longest. Whoever may be the best has nobody on it who is significantly better in the worst case."
@@ -173,7 +185,7 @@ def folded(board: Board, place: int, boards: Sequence[Board]) -> Fold:
         caption = PROVES
     table = Table(f"board-{place}", caption, heads, blocks, cards=True)
     ranks = sum(len(found.lines) for found in board.fields)
-    counts = [f"{len(board.lines)} lines, {ranks} ranked"] if board.lines or not board.proofs else []
+    counts = [f"{counted(len(board.lines), 'line')}, {ranks} ranked"] if board.lines or not board.proofs else []
     counts += [f"{len(board.proofs)} certified"] if board.proofs else []
     title = f"{title_of(board)}: {', '.join(counts)}"
     return Fold(title, [Notes([about]), table], open=any(len(found.lines) > 1 for found in board.fields))

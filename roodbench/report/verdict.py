@@ -8,6 +8,7 @@ from ..record.result import Result
 from ..record.row import Row, label_of
 from ..record.table import LABELS, cell, cells_of, conditions_of, footnotes, lines_of
 from ..record.text import as_fraction
+from ..words import counted
 from .parts import Block, Cell, Column, Fold, Notes, Part, Section, Table
 from .svg import spread
 from .trust import by_detector, trust
@@ -48,7 +49,10 @@ def said(result: Result, found: Lines) -> list[str]:
 def verdict(result: Result, found: Lines, about: str) -> Section:
     """What became of every detector and whether to believe it, every line of the table, and what is said below it."""
     table, every, notes = overall(result, found), everything(result, about), footnotes(result)
-    parts: list[Part] = [table, Fold(f"Every OOD set ({every.sizes} lines)", [every], open=every.sizes <= MANY)]
+    parts: list[Part] = [
+        table,
+        Fold(f"Every OOD set ({counted(every.sizes, 'line')})", [every], open=every.sizes <= MANY),
+    ]
     if notes:
         parts.append(Notes(notes) if len(notes) <= FEW else Fold(f"Notes ({len(notes)})", [Notes(notes)]))
     return Section("verdict", "Verdict", "", parts)

@@ -60,7 +60,8 @@ AT_THRESHOLD = (
 """What the columns at the operating point mean."""
 
 ASSUMED = [
-    "A1: the base score is a deterministic function of the noisy image, as the network computes it in float32 [T26].",
+    "A1: the base score is a deterministic function of the noisy image, as the network computes it in float32 [T26]. "
+    "It remembers no earlier call, which a look at some of them can refute, and not show.",
     "A2: noise is Gaussian, independent of the shift, and not clipped between draw and score [T1].",
     "A3: sums of images and noise are exact. They are: both are rounded to multiples of a power of 2 [T26].",
     "A4: extremes that a base score declares are true of every image, also outside of the pixel box [T6, T7].",

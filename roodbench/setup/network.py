@@ -20,6 +20,7 @@ from ..models.load import source_of, taken_by
 from ..models.robustbench import DATASETS
 from ..models.source import CIFAR100
 from ..store.users import described
+from ..words import counted
 from .config import RunConfig
 
 log = logging.getLogger("roodbench")
@@ -99,7 +100,7 @@ def check_network(net: detectors.Classifier | None, bench: Benchmark, device: to
         return
     x, name = bench.id_test.shard(0, 2).to(device), getattr(net, "name", type(net).__name__)
     if isinstance(net, Classifier) and net.mean.numel() != x.shape[1]:
-        raise ValueError(f"network {name} takes {net.mean.numel()} channels: {bench.name} has {x.shape[1]}")
+        raise ValueError(f"network {name} takes {counted(net.mean.numel(), 'channel')}: {bench.name} has {x.shape[1]}")
     try:
         with torch.no_grad(), in_eval(net):
             logits = net(x)

@@ -66,7 +66,7 @@ def test_a_detector_that_gives_no_scores(plant):
 def test_one_image_squeezed_is_noticed():
     squeezed = Plain(Network(lambda z: z.amax(1, keepdim=True).squeeze()))
     assert squeezed(IMAGES).shape == (B,)
-    with pytest.raises(GivenError, match=r"scores of shape \(\) for 1 images: expected \(1,\)"):
+    with pytest.raises(GivenError, match=r"scores of shape \(\) for 1 image: expected \(1,\)"):
         squeezed(IMAGES[:1])
 
 

@@ -7,10 +7,7 @@ from typing import Any
 
 from ...setup.config import RunConfig, check_eps, one_of, refuse
 from ...setup.values import typed, wrong
-from ..config import IGNORED
-
-BOUNDED = ("msp", "mls", "ebo")
-"""Scores of which interval bounds are known."""
+from ..config import BOUNDED, IGNORED, check_certifiable_names
 
 
 @dataclass(frozen=True)
@@ -26,8 +23,7 @@ class IntervalConfig:
         given: dict[str, Any] = {"radius": self.radius}
         kinds = {f.name: f.type for f in fields(self) if f.name != "run"}
         radii = typed(kinds, given)["radius"]
-        for name in self.run.detector:
-            one_of("score with interval bounds", name, BOUNDED)
+        check_certifiable_names(self.run.detector, BOUNDED)
         if self.run.norm != "linf":
             raise ValueError(f"{self.run.detector[0]} is certified by interval bounds, in linf: give --norm linf")
         refuse({name: getattr(self.run, name) for name in IGNORED}, "certify")

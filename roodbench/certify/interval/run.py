@@ -18,7 +18,7 @@ from ...engine.progress import Progress, progress_of
 from ...engine.worker import Worker
 from ...evaluation.evaluator import Evaluator
 from ...machine.bound import bounded
-from ...machine.device import opened
+from ...machine.device import opened, summing_products
 from ...record.environment import Environment, environment
 from ...record.text import as_fraction, framed, rows_csv
 from ...setup.setting import Setting, plan_of
@@ -28,11 +28,15 @@ from ...store.files import save_text
 from ...store.folder import run_folder
 from ...store.identity import PACKAGES, code_version, identity
 from ...store.journal import Journal
+from ...words import counted
 from ..certificate import NAME
 from ..evidence import CONDITIONS
 from ..table import percent
 from .config import IntervalConfig
 from .evidence import METHOD, Found, detail, header, metrics_of
+
+PRODUCTS = {"convolutions": "sums of products"}
+"""What scores are computed by, which others are kept of too."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class IntervalResult:
         save_text(json.dumps(self.certificate, allow_nan=False) + "\n", folder / NAME)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self.config.run.detector)}; {len(self.rows)} rows)"
+        return f"{type(self).__name__}({', '.join(self.config.run.detector)}; {counted(len(self.rows), 'row')})"
 
     def __str__(self) -> str:
         return self.to_table()
@@ -114,7 +118,7 @@ def certify_intervals(
     """
     start, progress, run, store = time.perf_counter(), progress_of(progress), config.run, Store(out)
     store.begin(fresh=fresh)
-    with opened(run.device) as device, bounded(run.memory, device):
+    with opened(run.device) as device, bounded(run.memory, device), summing_products():
         setting = Setting(run, device, fresh=fresh)
         setting.compile(0.0)
         head = header(config, setting)
@@ -127,7 +131,7 @@ def certify_intervals(
             for name in run.detector:
                 detector = cast(Score, setting.fitted(name)[0])
                 own: dict[str, Any] = {"device": device, "store": store, "progress": progress}
-                worker = Worker(detector, seed=run.seed, key=identity(detector), **own)
+                worker = Worker(detector, seed=run.seed, key={**identity(detector), **PRODUCTS}, **own)
                 scores = states_of(config, Evaluator(worker, setting.bench), found)
                 details.append(detail(detector, found, {n: scores[n, 0.0] for n in found.sets}))
                 certified = list(metrics_of(details[-1:], found))
@@ -176,7 +180,7 @@ def row_of(
 ) -> IntervalRow:
     """Clean, attacked and certified AUROC of ID against one OOD set."""
     own, other, radius = setting.bench.id_test, setting.bench.ood[found["ood"]], found["radius_linf"]
-    groups = own.first, other.first
+    groups = own.related, other.related
     near, far = CONDITIONS[found["condition"]]
     clean = metrics.components(scores[own.name, 0.0], scores[other.name, 0.0], groups)
     attacked = None

@@ -14,7 +14,7 @@ from ...engine.errors import EvaluationError
 from ...engine.progress import Progress, progress_of
 from ...engine.worker import Worker
 from ...evaluation.attacker import Attacker
-from ...machine.device import opened
+from ...machine.device import opened, summing_products
 from ...setup.config import RunConfig
 from ...setup.setting import Setting
 from ..compare import ANYTHING, TOLERANCE, differences, near
@@ -23,7 +23,11 @@ from ..verifier import refuse_code
 from .config import IntervalConfig
 from .evidence import Found, detail, header, metrics_of
 
-LEFT = {name: what for name, what in UNVERIFIED.items() if what.startswith(("how", "where", "the attack"))}
+LEFT = {
+    **{name: what for name, what in UNVERIFIED.items() if what.startswith(("how", "where", "the attack"))},
+    **dict.fromkeys(("config.run.attack", "config.run.seed"), "the attack beside the bounds"),
+    "claim": "that where the network runs its convolutions sum products, as here: not by Winograd or FFT, as cuDNN may",
+}
 """The fields of a certificate that are taken as they are."""
 
 
@@ -49,7 +53,7 @@ def verify_intervals(
     own = {"download": False, "trust_checkpoint": False, **{k: v for k, v in overrides.items() if v is not None}}
     refuse_code(certificate, own)
     config = config_of(certificate)
-    with opened(device) as place:
+    with opened(device) as place, summing_products():
         setting = Setting(replace(config.run, device=device, **own), place)
         stated = {**header(config, setting), "environment": ANYTHING}
         failures = list(differences({k: certificate.get(k) for k in stated if k in certificate}, stated))

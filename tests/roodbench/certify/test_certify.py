@@ -236,7 +236,7 @@ MISTAKES = {
     "--param copies=24": "copies 24: expected an odd number, as 25",
     "--param sigma=0.1": "give --sigma alone",
     "--detector ross --base ebo": "ross(ebo) has no certificate: ebo is unbounded",
-    "--detector mad": "unknown certifiable detector 'mad': expected one of median, ross, ross-q",
+    "--detector mad": "unknown certifiable detector 'mad': expected some of median, ross, ross-q (by noise), or msp",
     "--detector ros": "unknown detector 'ros': did you mean 'ross'?",
     "--norm l1": "unknown norm 'l1'",
     "--verify /nowhere.json": "certificate '/nowhere.json': No such file",

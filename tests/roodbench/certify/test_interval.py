@@ -257,7 +257,7 @@ def test_a_forged_certificate_does_not_hold(forge, made):
     ("argv", "said"),
     [
         ("--detector ebo", "ebo is certified by interval bounds, in linf: give --norm linf"),
-        ("--detector ebo,ross --norm linf", "ross is certified by noise, the others by interval bounds"),
+        ("--detector ebo,ross --norm linf", "ross is certified by noise, not by interval bounds like the others"),
         ("--detector ebo --norm linf --sigma 0.1", "by interval bounds, takes no sigma: leave out --sigma 0.1"),
         ("--detector ebo --norm linf --radius 4", "epsilon 4: pixels lie in [0, 1]; did you mean 4/255?"),
         ("--detector ebo --norm linf --base msp", "base"),

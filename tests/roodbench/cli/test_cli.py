@@ -186,7 +186,7 @@ def test_networks_for_other_images(command, data_root):
     root = ["--data-root", str(data_root), "--ood", "texture", "--limit", "4"]
     code, _, err = command("--benchmark", "cifar10", *root, "--model", "digits-cnn")
     assert (code, err.count("\n")) == (2, 1)
-    assert "network digits-cnn takes 1 channels: cifar10 has 3" in err
+    assert "network digits-cnn takes 1 channel: cifar10 has 3" in err
     weights = data_root / "weights" / "cifar10_resnet20.safetensors"
     code, _, err = command("--model", "cifar-resnet20", "--checkpoint", str(weights), *QUICK)
     assert code == 2

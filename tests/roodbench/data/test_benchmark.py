@@ -96,7 +96,7 @@ def test_ood_sets_may_share_images_which_is_a_notice(caplog):
     bench.check()
     assert bench.overlaps == {("far", "near"): 1}
     assert [r.getMessage() for r in caplog.records] == [
-        "OOD sets far and near share 1 images: their mean counts them twice"
+        "OOD sets far and near share 1 image: their mean counts it twice, and its interval as different ones"
     ]
     bench.check()
     assert len(caplog.records) == 1

@@ -61,7 +61,7 @@ def test_openood_errors_name_list_line_and_file(folder):
     with pytest.raises(ValueError, match="mixes label -1"):
         roodbench.load_benchmark("cifar10", root=folder)
     (lists / "test_texture.txt").write_text("a/b.png -1\n")
-    with pytest.raises(ValueError, match="has 1 images: expected at least 2"):
+    with pytest.raises(ValueError, match="has 1 image: expected at least 2"):
         roodbench.load_benchmark("cifar10", root=folder)
     (lists / "val_cifar10.txt").unlink()
     with pytest.raises(ValueError, match=r"list '.*val_cifar10.txt' is missing"):

@@ -194,13 +194,13 @@ def test_the_first_of_several_frames_is_read(format, read, tmp_path, caplog):
     lossless = {"lossless": True} if format == "webp" else {}
     first.save(tmp_path / f"moving.{format}", save_all=True, append_images=[second], **lossless)
     assert read(f"moving.{format}")[0].reshape(-1, 3).tolist() == [[255, 0, 0]] * 9
-    assert "1 of 1 files hold several images, the first is read" in caplog.text
+    assert "1 of 1 file hold several images, the first is read" in caplog.text
 
 
 def test_16_bit_files_that_hold_12_are_a_notice(read, tmp_path, caplog):
     Image.fromarray(GREY.astype(np.uint16) * 16).save(tmp_path / "dim.png")
     read("dim.png")
-    assert "the brightest pixel of its 1 images of 16 bits is 0.063 of 1: do they hold fewer bits?" in caplog.text
+    assert "the brightest pixel of its 1 image of 16 bits is 0.063 of 1: do they hold fewer bits?" in caplog.text
     caplog.clear()
     Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "full.png")
     read("dim.png", "full.png")

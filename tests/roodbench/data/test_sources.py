@@ -146,7 +146,7 @@ DATASETS = {
         Pairs([(LEVELS[0], 0), (LEVELS[0][:3], 1)]),
         "item 1 is uint8 (3, 5, 3), item 0 uint8 (6",
     ),
-    "one image": (Pairs([(LEVELS[0], 0)]), "has 1 images: expected at least 2"),
+    "one image": (Pairs([(LEVELS[0], 0)]), "has 1 image: expected at least 2"),
     "nothing": (Pairs([]), "has 0 images: expected at least 2"),
 }
 

@@ -9,8 +9,13 @@ import torch
 
 import detectors
 import roodbench
-from roodbench import cli
+from roodbench import RunConfig, cli
+from roodbench.certify.certifier import Certifier
+from roodbench.certify.config import CertifyConfig
+from roodbench.certify.rows import rows_of
 from roodbench.data import ImageSet
+from roodbench.entry.consistency import contradictions_of
+from roodbench.report.compare import entries_of
 from tests.roodbench.data.pictures import draw, own_folder
 
 TOML = """name = "pets"
@@ -84,9 +89,37 @@ def test_corrupted_copies_of_an_image_count_once(digits_net):
     assert np.array_equal(whole.id_test.at(np.arange(31, 60)).related, np.arange(29))
     widths = []
     for its in (bench, whole):
-        (row,) = roodbench.evaluate(detectors.create("mls", digits_net), its, attack="none").rows
+        result = roodbench.evaluate(detectors.create("mls", digits_net), its, attack="none")
+        (row,), (entry,) = result.rows, entries_of({"run": result})
+        assert entry.components(row).interval().ci == row.auroc_ci  # what comparisons and boards rest on
         widths.append(row.auroc_ci[1] - row.auroc_ci[0])
     assert widths[1] == pytest.approx(widths[0], rel=0.05)
+    config = CertifyConfig(RunConfig(("median",), norm="l2", attack="none"), radius=(0.1,), samples=16)
+    certified = []
+    for its in (bench, whole):
+        median = detectors.create("median", digits_net, sigma=0.25, copies=3).fit(its.id_train, its.id_val)
+        certifier = Certifier(median, its, config, {0.1: 0.1})
+        found = certifier.clean()
+        (low, high) = rows_of(certifier, found, {n: certifier.evidence(s) for n, s in found.items()})[0].auroc_clean_ci
+        certified.append(high - low)
+    assert certified[1] == pytest.approx(certified[0], rel=0.1)
+
+
+@pytest.mark.parametrize("full_spectrum", [False, True])
+def test_an_honest_run_is_an_entry(root, tmp_path, full_spectrum):
+    settings = {
+        "benchmark": str(root),
+        "model": "digits-cnn",
+        "steps": 1,
+        "restarts": 1,
+        "full_spectrum": full_spectrum,
+    }
+    result, _ = roodbench.run(roodbench.RunConfig("msp", **settings), out=tmp_path / "runs", check=False)
+    assert list(contradictions_of(result)) == []
+    if not full_spectrum:
+        flagged = [replace(entry, flagged=entry.flagged + 0.1) for entry in result.shifted_id]
+        (line,) = contradictions_of(replace(result, shifted_id=flagged))
+        assert line.startswith("msp on shifted ID rainy: flagged is ")
 
 
 def test_a_run_counts_them_as_id(root, tmp_path, capsys):

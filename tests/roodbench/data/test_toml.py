@@ -166,7 +166,7 @@ def test_other_files_are_left_alone_with_a_notice(root, caplog):
     (root / "near" / "foxes" / "README.txt").write_text("mine")
     (root / "near" / "foxes" / ".DS_Store").write_text("")
     assert len(roodbench.load_benchmark(str(root)).ood["foxes"]) == 8
-    assert "foxes': 1 files are no images, such as README.txt" in caplog.text
+    assert "foxes': 1 file is no image, such as README.txt" in caplog.text
 
 
 def test_pictures_of_two_sizes_need_a_size(root):

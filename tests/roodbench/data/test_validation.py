@@ -66,13 +66,13 @@ def test_every_fault_is_found_at_once(root):
     unreadable = [e for e in errors if "cannot be read" in e]
     assert [e.partition("'")[2].split("'")[0].endswith("id/test") for e in unreadable] == [True, True]
     assert {e.partition("image '")[2].split("'")[0][-10:] for e in unreadable} == {"cat/01.png", "dog/02.png"}
-    assert [e for e in errors if e.startswith("ID val pets-val: 1 different images, expected at least 2")]
+    assert [e for e in errors if e.startswith("ID val pets-val: 1 different image, expected at least 2")]
     assert [e for e in errors if "ID val pets-val (dog/0.png)" in e and "ID test pets (dog/04.png)" in e]
     (twice,) = (e for e in errors if e.startswith("the same image is in ID train pets-train (cat/0"))
     assert twice.endswith("(2 such images)")
     assert [e for e in errors if e.startswith("images of several sizes, and a network takes one: ID train")]
     assert "ID test pets: no image of class 0 (1 of 3 classes)" in notices
-    assert "ID val pets-val: 1 of 2 images repeat another one" in notices
+    assert "ID val pets-val: 1 of 2 images repeats another one" in notices
 
 
 def test_a_part_of_a_benchmark_is_looked_at_as_such(root):
@@ -88,7 +88,7 @@ def test_classes_that_train_has_not_and_uneven_ones():
     sets = {"id_train": (images[:36], train), "id_test": (images[36:48], np.arange(12) % 3)}
     bench = roodbench.benchmark_from(**sets, id_val=(images[70:90], train[:20]), far={"x": images[48:]})
     found = [f.text for f in validate(bench).findings]
-    assert "ID test mine: no training image has class 2 (1 such classes)" in found
+    assert "ID test mine: no training image has class 2 (1 such class)" in found
     assert "ID train mine-train: classes have 3 to 33 images" in found
     assert [t for t in found if t.startswith("the same image is in ID val mine-val (image 0) and in OOD ")]
 
@@ -167,3 +167,16 @@ def test_the_command_says_it_in_json_and_by_its_exit_code(root, capsys, monkeypa
         out, err = capsys.readouterr()
         assert message in err
         assert (out, err.count("\n")) == ("", 1)
+
+
+def test_one_thing_is_no_plural():
+    from roodbench.cli.validate import as_text
+    from roodbench.data.validation import Finding, Looked, Validation
+
+    looked = [Looked("pets", "ID test", 12)]
+    for levels, words in (
+        (["notice"], "0 errors, 1 notice"),
+        (["error", "notice", "notice"], "1 error, 2 notices"),
+    ):
+        found = as_text(Validation("pets", looked, [Finding(level, "it is so") for level in levels]))
+        assert found.splitlines()[-1] == words

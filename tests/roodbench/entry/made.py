@@ -3,15 +3,22 @@
 from dataclasses import replace
 from functools import cache
 
-import numpy as np
 import torch
 
 import roodbench
 from roodbench.entry.file import Entry
+from roodbench.entry.judged import marked, strongest
+from roodbench.entry.numbers import Again, passes_of, together
 from roodbench.evaluation.checks import CHECKS
-from roodbench.metrics import auroc
+from roodbench.evaluation.indicators import verdict_of
+from roodbench.evaluation.plausibility import tied, worst
+from roodbench.evaluation.populations import above_chance
+from roodbench.metrics import average
+from roodbench.record.pairs import sizes_of
 from roodbench.record.record import score_key
-from roodbench.record.rows import CONDITIONS
+from roodbench.record.row import label_of
+from roodbench.record.rows import average as mean_of
+from roodbench.record.rows import numbers, warnings
 from roodbench.store.cells import checksum
 from tests.roodbench.report import synthetic
 
@@ -54,37 +61,90 @@ def anew(labels=("one", "two"), sets=("noise", "photos"), radii=(8 / 255,), n=40
             found,
             config={**CONFIG, "detector": list(labels), "eps": list(radii), **config},
             attacks=attacks,
-            indicators=[good(i) for i in found.indicators],
             scores=scores,
         )
     )
 
 
-def good(indicator):
-    """The check, passed."""
-    check = CHECKS[indicator.name]
-    return replace(indicator, number=check.threshold, passed=True, message="", detail={})
+def good(indicator, record):
+    """The check, passed, with a number that its scores and images may give."""
+    name, sizes, number, detail = indicator.name, sizes_of(record), CHECKS[indicator.name].threshold, {}
+    if name in ("dark", "shifted-labels"):
+        number, detail = 0.5, {"sets": dict.fromkeys(sizes, 0.5)}
+    elif name == "id-accuracy":
+        detail = {"accuracy": 0.9, "chance": 0.5, "where": "no network"}
+        number = above_chance(0.9, 0.5, sizes["id"])
+    elif name == "eot":
+        detail = {"exact": {"cosine": number}}
+    return replace(indicator, number=number, passed=True, message="", detail=detail)
+
+
+def of_scores(indicator, record):
+    """The check, with the number and the verdict that the scores give."""
+    (own, *oods), label = list(sizes_of(record)), indicator.detector
+    clean = {name: record.scores[score_key(label, name, "clean", None)] for name in (own, *oods)} if label else {}
+    if indicator.name == "constant":
+        sets = {name: tied(clean[own][0], clean[name][0]) for name in oods}
+        number, where = worst("constant", sets)[0], worst("constant", sets)[1]["where"]
+        detail = {"sets": sets, "where": where}
+    elif indicator.name in ("few-images", "duplicates"):
+        images = {key.partition(": ")[2]: its for key, its in record.data.items() if "test" in key}
+        left = {name: its["images"] - len(its.get("copies", ())) for name, its in images.items()}
+        few = indicator.name == "few-images"
+        sets = {name: float(n) if few else 1 - n / images[name]["images"] for name, n in left.items()}
+        number, its = worst(indicator.name, sets)
+        images = images[its["where"]]
+        detail = {**its, "images": images["images"], "copies": len(images.get("copies", ()))}
+    elif indicator.name == "reversed":
+        area = strongest(record, label, None, "clean")
+        number, detail = area.interval().ci[1], {"auroc": area.value}
+    else:
+        return indicator
+    passed, message = verdict_of(label, indicator.name, number, detail)
+    return replace(indicator, number=number, detail=detail, passed=passed, message=message)
 
 
 def said(record):
-    """A record whose rows and averages say what its scores give."""
-    rows = []
+    """A record whose rows, averages and checks say what its scores give, and of everything else that all is well."""
+    known = replace(record, scores_sha256=checksum(record.scores))
+    return recomputed(replace(known, indicators=[good(i, known) for i in record.indicators]))
+
+
+def recomputed(record):
+    """The record with all that follows from its scores and checks: what a cheater would do who edits either."""
+    record = replace(record, scores_sha256=checksum(record.scores))
+    record = replace(record, indicators=[of_scores(i, record) for i in record.indicators])
+    again, clean, rows, averages = Again(record), {}, [], []
     for row in record.rows:
-        pair = [
-            record.scores[score_key(row.detector, name, state, row.eps)].numpy()
-            for name, state in zip(("id", row.ood), CONDITIONS[row.condition], strict=True)
-        ]
-        area = auroc(*pair)
-        rows.append(replace(row, auroc=area, auroc_ci=[max(0, area - 0.1), min(1, area + 0.1)], reliable=True))
-    averages = [
-        replace(mean, auroc=float(np.mean([r.auroc for r in rows if same(r, mean)])), reliable=True)
-        for mean in record.averages
-    ]
-    return replace(record, rows=rows, averages=averages, scores_sha256=checksum(record.scores))
+        found = again.measured(row)
+        if row.condition == "clean":
+            clean[label_of(row), row.ood] = found.area
+        start = None if row.condition == "clean" else clean[label_of(row), row.ood]
+        own = marked(record, row, [row.ood], warnings(row.ood, found.area))
+        rows.append(filled(row, found, start, **passes_of(record, row), **own))
+    for mean in {(label_of(m), m.condition, m.eps): m for m in record.averages}.values():
+        for group in ("near", "far", "all"):
+            its = [row for row in rows if same(row, mean) and group in ("all", row.group)]
+            if its:
+                start = None if mean.condition == "clean" else average([clean[label_of(r), r.ood] for r in its])
+                own = marked(record, mean, [row.ood for row in its])
+                own["passes"] = together(its, [row.passes for row in its])
+                found = mean_of([again.measured(row) for row in its])
+                averages.append(filled(replace(mean, group=group), found, start, **own))
+    return replace(record, rows=rows, averages=averages)
+
+
+def filled(row, found, start, **more):
+    """The row with these numbers, and an attack on the base score that leaves more where it had one."""
+    area, gap = found.area.value, {}
+    if row.adaptive_gap is not None:
+        above = min(1.0, area + 0.0625)
+        gap = {"auroc_equal": above, "adaptive_gap": above - area, "adaptive_gap_ci": [-0.5, 0.5]}
+    return replace(row, **numbers(found, start), **more, **gap)
 
 
 def same(row, mean):
-    return (row.detector, row.condition, row.eps) == (mean.detector, mean.condition, mean.eps)
+    return (label_of(row), row.condition, row.eps) == (label_of(mean), mean.condition, mean.eps)
 
 
 def entry(name="a", **settings):

@@ -16,8 +16,6 @@ from roodbench.entry.again import validate
 from roodbench.entry.consistency import contradictions_of
 from roodbench.entry.file import Entry, text_of
 from roodbench.machine.device import opened
-from roodbench.metrics import auroc
-from roodbench.record.pairs import scores_of_row
 from roodbench.record.repeated import differ, spread_of
 from roodbench.setup.setting import Setting
 from roodbench.store.cells import checksum
@@ -32,13 +30,7 @@ def held(record, **settings):
 def forged(record, wanted, by):
     """The record with other scores of some keys, and all that follows from them."""
     scores = {k: v + by if wanted(k) and not k.endswith("winner") else v for k, v in record.scores.items()}
-    found = replace(record, scores=scores, scores_sha256=checksum(scores))
-    rows = [replace(row, auroc=auroc(*scores_of_row(found, row, "digits"))) for row in found.rows]
-    means = [
-        replace(mean, auroc=next(r.auroc for r in rows if (r.detector, r.condition) == (mean.detector, mean.condition)))
-        for mean in found.averages
-    ]
-    return replace(found, rows=rows, averages=means)
+    return made.recomputed(replace(record, scores=scores))
 
 
 def test_an_honest_run_holds(small_run):
@@ -78,9 +70,43 @@ def test_another_network_or_other_images_are_found(small_run):
 
 
 def test_parameters_that_the_run_did_not_have_are_found(small_run):
-    rows = [replace(r, params={**r.params, "gamma": 0.2}) if r.detector == "gen" else r for r in small_run[0].rows]
-    (line,) = held(replace(small_run[0], rows=rows)).failures
+    parts = {
+        part: [
+            replace(r, params={**r.params, "gamma": 0.2}) if r.detector == "gen" else r
+            for r in getattr(small_run[0], part)
+        ]
+        for part in ("rows", "averages")
+    }
+    (line,) = held(replace(small_run[0], **parts)).failures
     assert line.startswith("gen has parameters {'gamma': 0.1")
+
+
+def every(record, **changes):
+    """The record with these fields in all its rows and averages."""
+    parts = {part: [replace(row, **changes) for row in getattr(record, part)] for part in ("rows", "averages")}
+    return replace(record, **parts)
+
+
+def test_a_group_that_the_benchmark_does_not_have_is_found(small_run):
+    near = every(small_run[0], group="near")
+    averages = [mean for k, mean in enumerate(near.averages) if k % 2] + [
+        replace(mean, group="all") for k, mean in enumerate(near.averages) if k % 2
+    ]
+    (line,) = held(replace(near, averages=averages)).failures
+    assert line.startswith("the benchmark is digits here, with noise far")
+
+
+def test_an_accuracy_that_the_network_does_not_have_is_found(small_run):
+    """What all rows say alike, and the check of it."""
+    detail = {"accuracy": 0.5, "chance": 0.1}
+    checks = [
+        replace(i, number=0.5 - 0.1 - min(3 * (0.09 / 8) ** 0.5, 0.9 / 4), detail={**i.detail, **detail})
+        if i.name == "id-accuracy"
+        else i
+        for i in small_run[0].indicators
+    ]
+    lines = held(replace(every(small_run[0], id_accuracy=0.5), indicators=checks)).failures
+    assert lines[0] == "gen: ID accuracy 50.0%: the network is wrong on 0 of 8 images of digits here"
 
 
 def test_a_radius_that_the_run_did_not_have_is_found(small_run):
@@ -90,7 +116,9 @@ def test_a_radius_that_the_run_did_not_have_is_found(small_run):
     means = [replace(r, eps=r.eps and eps, eps_pixel=r.eps and eps) for r in record.averages]
     attacks = [replace(a, eps=eps) for a in record.attacks]
     scores = {k.replace("0.0627451", "0.12549"): v for k, v in record.scores.items()}
-    found = replace(record, rows=rows, averages=means, attacks=attacks, scores=scores, scores_sha256=checksum(scores))
+    checks = [replace(i, eps=i.eps and eps) for i in record.indicators]
+    parts = {"rows": rows, "averages": means, "attacks": attacks, "indicators": checks, "scores": scores}
+    found = replace(record, **parts, scores_sha256=checksum(scores))
     assert list(contradictions_of(found)) == []
     (line,) = held(found).failures
     assert line == "its config attacks within 0.0627451: its rows say otherwise"

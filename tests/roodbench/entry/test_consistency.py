@@ -1,11 +1,14 @@
 """What a record says against itself, of everything that a cheater would edit."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
-from roodbench.entry.consistency import contradictions_of, unjudged
+from roodbench.entry.consistency import contradictions_of
+from roodbench.entry.judged import of_verdicts, unjudged
+from roodbench.evaluation.indicators import Indicator
+from roodbench.record.row import Row
 from roodbench.store.cells import checksum
 from tests.roodbench.entry import made
 
@@ -57,7 +60,7 @@ CHEATS = {
     "scores and not their rows": (lambda r: raised(r, "one/0.0313725/noise/max", -1), "the AUROC of one on noise, max"),
     "the mean": (
         lambda r: replace(r, averages=last(r.averages, auroc=0.99)),
-        "the mean over all OOD sets of two, both",
+        "two on all OOD sets, both at eps 0.0313725: auroc is 0.99",
     ),
     "a dropped set": (lambda r: only(r, ood="noise"), "has no row of one on noise"),
     "a dropped condition": (lambda r: only(r, condition="both"), "has no row of one on noise, both at eps 0.0313725"),
@@ -85,10 +88,10 @@ CHEATS = {
     "no passes": (lambda r: replace(r, rows=last(r.rows, passes={})), "passes {}: expected forward and backward"),
     "one side attacked": (lambda r: replace(r, config={**r.config, "attack": "min"}), "attack is min"),
     "an evaluation": (lambda r: replace(r, config={**r.config, "plan": {}}), "a record of roodbench.evaluate"),
-    "a detector more": (lambda r: replace(r, config={**r.config, "detector": ["one"]}), "config names 1 detectors"),
+    "a detector more": (lambda r: replace(r, config={**r.config, "detector": ["one"]}), "config names 1 detector,"),
     "a failed check": (failed, "is called reliable, though black-box failed"),
     "a check's verdict": (
-        lambda r: replace(r, indicators=[replace(i, number=9.0, least=False) for i in r.indicators]),
+        lambda r: replace(r, indicators=last(r.indicators, number=9.0)),
         "passed: its number is 9",
     ),
     "a threshold": (
@@ -138,3 +141,68 @@ def test_a_row_without_its_checks_is_not_judged():
     assert unjudged(record, row) == []
     left = replace(record, indicators=[i for i in record.indicators if i.name != "random"])
     assert unjudged(left, row) == ["random"]
+
+
+STATED = ("passes_equal", "adaptive_gap_ci")
+"""Of the published attack, whose scores no record has."""
+FOLLOW = ("few-images", "duplicates", "constant", "reversed", "id-accuracy", "eot", "epsilon-monotone")
+"""Checks whose number follows from scores, images or other numbers."""
+
+
+def other(value):
+    """Another value of the same type, near it."""
+    if isinstance(value, bool) or value is None:
+        return {True: False, False: True, None: 0.5}[value]
+    if isinstance(value, dict):
+        return {key: other(its) for key, its in value.items()} or {"k": 1}
+    if isinstance(value, list):
+        return [*value[:-1], other(value[-1])] if value else ["more"]
+    return f"{value}x" if isinstance(value, str) else value + 1 if isinstance(value, int) else value + 1e-3
+
+
+@pytest.mark.parametrize("part", ["rows", "averages"])
+def test_no_field_of_a_row_can_be_edited(part):
+    record = made.record(labels=["one"], sets=["noise"], n=20)
+    entries = getattr(record, part)
+    for name in (f.name for f in fields(Row)):
+        given = getattr(entries[-1], name)
+        if given is None and name == "passes_equal":
+            given = {"id": [0.0, 0.0], "ood": [0.0, 0.0]}
+        edited = last(entries, **{name: [0.0, 1.0] if given is None and name.endswith("_ci") else other(given)})
+        found = list(contradictions_of(replace(record, **{part: edited})))
+        assert found or name in STATED, name
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Indicator)])
+def test_no_field_of_a_check_that_follows_from_something_can_be_edited(name):
+    record = made.record()
+    for check in FOLLOW:
+        edited = [replace(i, **{name: other(getattr(i, name))}) if i.name == check else i for i in record.indicators]
+        given = next(i.detail for i in record.indicators if i.name == check)
+        if name != "detail" or given:
+            assert list(of_verdicts(replace(record, indicators=edited))), check
+
+
+def test_a_margin_that_no_noise_grants_is_found():
+    record = made.record()
+    for check in ("black-box", "convergence", "random", "unbounded"):
+        edited = [
+            replace(i, number=i.threshold + 0.3, detail={"margin": 0.5, "images": 16}) if i.name == check else i
+            for i in record.indicators
+        ]
+        assert any(f"{check} has a margin of 0.5" in line for line in of_verdicts(replace(record, indicators=edited)))
+
+
+def test_a_margin_of_noise_that_is_wider_than_its_threshold_decides_nothing():
+    """It may be granted up to the threshold: beyond that the check must say how many images would decide."""
+    record = made.record()
+    noisy = {k: v if k.endswith("winner") else v.expand(10, -1) for k, v in record.scores.items()}
+
+    def said(number, margin, **more):
+        its = {"margin": margin, "images": 16, **more}
+        edited = [replace(i, number=number, detail=its) if i.name == "black-box" else i for i in record.indicators]
+        return [line for line in of_verdicts(replace(record, scores=noisy, indicators=edited)) if "black-box" in line]
+
+    assert said(0.003, 0.0015) == []
+    assert any("has a margin of 0.1, wider" in line for line in said(0.05, 0.1))
+    assert any("black-box is inconclusive" in line for line in said(0.05, 0.1, needed=40_000))

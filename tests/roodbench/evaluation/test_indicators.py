@@ -152,7 +152,10 @@ def test_too_few_steps_are_caught(name, steps, bench, digits_net):
     found = evaluated(evaluator(detector, bench), "both", plan, check=name == "gen")
     (entry,) = (i for i in indicators_of(found) if i.name == "convergence")
     assert not entry.passed
-    assert f"an attack of {steps} steps cannot show that it has converged: use at least 10" in entry.message
+    assert (
+        f"an attack of {steps} step{'s' if steps > 1 else ''} cannot show that it has converged: use at least 10"
+        in entry.message
+    )
 
 
 def test_too_small_steps_are_caught(bench, digits_net):

@@ -228,7 +228,7 @@ def test_bad_scores_are_errors():
         metrics.auroc(np.array([1.0, np.nan]), np.array([1.0, 2.0]))
     with pytest.raises(ValueError, match="score of image 0 is inf"):
         metrics.auroc(np.array([1.0, 2.0]), np.array([np.inf, 2.0]))
-    with pytest.raises(ValueError, match="1 images in a population: expected at least 2"):
+    with pytest.raises(ValueError, match="1 image in a population: expected at least 2"):
         metrics.auroc(np.array([1.0]), np.array([1.0, 2.0]))
     with pytest.raises(ValueError, match="2 draws of ID scores but 1"):
         metrics.auroc(np.zeros((2, 3)), np.zeros(3))

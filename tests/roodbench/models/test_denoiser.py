@@ -51,6 +51,11 @@ class Tired(nn.Module):
         if float((x < -0.3).sum()) > 0:  # cannot be traced
             self.calls += 1
         return x if self.calls < 20 else x / 2
+class Later(nn.Module):
+    calls, switch = 0, SWITCH
+    def forward(self, x):
+        self.calls += len(x) > 0  # cannot be traced
+        return x if self.calls < self.switch else x / 2
 """
 
 
@@ -62,7 +67,7 @@ def bench():
 @pytest.fixture
 def mine(tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text(MINE)
+    file.write_text(MINE.replace("SWITCH", "10**9"))
     return f"{file}:"
 
 
@@ -187,6 +192,15 @@ def test_a_denoiser_that_is_no_function_of_noisy_images_certifies_nothing(name, 
     run = RunConfig("median", norm="l2", limit=4, ood="unseen-digits", attack="none", denoiser=f"{mine}{name}")
     with pytest.raises(ValueError, match=said):
         certify(CertifyConfig(run, radius=(0.1,), samples=100), out=tmp_path)
+
+
+@pytest.mark.parametrize("switch", [24, 40, 60, 90])
+def test_no_number_of_calls_hides_that_a_denoiser_changes(switch, tmp_path):
+    """While scores are drawn, from whichever call on: all are looked at again at the end."""
+    (file := tmp_path / "later.py").write_text(MINE.replace("SWITCH", str(switch)))
+    run = RunConfig("median", norm="l2", limit=4, ood="unseen-digits", attack="none", denoiser=f"{file}:Later")
+    with pytest.raises(ValueError, match="expected a function of one image"):
+        certify(CertifyConfig(run, radius=(0.1,), samples=1001), out=tmp_path)
 
 
 def test_a_run_behind_a_denoiser_is_an_entry_and_opens_again(tmp_path):

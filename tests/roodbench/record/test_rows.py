@@ -10,6 +10,7 @@ import detectors
 import roodbench
 from roodbench import metrics
 from roodbench.data import ImageSet
+from roodbench.record.pairs import overlaps_of
 from tests.roodbench.helpers import small
 
 METRICS = ("auroc", "fpr95_id", "fpr95_id_refit", "fpr95_ood", "aupr_in", "aupr_out")
@@ -103,3 +104,19 @@ def test_a_table_shows_means_over_several_sets_each_once(names, digits_net):
         assert [group for group in ("near", "far", "all") if f"mean of {group}" in text] == MEANS[names]
     groups = {row.group for row in result.averages}
     assert groups == {"all", *(row.group for row in result.rows)}
+
+
+def test_a_mean_over_sets_that_share_images_says_so(digits_net):
+    bench = roodbench.load_benchmark("digits", ood="noise", limit=12)
+    array = bench.ood["noise"].array
+
+    def half(name, part):
+        return ImageSet(name, "OOD test", np.full(len(part), -1), lambda: part)
+
+    sets = {"one": half("one", array[:8]), "other": half("other", array[4:])}
+    both = replace(bench, ood=sets, groups={"one": "near", "other": "far"})
+    found = roodbench.evaluate(detectors.create("gen", digits_net), both, attack="none")
+    said = "OOD sets one and other share 4 images: their mean counts them twice, and its interval as different ones"
+    assert {row.group: said in row.warnings for row in found.averages} == {"near": False, "far": False, "all": True}
+    assert said in found.to_table()
+    assert overlaps_of(found) == {("one", "other"): 4}

@@ -7,9 +7,10 @@ import torch
 
 from roodbench.entry.consistency import contradictions_of
 from roodbench.entry.file import Entry
+from roodbench.evaluation.indicators import verdict_of
 from roodbench.metrics import auroc
 from roodbench.report.board import boards_of, title_of
-from tests.roodbench.entry.made import entry, record, said
+from tests.roodbench.entry.made import entry, recomputed, record, said
 
 
 def changed(name="a", environment=None, data=None, **settings):
@@ -41,7 +42,7 @@ def test_the_worst_case_is_the_lowest_auroc_over_the_sets():
 
 
 def test_ranks_are_ranges_and_the_best_comes_first():
-    found = entry(labels=["one", "two", "three"], n=100, shift={"one": 3.0, "two": 0.0, "three": 0.02})
+    found = entry(labels=["one", "two", "three"], n=100, shift={"one": 1.5, "two": 0.0, "three": 0.02})
     (field,) = only([found]).fields
     assert [line.label for line in field.lines][-1] == "one"
     assert [line.rank for line in field.lines] == [(1, 1, 2), (2, 1, 2), (3, 3, 3)]
@@ -100,9 +101,13 @@ def test_another_attack_has_no_rank_and_says_why(cheat):
 def flagged(reliable):
     """An entry whose attack failed a check, or was not judged."""
     found = record(labels=["bad"], shift={"bad": -9.0})
-    rows = [replace(r, reliable=reliable) if r.condition != "clean" else r for r in found.rows]
-    checks = [replace(i, passed=False) if i.name == "black-box" and reliable is False else i for i in found.indicators]
-    return Entry("b", replace(found, rows=rows, indicators=checks))
+    if reliable is None:
+        checks = [i for i in found.indicators if i.name not in ("random", "black-box")]
+    else:
+        _, said = verdict_of("bad", "black-box", 1.0, {})
+        failed = {"number": 1.0, "passed": False, "message": said}
+        checks = [replace(i, **failed) if i.name == "black-box" else i for i in found.indicators]
+    return Entry("b", recomputed(replace(found, indicators=checks)))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +150,7 @@ def test_titles():
 
 
 def test_draws_of_one_detector_and_none_of_the_other_are_compared():
-    found = record(labels=["one", "two"], n=60, shift={"one": 3.0})
+    found = record(labels=["one", "two"], n=100, shift={"one": 1.5})
     scores = {
         key: value if "two/" not in key or key.endswith("winner") else value + 0.01 * torch.arange(10)[:, None]
         for key, value in found.scores.items()
@@ -160,7 +165,7 @@ def with_copies(found, copies):
 
 def test_an_entry_that_says_that_images_repeat_is_no_reason_for_others_to_lose_their_ranks():
     """The same hash and other copies: nothing is paired."""
-    other = with_copies(record(labels=["three"]), [[1, 0], [5, 0]])
+    other = recomputed(with_copies(record(labels=["three"]), [[1, 0], [5, 0]]))
     assert list(contradictions_of(other)) == []
     boards = boards_of([entry("a"), Entry("b", other)])
     assert sorted(len(board.lines) for board in boards) == [1, 2]

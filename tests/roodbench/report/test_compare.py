@@ -71,6 +71,19 @@ def test_detectors_of_several_runs_are_compared_and_named():
     assert any("'a' and 'b' attack otherwise" in note for note in again.notes)
 
 
+def test_what_differs_between_runs_is_said_where_it_matters():
+    """Of attacks where both have one in common, and of networks, of which labels say nothing."""
+    one, other = evaluated("gen"), evaluated("msp", 96 / 255)
+    planned = replace(other, config={**other.config, "plan": {**other.config["plan"], "method": "pgd"}})
+    assert not any("attack otherwise" in note for note in compare({"a": one, "b": planned}).notes)
+    named = [replace(its, config={**its.config, "network_sha256": c * 64}) for its, c in ((one, "0"), (other, "1"))]
+    assert (
+        "'a' and 'b' score other networks (digits-cnn and digits-cnn)"
+        in compare(dict(zip("ab", named, strict=True))).notes
+    )
+    assert not any("other networks" in note for note in compare({"a": one, "b": named[1]}).notes)
+
+
 def test_what_one_detector_lacks_is_said():
     found = compare({"a": evaluated("gen"), "b": evaluated("msp", 96 / 255)})
     assert {s.condition for s in found.standings} == {"clean"}

@@ -36,7 +36,7 @@ def test_the_lines_are_those_of_the_boards():
         assert cells[3] == f"{100 * line.clean[line.row.ood].auroc:.1f}"
         assert (cells[0], cells[5]) == (f"{line.label} {line.entry}", "140")
     assert lines[-1][-2:] == ["not ranked", "another attack: budget 1"]
-    assert "3 lines of 2 entries on 1 boards." in found.text
+    assert "3 lines of 2 entries on 1 board." in found.text
     assert found.lines["boards"][0] == [
         *("made-up, no network, linf 8/255 60 id, 60 noise, 60 photos", "3", "2"),
         *(lines[0][2].rpartition(" ")[0], "two"),
@@ -60,7 +60,7 @@ def test_boards_of_other_images_of_the_same_names_are_said():
 
 def test_what_is_refused_is_shown_with_its_reason():
     found = shown([entry("a")], {"<b>bad</b>": "the AUROC of <i>x</i> is 0.1, the record's 0.9"})
-    assert "1 files are refused." in found.text
+    assert "1 file is refused." in found.text
     assert "<b>bad</b>: the AUROC of <i>x</i> is 0.1, the record's 0.9" in found.text
 
 

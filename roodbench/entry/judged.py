@@ -1,0 +1,227 @@
+"""What a record's checks say, against their numbers and against what those follow from; and the rows that they mark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+
+from .. import metrics
+from ..evaluation.checks import CHECKS
+from ..evaluation.indicators import LAST, Indicator, concerned, holds, too_short, verdict_of
+from ..evaluation.plausibility import tied, worst
+from ..evaluation.populations import above_chance
+from ..evaluation.sweep import rise_of
+from ..record.pairs import ID, OOD, groups_of, oods_of, reported, sizes_of
+from ..record.record import Record, score_key
+from ..record.row import Row, label_of
+from ..record.rows import unjudged as said_of_unjudged
+
+NEEDED = ("feasibility", "black-box", "random")
+"""Checks without which an attack was not judged: that its images lie in the ball, and two attacks without gradients."""
+AREAS = ("black-box", "convergence", "restarts", "own-gradient")
+"""Checks whose number is an AUROC that other images lower: of a randomised detector they have a margin of noise."""
+SHARES = ("random", "silent-success")
+"""Checks whose number is a share of the probe's images, of which one is granted."""
+PROBED = ("random", "black-box")
+"""One of them is there where the indicators' own attacks ran."""
+SLACK = 1e-9
+
+
+def of_verdicts(record: Record) -> Iterator[str]:
+    """Checks whose number, margin or verdict is not what it follows from, and rows that say otherwise than they do."""
+    labels, radii = {entry.detector for entry in record.detectors}, {row.eps for row in record.rows}
+    for i in record.indicators:
+        where = f"{i.detector or 'data and network'}: {i.name}"
+        known = i.detector in {"", *labels} and i.eps in radii | {None} and (i.eps is None or i.about == "attack")
+        if is_ours(record) and not (i.name in CHECKS and known):
+            yield f"{where}{'' if i.eps is None else f' at eps {i.eps:.6g}'} is no check of this run"
+        if i.name not in CHECKS:
+            continue
+        check = CHECKS[i.name]
+        if (check.least, check.threshold) != (i.least, i.threshold):
+            yield f"{where} has threshold {i.threshold:g}: expected {check.threshold:g}"
+            continue
+        try:
+            checks = (of_number, of_margin, of_verdict) if is_ours(record) else (of_verdict,)
+            yield from list(chain.from_iterable(check(record, i, where) for check in checks))[:1]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            yield f"{where} has detail {i.detail}: expected that of this check"
+    yield from of_marks(record)
+
+
+def of_marks(record: Record) -> Iterator[str]:
+    """Rows and averages that are called what the checks do not say."""
+    for row in [*record.rows, *record.averages]:
+        sets = (
+            [row.ood] if row.ood != "average" else [its.ood for its in record.rows if row.group in ("all", its.group)]
+        )
+        where, said = f"{label_of(row)} on {row.ood}, {row.condition},", called(record, row, sets)
+        if row.reliable is not False and said is False:
+            yield f"{where} is called reliable, though {marking(record, row, sets)[0].name} failed"
+        elif row.reliable is not said and is_ours(record):
+            yield f"{where} is called reliable: {row.reliable}, its checks say {said}"
+    for entry in record.shifted_id:
+        mine = [i for i in record.indicators if i.detector in ("", entry.detector)]
+        if is_ours(record) and entry.reliable is any(i.marks("clean", [entry.name]) for i in mine):
+            yield f"{entry.detector} on shifted ID {entry.name} is called reliable: {entry.reliable}, its checks differ"
+
+
+def marking(record: Record, row: Row, sets: Collection[str] | None = None) -> list[Indicator]:
+    """The failed checks that make a row unreliable, in their order; `sets` are those of an average."""
+    mine = [i for i in record.indicators if i.detector in ("", label_of(row)) and i.eps in (None, row.eps)]
+    names = list(CHECKS)
+    mine.sort(key=lambda i: names.index(i.name) if i.name in CHECKS else len(names))
+    return [i for i in mine if i.marks(row.condition, [row.ood] if sets is None else sets)]
+
+
+def called(record: Record, row: Row, sets: Collection[str]) -> bool | None:
+    """Whether a row is reliable; None under an attack whose indicators' own attacks did not run."""
+    if marking(record, row, sets):
+        return False
+    here = {i.name for i in record.indicators if (i.detector, i.eps) == (label_of(row), row.eps)}
+    return None if row.eps and here.isdisjoint(PROBED) else True
+
+
+def warned(record: Record, row: Row, sets: Collection[str], notes: Sequence[str] = ()) -> list[str]:
+    """The warnings of a row: what failed checks say, or why it is not judged, and notes."""
+    if called(record, row, sets) is None:
+        texts = [said_of_unjudged(label_of(row), asked=asked) for asked in (True, False)]
+        return [next((text for text in texts if text in row.warnings), texts[0]), *notes]
+    return [*(i.message for i in marking(record, row, sets)), *notes]
+
+
+def unjudged(record: Record, row: Row) -> list[str]:
+    """The checks that a row under attack must have and has not."""
+    names = {i.name for i in record.indicators if i.detector == label_of(row) and i.eps == row.eps}
+    return [name for name in NEEDED if name not in names]
+
+
+def of_verdict(record: Record, i: Indicator, where: str) -> Iterator[str]:
+    """A check whose verdict, message or populations do not follow from its number."""
+    own = next(iter(sizes_of(record)))
+    if i.passed and not holds(i.name, i.number, i.detail):
+        yield f"{where} passed: its number is {i.number:.6g}, its threshold {i.threshold:g}"
+    if not is_ours(record):
+        return
+    passed, message = verdict_of(i.detector, i.name, i.number, i.detail)
+    if i.name == "convergence" and i.message in [too_short(i.detector, steps) for steps in range(LAST)]:
+        passed, message = False, i.message
+    if (i.passed, i.message) != (passed, message):
+        yield f"{where} is {i.verdict}, {i.message!r}: its number {i.number:.6g} says {passed}, {message!r}"
+    if sorted(i.concerns) != sorted(concerned(i.name, i.detail, own)) or i.about != CHECKS[i.name].about:
+        yield f"{where} is of {i.about}, concerns {', '.join(i.concerns) or 'every set'}: its numbers say otherwise"
+
+
+def is_ours(record: Record) -> bool:
+    """Whether a record's scores have a hash: those of before had other intervals, and words for their checks."""
+    return record.scores_sha256 is not None
+
+
+def of_margin(record: Record, i: Indicator, where: str) -> Iterator[str]:
+    """A margin that no noise of this check grants, or that hides that the check cannot decide."""
+    margin = i.detail.get("margin", 0.0)
+    draws = len(record.scores.get(score_key(i.detector, next(iter(sizes_of(record))), "clean", None), [()]))
+    noisy = draws > 1 and record.config.get("threat") != "known-seed"
+    if i.name in SHARES and "margin" in i.detail:
+        least = 1 / probed(record, i)
+        if abs(margin - least) > SLACK:
+            yield f"{where} has a margin of {margin:g}: one image of its probe is {least:g}"
+    elif not (i.name in AREAS and noisy) and record.scores:
+        if margin != 0:
+            yield f"{where} has a margin of {margin:g}: expected none"
+    elif not 0 <= margin <= 2:
+        yield f"{where} has a margin of {margin:g}: expected two standard errors of an AUROC"
+    elif margin > max(i.threshold, i.threshold - i.number) or "needed" in i.detail:
+        needed = math.ceil(int(i.detail["images"]) * (margin / i.threshold) ** 2)
+        if i.detail.get("needed") != needed:
+            yield f"{where} has a margin of {margin:g}, wider than its threshold: {needed} images would decide"
+
+
+def probed(record: Record, i: Indicator) -> int:
+    """How many images of ID and OOD a check's probe has, of as many a side as it says."""
+    size, sets = int(i.detail["images"]), list(oods_of(record).values())
+    return min(size, next(iter(sizes_of(record).values()))) + min(
+        size, sum(min(-(-size // len(sets)), n) for n in sets)
+    )
+
+
+def of_number(record: Record, i: Indicator, where: str) -> Iterator[str]:
+    """A number that does not follow from the scores, the images or its own details."""
+    own, sizes, oods = next(iter(sizes_of(record))), sizes_of(record), oods_of(record)
+    if not math.isfinite(i.number):
+        yield f"{where} has number {i.number}"
+    sets, expected = i.detail.get("sets"), dict[str, float]()
+    if i.name in ("few-images", "duplicates"):
+        distinct = {name: n - len(data_of(record, name).get("copies", ())) for name, n in sizes.items()}
+        expected = {k: float(d) if i.name == "few-images" else 1 - d / sizes[k] for k, d in distinct.items()}
+    elif i.name == "constant" and record.scores:
+        for name in oods:
+            pair = (torch.as_tensor(record.scores[score_key(i.detector, n, "clean", None)])[0] for n in (own, name))
+            expected[name] = tied(*pair)
+    if expected and not same_numbers(sets, expected):
+        yield f"{where} says {sets} of its sets: expected {expected}"
+    if sets is not None:
+        found = worst(i.name, sets)
+        if found is None or abs(found[0] - i.number) > SLACK:
+            yield f"{where} has number {i.number:g}: the worst of its sets is {found and found[0]:g}"
+    value: float | None = None
+    if i.name == "reversed" and record.scores:
+        area = strongest(record, i.detector, None, "clean")
+        value = area.interval().ci[1]
+        if abs(area.value - i.detail["auroc"]) > SLACK:
+            yield f"{where} says an AUROC of {i.detail['auroc']:g}: it is {area.value:g}"
+    elif i.name == "epsilon-monotone" and record.scores:
+        radii = sorted({row.eps for row in record.rows if row.eps is not None and label_of(row) == i.detector})
+        value = rise_of([strongest(record, i.detector, eps, "both") for eps in radii])
+    elif i.name == "id-accuracy":
+        accuracy, chance = float(i.detail["accuracy"]), float(i.detail["chance"])
+        said = {row.id_accuracy for row in record.rows} - {None}
+        value = above_chance(accuracy, chance, sizes[own])
+        if not 0 <= chance <= 1 or accuracy not in said | ({accuracy} if not said else set()):
+            yield f"{where} says an ID accuracy of {accuracy:g}: its rows say {', '.join(map(str, said))}"
+    elif i.name == "eot":
+        cosines = [its["cosine"] for its in i.detail.values() if isinstance(its, Mapping)]
+        value = i.number if i.number in cosines else max(cosines)
+    if value is not None and abs(value - i.number) > SLACK:
+        yield f"{where} has number {i.number:.9g}: it follows that it is {value:.9g}"
+
+
+def strongest(record: Record, label: str, eps: float | None, condition: str) -> metrics.Components:
+    """AUROC averaged over OOD sets, clean or with both populations attacked."""
+    own, states = next(iter(sizes_of(record))), ("clean", "clean") if condition == "clean" else ("min", "max")
+    mine = reported(record, score_key(label, own, states[0], eps))
+    grouped = groups_of(record, ID + own)
+    return metrics.average(
+        [
+            metrics.components(
+                mine, reported(record, score_key(label, name, states[1], eps)), (grouped, groups_of(record, OOD + name))
+            )
+            for name in oods_of(record)
+        ]
+    )
+
+
+def data_of(record: Record, name: str) -> dict[str, Any]:
+    """What data says of a test set."""
+    return next(its for key, its in record.data.items() if key in (ID + name, OOD + name))
+
+
+def same_numbers(sets: Any, expected: Mapping[str, float]) -> bool:
+    """Whether the numbers of some sets are those expected of them."""
+    return sets.keys() == expected.keys() and all(abs(sets[k] - v) <= SLACK for k, v in expected.items())
+
+
+def of_row(record: Record, row: Row, notes: Sequence[str]) -> dict[str, Any]:
+    """What a row is called, and its warnings."""
+    return marked(record, row, [row.ood], notes)
+
+
+def marked(record: Record, row: Row, sets: Collection[str], notes: Sequence[str] = ()) -> dict[str, Any]:
+    """What a row or an average over some sets is called, and its warnings, in a record of now."""
+    if not is_ours(record):
+        return {}
+    return {"reliable": called(record, row, sets), "warnings": warned(record, row, sets, notes)}
