@@ -15,6 +15,7 @@ import numpy as np
 from ..metrics.deployed import knots
 from ..metrics.gauroc import image_alpha
 from ..metrics.ranks import largest_radius
+from .allowed import better_than_scores
 from .certificate import CLAIM, INTERVAL, KEY, SCHEMA, entries_of, noise_seed
 from .claimed import (
     ABOVE,
@@ -28,11 +29,27 @@ from .claimed import (
     keys_of,
     known,
     mapping,
+    scope_of,
     together_of,
 )
-from .compare import NUMBER, POSITIVE, TEXT, TOLERANCE, Form, ascending, differences, is_number, near, numbers, side
+from .compare import (
+    NUMBER,
+    POSITIVE,
+    TEXT,
+    TOLERANCE,
+    WHOLE,
+    Form,
+    ascending,
+    differences,
+    is_number,
+    listed,
+    near,
+    numbers,
+    side,
+)
 from .config import SHARES
 from .evidence import CONDITIONS, KINDS
+from .interval.coherent import incoherences as of_intervals
 from .operating import fixed
 
 AT_MOST = ("deployed", "gauroc_joint")
@@ -40,26 +57,16 @@ AT_MOST = ("deployed", "gauroc_joint")
 SHARE = Form("a number from 0 to 1", lambda v: is_number(v) and 0 <= v <= 1)
 RADIUS = Form("a number of at least 0, or null", lambda v: v is None or POSITIVE.fits(v))
 
-WHOLE = Form("a whole number of at least 2", lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 2)
-
 ODD = Form("an odd whole number", lambda v: isinstance(v, int) and not isinstance(v, bool) and v > 0 and v % 2 == 1)
-
-
-def listed(length: int, form: Form) -> Form:
-    """A list of so many of a form."""
-    fits = lambda v: isinstance(v, list) and len(v) == length and all(map(form.fits, v))  # noqa: E731
-    return Form(f"a list of {length}, each {form.said}", fits)
 
 
 SCORES = Form("a list of numbers", lambda v: isinstance(v, list) and len(v) > 0 and all(map(is_number, v)))
 
 
 def check_coherent(certificate: Mapping[str, Any], which: str) -> None:
-    """ValueError, in one line, for a certificate (`which` one) that contradicts itself, or is none by noise."""
-    if certificate.get("schema") == INTERVAL:
-        checks = "`roodbench certify --verify` computes its bounds again"
-        raise ValueError(f"certificate '{which}' is of interval bounds: expected one by noise; {checks}")
-    for line in incoherences(certificate):
+    """ValueError, in one line, for a certificate (`which` one) that contradicts itself."""
+    by_noise = certificate.get("schema") != INTERVAL
+    for line in incoherences(certificate) if by_noise else of_intervals(certificate):
         raise ValueError(f"certificate '{which}' contradicts itself: {line}")
 
 
@@ -156,7 +163,7 @@ def of_detectors(certificate: Mapping[str, Any], config: Settings) -> Iterator[s
 
 
 def of_bounds(certificate: Mapping[str, Any], config: Settings) -> Iterator[str]:
-    """Scores lie within their bounds, and no bound is tighter than at a smaller radius or beyond what samples reach."""
+    """Scores lie within their bounds, and no bound is tighter than at a smaller radius or than scores allow."""
     keys = keys_of(certificate)
     for entry, kind in product(certificate["detectors"], KINDS):
         lowest = side({"lower": entry["extremes"][:1]}, "lower")[0]
@@ -174,6 +181,15 @@ def of_bounds(certificate: Mapping[str, Any], config: Settings) -> Iterator[str]
             for (key, (inner, outer)), (more, (lower, upper)) in pairwise(zip(keys, sides, strict=True)):
                 if (lower > inner + give).any() or (upper < outer - give).any():
                     yield f"{where}: a bound at radius {more} is tighter than at {key}"
+    settings: Any = config
+    for entry in certificate["detectors"]:
+        for name, population in entry["populations"].items():
+            its = population, settings, scope_of(entry, config), float(entry["slack"])
+            try:
+                lines = list(better_than_scores(detector_of(entry), *its))
+            except ValueError as error:  # an eta that the slack drowns
+                lines = [str(error)]
+            yield from (f"{entry['detector']}, {name}: {line}" for line in lines)
 
 
 def of_rows(certificate: Mapping[str, Any], config: Settings) -> Iterator[str]:

@@ -27,6 +27,7 @@ ANYTHING = Form("anything", lambda value: True)
 TEXT = Form("text", lambda value: isinstance(value, str))
 POSITIVE = Form("a number of at least 0", lambda value: is_number(value) and value >= 0)
 NUMBER = Form("a number", lambda value: is_number(value))
+WHOLE = Form("a whole number of at least 2", lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 2)
 
 
 def numbers(length: int) -> Form:
@@ -37,6 +38,12 @@ def numbers(length: int) -> Form:
             isinstance(values, list) and len(values) == length and all(v is None or is_number(v) for v in values)
         ),
     )
+
+
+def listed(length: int, form: Form) -> Form:
+    """A list of so many of a form."""
+    fits = lambda v: isinstance(v, list) and len(v) == length and all(map(form.fits, v))  # noqa: E731
+    return Form(f"a list of {length}, each {form.said}", fits)
 
 
 def ascending(length: int) -> Form:

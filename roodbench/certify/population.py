@@ -13,6 +13,7 @@ from detectors import ROSS, ROSSQ, Median, Smoothed
 from ..data import SHARD, ImageSet
 from ..metrics.bounds import median_bounds, ross_bounds, ross_q_bounds
 from ..metrics.gain import Bounds, Gain
+from ..metrics.narrowest import Around, narrowest, narrowest_predicted
 from ..metrics.predicted import predicted_bounds
 from ..metrics.simultaneous import Knots, bounds_together
 from .config import CERTIFIABLE
@@ -107,6 +108,19 @@ def together(detector: Smoothed, known: Knots, r: float, *, slack: float = 0.0) 
     gain = gain_of(detector) if isinstance(detector, ROSS) else None
     tail = detector.tail if isinstance(detector, ROSSQ) else None
     return bounds_together(known, r, gain, detector.base.extremes(), tail=tail, slack=slack)
+
+
+def narrowest_of(
+    detector: Smoothed, at: np.ndarray, N: int, r: float, alpha: float, *, predicted: bool, slack: float
+) -> Bounds:
+    """What no bound from N scores is beyond, of which those at the knots are (n, m): of the population, or `predicted`.
+
+    Derived in docs/theorems.md, T33.
+    """
+    gain = gain_of(detector) if isinstance(detector, ROSS) else None
+    tail = detector.tail if isinstance(detector, ROSSQ) else None
+    limit = narrowest_predicted if predicted else narrowest
+    return limit(Around(at, N, detector.base.extremes()), r, alpha, gain, tail=tail, slack=slack)
 
 
 def spread_of(samples: Iterable[np.ndarray]) -> float:

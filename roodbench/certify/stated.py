@@ -17,6 +17,7 @@ from ..metrics.gauroc import image_alpha
 from ..metrics.ranks import largest_radius
 from ..metrics.simultaneous import knots_with
 from ..setup.setting import Setting
+from .allowed import better_than_scores
 from .certificate import CERTIFIED, KEY, code_of, described, header, role_of
 from .compare import ANYTHING, NUMBER, POSITIVE, TEXT, TOLERANCE, Form, ascending, differences, near, numbers, side
 from .config import SHARES, CertifyConfig
@@ -26,8 +27,8 @@ from .population import together, too_small
 
 UNVERIFIED = {
     "environment": "where it was made",
-    "samples": "that so many draws gave these bounds at this alpha: only that so many can give some",
-    "alpha": "that so many draws gave these bounds at this alpha: only that so many can give some",
+    "samples": "more than that its noisy scores give these bounds as so many draws at this alpha",
+    "alpha": "more than that its noisy scores give these bounds as so many draws at this alpha",
     "config.run.strength": "the attack beside the bounds",
     "config.run.budget": "the attack beside the bounds",
     "config.run.steps": "the attack beside the bounds",
@@ -54,8 +55,8 @@ UNVERIFIED = {
     "detectors.*.validation.score": "more than that its noisy scores allow each, and that one is the threshold",
     "detectors.*.validation.sample": "more, of images that are not drawn, than that they allow the score",
     **{
-        f"detectors.*.populations.*.{kind}": "more, of images that are not drawn, than that they hold the score, lie "
-        "within reach of the samples and give the metrics"
+        f"detectors.*.populations.*.{kind}": "more, of images that are not drawn, than that their noisy scores give "
+        "them, and that they hold the score and give the metrics"
         for kind in KINDS
     },
 }
@@ -157,7 +158,10 @@ class Stated:
             yield from drowned
             return
         for detector, entry in pairs:
-            yield from (f"{detector.label}: {line}" for line in self.out_of_reach(detector, entry["populations"]))
+            lines = [*self.out_of_reach(detector, entry["populations"])]
+            for population in entry["populations"].values():
+                lines += better_than_scores(detector, population, self.config, self.scope, float(entry["slack"]))
+            yield from (f"{detector.label}: {line}" for line in lines)
         each, evidence = len(rows) // len(entries), [self.evidence(entry) for entry in entries]
         for place, (row, (*_, ood, condition, radius)) in enumerate(zip(rows, self._rows(), strict=True)):
             detector, entry = pairs[place // each]

@@ -195,7 +195,7 @@ def certify_bounds(context: Context, given: dict[str, Any]) -> None:
         settings = {"out": given["out"], "fresh": given["fresh"]}
         result, folder = certify_intervals(config, progress=progress_for(given), **settings)
         show(result)
-    log.info("kept in %s, with certificate.json (%.0f s)", folder, result.timing["seconds"])
+    log.info("kept in %s, with %s (%.0f s)", folder, print_page(folder), result.timing["seconds"])
 
 
 def refuse_options(context: Context, flag: str, names: Any) -> None:

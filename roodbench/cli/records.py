@@ -49,12 +49,17 @@ def comparable(places: Sequence[str] | None, out: str | None) -> dict[str, Resul
     from ..record.result import Result
     from ..report.bounded import Claims, certificate_of
     from ..report.certificate import is_certificate
-    from ..report.read import read
+    from ..report.read import content, interval_rows, is_of_intervals, read, record_file
 
     found: list[tuple[str, Any]] = []
     for place in given(places):
         if is_certificate(place):
             found.append((Path(place).absolute().parent.name, Claims.read(place)))
+            continue
+        file = record_file(place, out)
+        if is_of_intervals(content(file)):
+            name = file.absolute().parent.name
+            found.append((name, Claims.read(certificate_of(name, file.parent), interval_rows(file))))
             continue
         kept = read(place, out)
         if isinstance(kept.record, Result):

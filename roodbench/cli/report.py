@@ -27,7 +27,8 @@ PAGES = (".html", ".htm")
     "out",
 )
 def report(context: Context, *, runs: list[str] | None, output: str, out: str | None) -> None:
-    """Write a run's record, several of the same images, or a certificate as one HTML page that needs nothing else."""
+    """Write a run's record, several of the same images, or a certificate as one HTML page that needs nothing else; of
+    interval bounds always the certificate."""
     if not runs:
         raise ValueError(
             "report: expected a run's folder, its result.json, a name that `roodbench runs` lists or a certificate.json"
@@ -37,12 +38,14 @@ def report(context: Context, *, runs: list[str] | None, output: str, out: str | 
     from ..report.certificate import certificate_page, is_certificate
     from ..report.html import page
     from ..report.joined import joined
+    from ..report.read import interval_certificate
     from ..store.files import save_text
 
-    signed = len(runs) == 1 and is_certificate(runs[0])
-    if signed and "output" not in spelt_out(context):
+    alone = runs[0] if len(runs) == 1 else None
+    signed = alone if alone is None or is_certificate(alone) else interval_certificate(alone, out)
+    if signed is not None and "output" not in spelt_out(context):
         file = Path(PAGE)
-    text = certificate_page(runs[0]) if signed else page(joined(list(every_run(runs, out).values())))
+    text = page(joined(list(every_run(runs, out).values()))) if signed is None else certificate_page(signed)
     save_text(text, file)
     typer.echo(str(file))
 

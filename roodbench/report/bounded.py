@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
-from ..certify.certificate import NAME, read
-from ..certify.claimed import OTHER, OWN, Settings, evidence_of, id_population
+from ..certify.certificate import INTERVAL, NAME, read
+from ..certify.claimed import OTHER, OWN, Settings, evidence_of, id_name
 from ..certify.coherent import check_coherent
+from ..certify.interval.claimed import sides_of
+from ..certify.interval.row import IntervalRow
 from ..certify.row import CertifiedRow
 from ..record.record import Record
 from .entries import Found, Place, adversary, key_of, over
@@ -26,15 +28,31 @@ class Claims:
     """A certificate, and the rows of its certification's record where that lies beside it."""
 
     certificate: Mapping[str, Any]
-    config: Settings
-    rows: Sequence[CertifiedRow] = ()
+    config: Settings | None
+    """Of a certificate by noise; None of one of interval bounds, which is of linf and holds without a probability."""
+    rows: Sequence[CertifiedRow | IntervalRow] = ()
 
     @classmethod
-    def read(cls, place: Any, rows: Sequence[CertifiedRow] = ()) -> Claims:
+    def read(cls, place: Any, rows: Sequence[CertifiedRow | IntervalRow] = ()) -> Claims:
         """ValueError, in one line, for what is no certificate or contradicts itself."""
         certificate = read(place)
         check_coherent(certificate, str(place))
-        return cls(certificate, Settings.of(certificate), rows)
+        by_noise = certificate["schema"] != INTERVAL
+        return cls(certificate, Settings.of(certificate) if by_noise else None, rows)
+
+    @property
+    def norm(self) -> str:
+        return "linf" if self.config is None else self.config.norm
+
+    @property
+    def alpha(self) -> float:
+        """The probability of one wrong number; 0 of interval bounds."""
+        return 0.0 if self.config is None else self.config.alpha
+
+    def entries(self, groups: Mapping[str, np.ndarray]) -> list[Bounded]:
+        """Its detectors, not yet named."""
+        kind = Enclosed if self.config is None else Bounded
+        return [kind("", entry, self, groups) for entry in self.certificate["detectors"]]
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -47,9 +65,10 @@ class Claims:
 
     @property
     def radii(self) -> dict[float, float]:
-        """Radius in the certificate's norm -> l2 radius."""
-        pairs = zip(self.config.radius, self.certificate["threat"]["radii"], strict=True)
-        return {round(radius, 12): radius_l2 for radius, radius_l2 in pairs}
+        """Radius in the certificate's norm -> that of its bounds: l2, of interval bounds linf."""
+        its = self.certificate["threat"]["radii"]
+        pairs = zip(its if self.config is None else self.config.radius, its, strict=True)
+        return {round(radius, 12): known for radius, known in pairs}
 
     @property
     def network(self) -> str:
@@ -75,24 +94,41 @@ class Bounded:
     def title(self) -> str:
         return f"{self.label}, all copies"
 
+    def sides(self, name: str, radius: float) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper bounds (n,) of a population."""
+        return evidence_of(self.entry["populations"][name]).bounds("bounds", radius)
+
     def measured(self, sets: Sequence[str]) -> dict[Place, Found]:
         """By condition, radius and norm the AUROC over some OOD sets, clean and certified, with each image's part."""
-        own, others = id_population(self.entry), {ood: self.entry["populations"][ood] for ood in sets}
-        scores = [(np.array(its["score"], dtype=float), ood) for ood, its in others.items()]
-        score, norm = np.array(own["score"], dtype=float), self.claims.config.norm
+        own, norm = id_name(self.entry), self.claims.norm
+        scores = {name: np.array(self.entry["populations"][name]["score"], dtype=float) for name in (own, *sets)}
         found: dict[Place, list[metrics.Components]] = {}
-        found["clean", None, None] = [self.components(score, other, ood) for other, ood in scores]
-        bounds, bounds_of = evidence_of(own).bounds, {ood: evidence_of(its).bounds for ood, its in others.items()}
-        for radius, radius_l2 in self.claims.radii.items():
+        found["clean", None, None] = [self.components(scores[own], scores[ood], ood) for ood in sets]
+        for radius, known in self.claims.radii.items():
             for condition, (near, far) in CERTIFIED.items():
-                lower = bounds("bounds", radius_l2 if near else 0.0)[0]
-                upper = {ood: of("bounds", radius_l2 if far else 0.0)[1] for ood, of in bounds_of.items()}
+                lower = self.sides(own, known if near else 0.0)[0]
+                upper = {ood: self.sides(ood, known if far else 0.0)[1] for ood in sets}
                 found[condition, radius, norm] = [self.components(*strict(lower, upper[ood]), ood) for ood in sets]
         return {place: over(parts, [True]) for place, parts in found.items()}
 
     def components(self, own: np.ndarray, other: np.ndarray, ood: str) -> metrics.Components:
         keys = next(name for name in self.claims.data if name.startswith(OWN)), OTHER + ood
         return metrics.components(own, other, (self.groups.get(keys[0]), self.groups.get(keys[1])))
+
+
+class Enclosed(Bounded):
+    """A score of a certificate of interval bounds: the very one that a run has, so that it has no form of its own."""
+
+    @property
+    def label(self) -> str:
+        return str(self.entry["detector"])
+
+    @property
+    def title(self) -> str:
+        return f"{self.label}, interval bounds"
+
+    def sides(self, name: str, radius: float) -> tuple[np.ndarray, np.ndarray]:
+        return sides_of(self.entry, name, radius)
 
 
 def strict(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,8 +145,8 @@ def strict(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def check_comparable(records: Mapping[str, Record | Claims]) -> None:
     """ValueError, in one line, for certificates and runs of which the one says nothing of the other.
 
-    Of other networks, of other norms or no common radius, of another alpha; and runs whose adversary is none that a
-    certificate speaks of.
+    Of other networks, of other norms or no common radius, of another alpha by noise; and runs whose adversary is none
+    that a certificate speaks of.
     """
     claims = {name: its for name, its in records.items() if isinstance(its, Claims)}
     runs = {name: its for name, its in records.items() if isinstance(its, Record)}
@@ -118,10 +154,10 @@ def check_comparable(records: Mapping[str, Record | Claims]) -> None:
         who = f"'{first}' and '{second}'"
         if a.network != b.network:
             raise ValueError(f"{who} certify other networks ({a.network[:12]}, {b.network[:12]}): expected the same")
-        if a.config.norm != b.config.norm:
-            raise ValueError(f"{who} certify {a.config.norm} and {b.config.norm}: expected one norm")
-        if a.config.alpha != b.config.alpha:
-            raise ValueError(f"{who} have alpha {a.config.alpha:g} and {b.config.alpha:g}: expected the same")
+        if a.norm != b.norm:
+            raise ValueError(f"{who} certify {a.norm} and {b.norm}: expected one norm")
+        if a.alpha != b.alpha and a.alpha and b.alpha:
+            raise ValueError(f"{who} have alpha {a.alpha:g} and {b.alpha:g}: expected the same")
         if not a.radii.keys() & b.radii.keys():
             radii = " and ".join(", ".join(f"{r:g}" for r in its.radii) for its in (a, b))
             raise ValueError(f"{who} have no radius in common ({radii}): expected one")
@@ -132,7 +168,7 @@ def check_comparable(records: Mapping[str, Record | Claims]) -> None:
 
 def check_beside(first: str, run: Record, second: str, claims: Claims) -> None:
     """ValueError for a run of another network or adversary than those of a certificate."""
-    network, who, norm = run.config.get("network_sha256"), f"'{first}' and '{second}'", claims.config.norm
+    network, who, norm = run.config.get("network_sha256"), f"'{first}' and '{second}'", claims.norm
     if network is None:
         raise ValueError(f"'{first}' does not say of which network it is: expected a run of `roodbench run`")
     if network != claims.network:

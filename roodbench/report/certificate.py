@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..certify.certificate import NAME, PAGE, code_in, read_with_hash
+from ..certify.certificate import INTERVAL, PAGE, read_with_hash
 from ..certify.claimed import OTHER, OWN, Settings, clean_auroc
 from ..certify.coherent import check_coherent
 from ..certify.stated import unverified
-from ..data.load import EMBEDDED
-from ..record.text import as_fraction
+from .assessor import commands, data_hashes, made_on
 from .html import written
+from .interval import page_of_intervals
 from .parts import Block, Cell, Column, Facts, Notes, Page, Section, Table
-from .wording import ASSUMED, AT_THRESHOLD, EXCLUDED, FIGURES, UNVERIFIED, VERIFIED, at_least, at_most
+from .wording import (
+    ASSUMED,
+    AT_THRESHOLD,
+    EXCLUDED,
+    FIGURES,
+    UNVERIFIED,
+    VERIFIED,
+    at_least,
+    at_most,
+    named,
+    of_linf,
+    plain,
+)
 
-LONGEST = 80
-"""Characters of a name that is shown."""
-FILES = {"data_root": "DIR", "checkpoint": "FILE", "denoiser_checkpoint": "FILE", "model_dir": "DIR"}
-"""Where the assessor's own files lie, of settings that the certificate names."""
-WORD = re.compile(r"[A-Za-z0-9_.:/+-]+")
 FAMILIES = ("roodbench-certificate/", "roodbench-interval-certificate/")
 """How the schemas of certificates begin."""
 Certificate = Mapping[str, Any]
@@ -43,7 +48,9 @@ def certificate_page(place: Path | str, *, check: bool = True) -> str:
     certificate, digest = read_with_hash(place)
     if check:
         check_coherent(certificate, str(place))
-    return written(page_of(certificate, digest), PAGE, digest=digest)
+    if certificate["schema"] == INTERVAL:
+        return written(page_of_intervals(certificate, digest), PAGE, digest=digest, drawn=False)
+    return written(page_of(certificate, digest), PAGE, digest=digest, drawn=True)
 
 
 def is_certificate(place: Path | str) -> bool:
@@ -76,7 +83,9 @@ def page_of(certificate: Certificate, digest: str) -> Page:
             Section("threat", "Against whom", "", [Notes(threat(certificate, config))]),
             Section("assumed", "Assumed", "", [Notes(ASSUMED)]),
             Section("excluded", "Not claimed", "", [Notes(EXCLUDED)]),
-            Section("verify", "How to verify", "", [Facts("", commands(certificate)), Notes(VERIFIED)]),
+            Section(
+                "verify", "How to verify", "", [Facts("", commands(certificate, "--power", "0.95")), Notes(VERIFIED)]
+            ),
             Section("stated", "Stated, not verified", UNVERIFIED, [Facts("", [*stated(certificate)])]),
             Section("hashes", "Hashes", "", [Facts("", [*hashes(certificate, digest)])]),
         ],
@@ -210,36 +219,13 @@ def threat(certificate: Certificate, config: Settings) -> list[str]:
     ]
 
 
-def commands(certificate: Certificate) -> list[tuple[str, str]]:
-    """How the certificate is verified and its page printed again."""
-    run = certificate["config"]["run"]
-    words = ["python", "-m", "roodbench", "certify", "--verify", NAME, "--power", "0.95"]
-    for name, what in FILES.items():
-        idle = run.get(name) is None or (name == "data_root" and run.get("benchmark") in EMBEDDED)
-        words += [] if idle else [f"--{name.replace('_', '-')}", what]
-    for name, code in code_in(certificate).items():
-        words += [f"--{name}", plain(code)]
-    found = [("Verify", shlex.join(words))]
-    if code_in(certificate):
-        found.append(("Beware", f"the certificate names code ({', '.join(code_in(certificate))}), which this runs"))
-    for name in ("trust_checkpoint", "download"):
-        if run.get(name):
-            found.append(("It was made with", f"--{name.replace('_', '-')}, which is the assessor's own decision"))
-    again = shlex.join(["python", "-m", "roodbench", "report", NAME, "-o", PAGE])
-    return [*found, ("Print again", again), ("Check the file", f"sha256sum {NAME}")]
-
-
 def stated(certificate: Certificate) -> Iterator[tuple[str, str]]:
     """What verification takes as it is: values, and the fields with what is left open."""
     sets = [name.removeprefix(OTHER) for name in certificate["data"] if name.startswith(OTHER)]
     for entry in certificate["detectors"]:
         areas = "; ".join(f"{named(name)} {100 * clean_auroc(entry, name):.1f}%" for name in sets)
         yield f"Clean AUROC of {label_of(entry)}", f"{areas}, from the scores in the certificate"
-    environment = certificate.get("environment")
-    if isinstance(environment, Mapping):
-        wanted = {"device": "", "python": "Python ", "revision": "RoodBench at revision "}
-        said = [before + plain(environment[k]) for k, before in wanted.items() if environment.get(k)]
-        yield "Made on", ", ".join(said)
+    yield from made_on(certificate)
     for fields, what in unverified():
         yield fields, f"not verified: {what}"
 
@@ -251,9 +237,7 @@ def hashes(certificate: Certificate, digest: str) -> Iterator[tuple[str, str]]:
     yield "Network, as loaded", plain(network["sha256"])
     yield "Network, as it ran", plain(network["prepared"])
     yield "Code", plain(certificate["code"])
-    for name, its in certificate["data"].items():
-        split, _, its_name = name.partition(": ")
-        yield f"{plain(split)}: {named(its_name)} ({its['images']})", plain(its["sha256"])
+    yield from data_hashes(certificate)
     yield "Seed of the noise", f"{certificate['seed']}, which follows from the hashes of network, images and code"
 
 
@@ -268,26 +252,4 @@ def label_of(entry: Mapping[str, Any]) -> str:
 def radius_text(radius_l2: float, certificate: Certificate, config: Settings) -> str:
     """A radius in the norm of the certificate, to nine digits, or as a fraction where it is one."""
     radius = config.radius[certificate["threat"]["radii"].index(radius_l2)]
-    fraction = as_fraction(radius)
-    return fraction if config.norm == "linf" and fraction.endswith("/255") else f"{radius:.9g}"
-
-
-def named(value: Any) -> str:
-    """A name of the certificate's as no sentence can take it for words of the page: in quotes, but for one word.
-
-    >>> named("unseen-digits"), named("noise, verified"), named("it's")
-    ('unseen-digits', "'noise, verified'", "'it\\\\'s'")
-    """
-    text = plain(value)
-    return text if WORD.fullmatch(text) else "'" + text.replace("'", "\\'") + "'"
-
-
-def plain(value: Any) -> str:
-    """A value of the certificate as one short line: characters that do not print, or turn the direction, by number.
-
-    >>> plain("a\\u202eb"), plain(0.25), len(plain("x" * 500))
-    ('a\\\\u202eb', '0.25', 80)
-    """
-    text = value if isinstance(value, str) else str(value)
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + "..."
+    return of_linf(radius) if config.norm == "linf" else f"{radius:.9g}"

@@ -89,8 +89,7 @@ def entries_of(records: Mapping[str, Record | Claims]) -> list[Entry | Bounded]:
             params = {label_of(row): row.params for row in record.rows}
             found += [((label, its, letter), record) for label, its in params.items()]
         else:
-            those = [Bounded("", entry, record, known) for entry in record.certificate["detectors"]]
-            found += [((its.title, its.entry["params"], letter), its) for its in those]
+            found += [((its.title, its.entry["params"], letter), its) for its in record.entries(known)]
     names = named([those for those, _ in found])
     return [
         replace(its, name=name) if isinstance(its, Bounded) else Entry(name, label, its)
@@ -184,11 +183,18 @@ def notes(
     if any(len(area.v_id) > 1 for those in found.values() for area, _ in those.values()):
         yield "randomised detectors: the mean AUROC over their draws, whose noise is in intervals and tests"
     if claims := [its for its in records.values() if isinstance(its, Claims)]:
-        yield (
-            "certified: no adversary within the radius gets below, each with probability at least "
-            f"{1 - claims[0].config.alpha:g}; of all copies it is the detector's population form, of a few the "
-            "expectation over their noise, which is drawn so that float32 sums it exactly (docs/certification.md)"
-        )
+        alpha = max(its.alpha for its in claims)
+        if alpha:
+            yield (
+                "certified: no adversary within the radius gets below, each with probability at least "
+                f"{1 - alpha:g}; of all copies it is the detector's population form, of a few the expectation over "
+                "their noise, which is drawn so that float32 sums it exactly (docs/certification.md)"
+            )
+        if not all(its.alpha for its in claims):
+            yield (
+                "interval bounds: of these images no adversary within the radius gets below, without a probability; "
+                "they are of the score itself (docs/theorems.md, T32)"
+            )
         yield (
             "`differs` of certified AUROCs: of what is proved, on new images of these kinds; a detector whose bound is "
             "lower may be as robust"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..certify.certificate import NAME as CERTIFICATE
+from ..certify.interval.row import IntervalRow
 from ..certify.result import CertifiedResult
 from ..certify.row import CertifiedRow
 from ..entry.file import Entry
@@ -66,7 +68,7 @@ def read(place: Path | str, out: Path | str | None = None) -> Kept:
     """
     file = record_file(place, out)
     found = content(file)
-    if str(found.get("method")).startswith("interval"):
+    if is_of_intervals(found):
         name = file.absolute().parent.name
         raise ValueError(f"'{name}' is of interval bounds: expected a record of `run`, or of `certify` by noise")
     if "scores" in found:  # an entry of a leaderboard, which holds them itself
@@ -88,6 +90,23 @@ def record_file(place: Path | str, out: Path | str | None = None) -> Path:
         what = "stopped before its end: the command that began it goes on" if (folder / manifest.NAME).exists() else ""
         raise ValueError(f"'{folder}' has no {RECORD}: " + (what or "expected a run's folder or its record"))
     return file
+
+
+def is_of_intervals(found: Mapping[str, Any]) -> bool:
+    """Whether a record is of a certification by interval bounds."""
+    return str(found.get("method")).startswith("interval")
+
+
+def interval_certificate(place: Path | str, out: Path | str | None = None) -> Path | None:
+    """The certificate beside the record of a certification by interval bounds; None of another record."""
+    file = record_file(place, out)
+    return file.with_name(CERTIFICATE) if is_of_intervals(content(file)) else None
+
+
+def interval_rows(file: Path) -> list[IntervalRow]:
+    """The rows of such a record; ValueError for a malformed one."""
+    rows = content(file).get("rows")
+    return [typed(IntervalRow, entry) for entry in rows] if isinstance(rows, list) else []
 
 
 def content(file: Path) -> dict[str, Any]:

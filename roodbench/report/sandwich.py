@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from ..record.text import as_fraction
-from .bounded import Bounded
+from .bounded import Bounded, Enclosed
 from .entries import Entry, Found, Place
 
 ALARM = 1e-3
@@ -47,11 +47,12 @@ class Line:
 def lines_of(entries: Sequence[Entry | Bounded], found: Everything, sets: Sequence[str]) -> list[Line]:
     """The lines of runs' detectors, and of certificates' in both of their forms: of all copies, and of a few drawn.
 
-    A bound of a few copies stands in the line of a run's detector where that is the same one: parameters and fit.
+    A bound of a few copies, or of a score without noise, stands in the line of a run's detector where that is the same
+    one: parameters and fit.
     """
     bounded = [entry for entry in entries if isinstance(entry, Bounded)]
     runs = [entry for entry in entries if isinstance(entry, Entry)]
-    norms = {entry.claims.config.norm for entry in bounded}
+    norms = {entry.claims.norm for entry in bounded}
     radii = {radius: norm for _, radius, norm in found if radius is not None and norm in norms}
     lines = []
     for radius in sorted(radii):
@@ -59,7 +60,7 @@ def lines_of(entries: Sequence[Entry | Bounded], found: Everything, sets: Sequen
         own = {entry.name: [its for its in bounded if same_detector(entry, its)] for entry in runs}
         for entry in runs:
             known = [its for its in own[entry.name] if radius in its.claims.radii]
-            certified = max((few_copies(its, radius, sets) for its in known), default=None)
+            certified = max((as_it_runs(its, radius, found, sets) for its in known), default=None)
             clean, attacked = (found.get(p, {}).get(entry.name) for p in (("clean", None, None), place))
             if attacked is not None or certified is not None:
                 wrong = certified is not None and any(below(certified, area, tests) for area in (clean, attacked))
@@ -67,16 +68,26 @@ def lines_of(entries: Sequence[Entry | Bounded], found: Everything, sets: Sequen
                 its_own = value(clean), value(attacked), certified, wrong, sound
                 lines.append(Line(entry.name, radius, radii[radius], *its_own))
         for its in bounded:
+            alone = not any(its in those for those in own.values())
             if radius in its.claims.radii:
-                lines.append(of_all_copies(its, radius, found, sets))
-                if not any(its in those for those in own.values()):
+                if alone or not isinstance(its, Enclosed):
+                    lines.append(of_all_copies(its, radius, found, sets))
+                if alone and not isinstance(its, Enclosed):
                     lines.append(of_few_copies(its, radius, sets))
     return lines
 
 
+def as_it_runs(its: Bounded, radius: float, found: Everything, sets: Sequence[str]) -> float:
+    """What is certified of the detector that a run evaluates: of a few copies, or of a score without noise."""
+    if isinstance(its, Enclosed):
+        return found["certified both", radius, its.claims.norm][its.name][0].value
+    return few_copies(its, radius, sets)
+
+
 def of_all_copies(its: Bounded, radius: float, found: Everything, sets: Sequence[str]) -> Line:
-    """A certificate's detector in its population form; attacked by its own certification, where the record is there."""
-    norm = its.claims.config.norm
+    """A certificate's detector in its population form, or a score without noise; attacked by its own certification,
+    where the record is there."""
+    norm = its.claims.norm
     certified = found["certified both", radius, norm][its.name][0].value
     attacked = recorded(its, radius, sets, lambda row: row.auroc_attacked)
     clean = value(found["clean", None, None][its.name])
@@ -92,7 +103,7 @@ def of_few_copies(its: Bounded, radius: float, sets: Sequence[str]) -> Line:
     spread = math.sqrt(certified * (1 - certified) / min(len(p["score"]) for p in populations))
     wrong = any(certified > known + FAR * spread + 1e-9 for known in (clean, attacked) if known is not None)
     name = f"{its.label}, {its.entry['params']['copies']} copies" + its.name.removeprefix(its.title)
-    return Line(name, radius, its.claims.config.norm, clean, attacked, certified, wrong)
+    return Line(name, radius, its.claims.norm, clean, attacked, certified, wrong)
 
 
 def few_copies(its: Bounded, radius: float, sets: Sequence[str]) -> float:
@@ -119,7 +130,7 @@ def same_detector(run: Entry, its: Bounded) -> bool:
     """Whether a run's detector is a certificate's: label, parameters and what was fitted."""
     params = next((row.params for row in run.rows), {})
     fitted = next((entry.fitted for entry in run.record.detectors if entry.detector == run.label), {})
-    wanted = its.entry["fitted"]
+    wanted = its.entry.get("fitted", {})
     return (
         run.label == its.label
         and json.loads(json.dumps(params)) == its.entry["params"]

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
+from typing import Any
+
+from ..record.text import as_fraction
+
+LONGEST = 80
+"""Characters of a name that is shown."""
+WORD = re.compile(r"[A-Za-z0-9_.:/+-]+")
 
 
 @dataclass(frozen=True)
@@ -106,3 +114,34 @@ def at_most(value: float) -> str:
     ('71.3', '50.0', '0.0')
     """
     return f"{math.ceil(1000 * value - 1e-9) / 10:.1f}"
+
+
+def of_linf(radius: float) -> str:
+    """A radius as a fraction of 255 where it is one, else to nine digits: never rounded up.
+
+    >>> of_linf(8 / 255), of_linf(0.031376)
+    ('8/255', '0.031376')
+    """
+    fraction = as_fraction(radius)
+    return fraction if fraction.endswith("/255") else f"{radius:.9g}"
+
+
+def named(value: Any) -> str:
+    """A name of the certificate's as no sentence can take it for words of the page: in quotes, but for one word.
+
+    >>> named("unseen-digits"), named("noise, verified"), named("it's")
+    ('unseen-digits', "'noise, verified'", "'it\\\\'s'")
+    """
+    text = plain(value)
+    return text if WORD.fullmatch(text) else "'" + text.replace("'", "\\'") + "'"
+
+
+def plain(value: Any) -> str:
+    """A value of the certificate as one short line: characters that do not print, or turn the direction, by number.
+
+    >>> plain("a\\u202eb"), plain(0.25), len(plain("x" * 500))
+    ('a\\\\u202eb', '0.25', 80)
+    """
+    text = value if isinstance(value, str) else str(value)
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + "..."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,11 +12,10 @@ from detectors import Score
 
 from ...data import SHARD, ImageSet
 from ...engine.progress import Progress
-from ...metrics.gauroc import gauroc, gfpr95
 from ...models import Classifier
 from ...setup.setting import Setting
 from ..certificate import INTERVAL, code_of, role_of
-from ..evidence import CONDITIONS
+from .claimed import key_of
 from .config import IntervalConfig
 from .logits import SCORES, Bounds, Logits, joined
 
@@ -30,7 +29,6 @@ CLAIM = (
 )
 METHOD = "interval: boxes and zonotopes, in float64"
 """How the bounds are computed (docs/theorems.md, T32)."""
-KEY = ("detector", "ood", "condition", "radius_linf")
 
 
 class Found:
@@ -47,6 +45,11 @@ class Found:
             for name, images in self.sets.items()
             for radius in self.radii
         }
+
+    @property
+    def compared(self) -> tuple[str, Sequence[str], Sequence[float]]:
+        """The ID set, the OOD sets and the radii of the metrics."""
+        return self.bench.id_test.name, list(self.bench.ood), self.config.radius
 
     def sides(self, detector: Score, name: str, radius: float) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds (n,) of a score on a population."""
@@ -111,25 +114,3 @@ def detail(detector: Score, found: Found, scores: Mapping[str, np.ndarray]) -> d
 
 def listed(sides: tuple[np.ndarray, np.ndarray]) -> dict[str, list[float]]:
     return {"lower": sides[0].tolist(), "upper": sides[1].tolist()}
-
-
-def key_of(radius: float) -> str:
-    """A radius as the certificate's objects name it."""
-    return f"{radius:.9g}"
-
-
-def metrics_of(certificate_detectors: list[dict[str, Any]], found: Found) -> Iterator[dict[str, Any]]:
-    """The certified metrics of every detector, OOD set, condition and radius, from the bounds in a certificate."""
-    for entry in certificate_detectors:
-
-        def side(name: str, radius: float, which: str, entry: dict[str, Any] = entry) -> np.ndarray:
-            return np.array(entry["populations"][name]["bounds"][key_of(radius)][which], dtype=float)
-
-        for radius in found.config.radius:
-            for ood in found.bench.ood:
-                for condition, (near, far) in CONDITIONS.items():
-                    lower = side(found.bench.id_test.name, radius if near else 0.0, "lower")
-                    upper = side(ood, radius if far else 0.0, "upper")
-                    threshold = lower if condition == "both" else side(found.bench.id_test.name, 0.0, "lower")
-                    own = {"gauroc": gauroc(lower, upper), "gfpr95": gfpr95(threshold, upper)}
-                    yield {**dict(zip(KEY, (entry["detector"], ood, condition, radius), strict=True)), **own}

@@ -32,41 +32,13 @@ from ...words import counted
 from ..certificate import NAME
 from ..evidence import CONDITIONS
 from ..table import percent
+from .claimed import metrics_of
 from .config import IntervalConfig
-from .evidence import METHOD, Found, detail, header, metrics_of
+from .evidence import METHOD, Found, detail, header
+from .row import IntervalRow
 
 PRODUCTS = {"convolutions": "sums of products"}
 """What scores are computed by, which others are kept of too."""
-
-
-@dataclass(frozen=True)
-class IntervalRow:
-    """One score against one OOD set at one linf radius in one condition. Fractions, not percent.
-
-    `min` bounds (and attacks) ID within the radius, `max` OOD, `both` both; the other side is as it is.
-    """
-
-    detector: str
-    params: dict[str, Any]
-    benchmark: str
-    model: str
-    ood: str
-    group: str
-    condition: str
-    norm: str
-    radius: float
-    method: str
-    n_id: int
-    n_ood: int
-    auroc_clean: float
-    auroc_clean_ci: list[float]
-    auroc_attacked: float | None
-    """Under the linf suite at the same radius; None without an attack."""
-    auroc_attacked_ci: list[float] | None
-    gauroc: float
-    """Certified AUROC of these images: no adversary within the radius gets below."""
-    gfpr95: float
-    """Certified FPR95: no adversary gets above."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,7 +106,7 @@ def certify_intervals(
                 worker = Worker(detector, seed=run.seed, key={**identity(detector), **PRODUCTS}, **own)
                 scores = states_of(config, Evaluator(worker, setting.bench), found)
                 details.append(detail(detector, found, {n: scores[n, 0.0] for n in found.sets}))
-                certified = list(metrics_of(details[-1:], found))
+                certified = list(metrics_of(details[-1:], *found.compared))
                 rows += [row_of(config, setting, detector, scores, line) for line in certified]
                 lines += certified
     made = environment(device)
@@ -226,4 +198,16 @@ def interval_table(rows: list[IntervalRow]) -> str:
         "AUROC % of these images: clean; certified: no linf adversary within the radius gets below; attacked: by the "
         "suite. min: ID is moved, max: OOD, both: both.",
     ]
-    return framed(columns, lines, before=before, left=(0, 2))
+    return framed(columns, lines, before=before, after=mute(rows), left=(0, 2))
+
+
+def mute(rows: list[IntervalRow]) -> list[str]:
+    """A line where bounds say nothing: that this is no finding, and what to do instead."""
+    none = [row for row in rows if row.condition == "both" and row.gauroc == 0]
+    if not none:
+        return []
+    where = ", ".join(dict.fromkeys(f"{row.detector} at {as_fraction(row.radius)}" for row in none))
+    return [
+        f"0.0 says nothing of the detector ({where}): its interval bounds are too wide. A smaller radius may help; of "
+        "networks deeper than a few layers nothing does: median, ross and ross-q are certified by noise (--denoiser)."
+    ]

@@ -18,17 +18,10 @@ from ...machine.device import opened, summing_products
 from ...setup.config import RunConfig
 from ...setup.setting import Setting
 from ..compare import ANYTHING, TOLERANCE, differences, near
-from ..stated import UNVERIFIED
 from ..verifier import refuse_code
+from .claimed import LEFT, metrics_of
 from .config import IntervalConfig
-from .evidence import Found, detail, header, metrics_of
-
-LEFT = {
-    **{name: what for name, what in UNVERIFIED.items() if what.startswith(("how", "where", "the attack"))},
-    **dict.fromkeys(("config.run.attack", "config.run.seed"), "the attack beside the bounds"),
-    "claim": "that where the network runs its convolutions sum products, as here: not by Winograd or FFT, as cuDNN may",
-}
-"""The fields of a certificate that are taken as they are."""
+from .evidence import Found, detail, header
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ def verify_intervals(
             wanted.append(rounded(detail(detector, found, scores)))
         failures += differences(certificate["detectors"], wanted, "detectors")
         if not failures:
-            rows = [dict(row) for row in metrics_of(certificate["detectors"], found)]
+            rows = [dict(row) for row in metrics_of(certificate["detectors"], *found.compared)]
             failures = list(differences(certificate["gauroc"], rows, "gauroc"))
     images = sum(len(images) for images in found.sets.values())
     return IntervalVerdict(images, 2 * images * len(found.radii) * len(wanted), failures)

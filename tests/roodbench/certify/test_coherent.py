@@ -43,6 +43,7 @@ EDITS = {
     ("gauroc",): (lambda v: v[:-1], "expected a list of 24"),
     (*OWN, "bounds", "0.1", "lower", 0): (lambda v: v + 9, "a score lies outside its own bounds"),
     (*OWN, "bounds", "0.25", "lower", 0): (lambda v: v + 1, "a bound at radius 0.25 is tighter than at 0.1"),
+    (*OWN, "bounds", "0", "lower", 0): (lambda v: v + 0.2, "the most that its 300 noisy scores give"),
     (*OWN, "score", 3): (lambda v: v + 5, "a score lies outside its own bounds"),
     (*OWN, "sample", 1): (lambda v: v[::-1], "ascending numbers"),
     (*OWN, "images"): (lambda v: v[:-1], "expected a list of 8, each text"),
