@@ -1,7 +1,9 @@
 """The records under reports/ load, agree with their scores, and give the tables that lie beside them."""
 
 import argparse
+import hashlib
 import json
+import lzma
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +14,9 @@ from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
 from roodbench import Result
-from roodbench.certify.interval.run import IntervalRow
+from roodbench.certify.certificate import SCHEMA
+from roodbench.certify.coherent import incoherences
+from roodbench.certify.interval.row import IntervalRow
 from roodbench.certify.row import CertifiedRow
 from studies import certified, denoised, frontier, interval, papers_figures, ross_under_attack
 from studies.setting import area
@@ -31,7 +35,7 @@ def name_of(file):
 
 
 def test_no_record_is_left_out():
-    assert (len(CERTIFIED), len(EVALUATED), len(SCORED)) == (19, 43, 17)
+    assert (len(CERTIFIED), len(EVALUATED), len(SCORED)) == (10, 43, 17)
     assert (len(DENOISED), len(INTERVAL), len(BOUNDED)) == (10, 12, 3)
 
 
@@ -103,14 +107,34 @@ def options(**given):
     return argparse.Namespace(**{**usual, **own, **given})
 
 
-def test_the_certified_study_gives_its_table(tmp_path):
+def test_the_certified_study_gives_its_tables(tmp_path):
     folder, names = REPORTS / "certified", [name for name, _ in certified.configs(options())]
     assert sorted(names) == [file.parent.name for file in CERTIFIED]
     for file in CERTIFIED:
         (tmp_path / file.parent.name).mkdir()
         (tmp_path / file.parent.name / file.name).write_bytes(file.read_bytes())
     certified.write_table(tmp_path, names)
-    assert (tmp_path / "results.md").read_text() == (folder / "results.md").read_text()
+    for table in ("results.md", "operating.md"):
+        assert (tmp_path / table).read_text() == (folder / table).read_text()
+
+
+@pytest.mark.parametrize("file", CERTIFIED, ids=name_of)
+def test_certificates_are_the_records_and_the_pages(file):
+    kept = lzma.decompress(file.with_name("certificate.json.xz").read_bytes())
+    certificate, record = json.loads(kept), json.loads(file.read_text())
+    assert hashlib.sha256(kept).hexdigest() in file.with_name("certificate.html").read_text()
+    assert certificate["schema"] == SCHEMA
+    for name in ("config", "environment", "operating", "network", "data", "code"):
+        assert certificate[name] == record[name]
+    for row, whole in zip(certificate["gauroc"], record["rows"], strict=True):
+        assert row.pop("deployed") == whole["deployed"]["certified"]
+        assert row.items() <= whole.items()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", CERTIFIED, ids=name_of)
+def test_certificates_agree_with_themselves(file):
+    assert list(incoherences(json.loads(lzma.decompress(file.with_name("certificate.json.xz").read_bytes())))) == []
 
 
 def test_the_study_of_ross_gives_its_table(tmp_path):

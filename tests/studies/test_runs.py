@@ -1,5 +1,8 @@
 """Every study once, small: four digits or so and a few steps, the shape of its output and a number that must hold."""
 
+import hashlib
+import json
+import lzma
 import sys
 
 import pytest
@@ -7,6 +10,7 @@ import torch
 
 import roodbench
 from roodbench.certify import CertifyConfig
+from roodbench.certify.coherent import incoherences
 from roodbench.setup.config import RunConfig
 from studies import (
     adaptive_gap,
@@ -197,8 +201,15 @@ def test_certified_writes_its_records_and_table_once(tmp_path, monkeypatch):
     ((network, _, detector, ood, _, clean, low, attacked, *_),) = table_in(tmp_path / "out" / "results.md")
     assert (network, detector, ood) == ("digits-cnn, gen", "median", "unseen-digits")
     assert float(low) <= float(attacked) <= float(clean)
-    kept = {file.name for file in (tmp_path / "out" / "digits-gen-0.25").iterdir()}
-    assert {"result.json", "table.txt"} <= kept
+    points = [dict(zip(certified.RATES, row, strict=True)) for row in table_in(tmp_path / "out" / "operating.md")]
+    assert [point["radius (l2)"] for point in points] == ["0", "0.1"]
+    assert float(points[1]["TPR of new images"]) <= float(points[1]["TPR at least"]) <= float(points[0]["TPR at least"])
+    assert float(points[1]["FPR of new images"]) >= float(points[1]["FPR at most"])
+    folder = tmp_path / "out" / "digits-gen-0.25"
+    assert {"result.json", "certificate.json.xz", "certificate.html"} <= {file.name for file in folder.iterdir()}
+    kept = lzma.decompress((folder / "certificate.json.xz").read_bytes())
+    assert hashlib.sha256(kept).hexdigest() in (folder / "certificate.html").read_text()
+    assert not list(incoherences(json.loads(kept)))
     monkeypatch.setattr(certified, "certify", None)  # a second call computes nothing
     certified.main(options)
 

@@ -27,7 +27,7 @@ def imports_of(file):
 
 
 def test_every_study_and_benchmark_is_found():
-    assert len(SCRIPTS) == 21
+    assert len(SCRIPTS) == 22
     assert {"studies.constant_step_transfer", "benchmarks.startup"} <= set(SCRIPTS)
     assert [file.stem for file in TIMED] == ["test_attack", "test_certify", "test_score", "test_step"]
 
