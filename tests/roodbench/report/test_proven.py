@@ -97,7 +97,7 @@ def test_a_record_without_a_hash_brings_no_networks_together():
     boards = boards_of(proofs)
     assert sorted(board.network for board in boards) == ["1" * 12, "2" * 12]
     (first,) = (board for board in boards if len(board.proofs) == 2)
-    assert [proof.entry.name for proof in first.proofs][0] == "nameless"
+    assert first.proofs[0].entry.name == "nameless"
 
 
 @pytest.mark.parametrize(
