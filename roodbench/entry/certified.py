@@ -164,7 +164,11 @@ def of_rows(entry: Certification) -> Iterator[str]:
         yield f"config names {config['run'].get('detector')}, the rows are of {', '.join(labels)}"
     same = {name: rows[0][name] for name in ("benchmark", "model", "n_id")} | {"norm": config["run"].get("norm")}
     same |= {name: config.get(name) for name in ("alpha", "sigma", "samples")} if entry.by_noise else {}
-    sizes = {key.partition(": ")[2]: its["images"] for key, its in entry.record.get("data", {}).items()}
+    data = entry.record.get("data", {})
+    sizes = {key.removeprefix("OOD test: "): its["images"] for key, its in data.items() if key.startswith("OOD test: ")}
+    own = next((its["images"] for key, its in data.items() if key.startswith("ID test: ")), rows[0]["n_id"])
+    if rows[0]["n_id"] != own:
+        yield f"its rows have {rows[0]['n_id']} ID images, data has {own}"
     for row in rows:
         where = f"{label_of(row)} on {row['ood']}, {row['condition']}:"
         for name, value in same.items():

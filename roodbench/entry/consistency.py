@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice, product
 from typing import Any
 
@@ -63,14 +63,29 @@ def of_config(record: Record) -> Iterator[str]:
     if not isinstance(config.get("network_sha256"), str):
         yield "config has no network_sha256: nobody can tell which network it is"
     for key, its in record.data.items():
-        if its.get("copies") is not None and not are_copies(its["copies"], its["images"]):
-            yield f"data, {key}: copies is no list of images, each with an earlier one of the same pixels"
+        yield from (f"data, {key}: {fault}" for fault in of_images(its, oods_of(record)))
     splits, shifted = Counter(key.partition(": ")[0] for key in record.data), {e.name for e in record.shifted_id}
     if splits["ID test"] != 1 + len(shifted) or not splits["OOD test"]:
         yield (
             f"data has {splits['ID test']} ID and {splits['OOD test']} OOD test sets: expected one, {len(shifted)} "
             "shifted ones, and at least one"
         )
+
+
+def of_images(its: Mapping[str, Any], oods: Mapping[str, int]) -> Iterator[str]:
+    """What a set says of equal images that cannot be; `oods` are the images per OOD set."""
+    copies, related, shared = its.get("copies", []), its.get("related", its.get("copies", [])), its.get("shared", {})
+    for name, found in (("copies", copies), ("related", related)):
+        if not are_copies(found, its["images"]):
+            yield f"{name} is no list of images, each with an earlier one of the same pixels"
+            return
+    groups = dict(related)
+    if any(groups.get(image) != groups.get(first, first) for image, first in copies):
+        yield "related has not all that are copies"
+    if not isinstance(shared, dict) or not all(
+        type(n) is int and 0 < n <= min(its["images"], oods.get(name, 0)) for name, n in shared.items()
+    ):
+        yield f"shared is {shared!r}: expected other OOD sets, and how many of its images each has"
 
 
 def are_copies(found: Any, images: int) -> bool:
@@ -111,6 +126,8 @@ def of_rows(record: Record) -> Iterator[str]:
             yield f"{where} attack {row.attack}, {row.norm}: config says {method}, {config.get('norm')}"
         if {side: len(its) for side, its in row.passes.items()} != {"id": 2, "ood": 2}:
             yield f"{where} passes {row.passes}: expected forward and backward ones of id and of ood"
+        if {side: len(its) for side, its in (row.passes_equal or row.passes).items()} != {"id": 2, "ood": 2}:
+            yield f"{where} passes_equal {row.passes_equal}: expected forward and backward ones of id and of ood"
         if row.space != config.get("space") or (row.space == "pixel" and row.eps_pixel != row.eps):
             yield f"{where} eps {row.eps} in {row.space} space is {row.eps_pixel} in pixels: config says otherwise"
         same = first.setdefault(label_of(row), row)

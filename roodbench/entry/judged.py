@@ -48,7 +48,7 @@ def of_verdicts(record: Record) -> Iterator[str]:
         try:
             checks = (of_number, of_margin, of_verdict) if is_ours(record) else (of_verdict,)
             yield from list(chain.from_iterable(check(record, i, where) for check in checks))[:1]
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             yield f"{where} has detail {i.detail}: expected that of this check"
     yield from of_marks(record)
 

@@ -112,8 +112,11 @@ def boards_of(entries: Sequence[Entry | Certification]) -> list[Board]:
             board = board_of(line)
             found.setdefault(key_of(line), board).unranked.append(line)
     boards = sorted(map(ranked, found.values()), key=order)
-    for proof in proofs_of([entry for entry in entries if isinstance(entry, Certification)]):
+    proofs = proofs_of([entry for entry in entries if isinstance(entry, Certification)])
+    for proof in sorted(proofs, key=lambda its: its.entry.network is None):  # they go where a name leads
         add(proof, boards)
+    for board in boards:
+        board.proofs.sort(key=lambda its: its.order)
     return sorted(boards, key=order)
 
 
@@ -128,7 +131,7 @@ def add(proof: Proof, boards: list[Board]) -> None:
         for its in boards
         if (its.benchmark, its.model, its.norm, round(its.eps, 9)) == (benchmark, model or NAMELESS, norm, eps)
         and (its.space, its.threat) == ("pixel", "fresh")
-        and (network is None or its.network in (network, UNKNOWN))
+        and network in (None, its.network)
     ]
     those.sort(key=lambda its: proof.entry.images not in its.hashes)
     if not those:

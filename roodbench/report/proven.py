@@ -16,6 +16,9 @@ from .trust import TONES
 WORDS = {"proven": "good", "says nothing": "open", "contradicted": "bad"}
 """What a bound is, and its tone."""
 
+FITTED_ON = ("ID train: ", "ID val: ")
+"""Splits that detectors are fitted on."""
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -51,14 +54,21 @@ class Proof:
         row, network = self.entry.row, self.entry.network
         return row["benchmark"], row["model"], network and network[:12], row["norm"], round(self.claim.radius, 9)
 
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """The highest bounds first; what is contradicted, or says nothing, last."""
+        return list(WORDS).index(self.word), -self.least[0], self.name, self.entry.name
+
     def concerns(self, record: Record, label: str, params: Mapping[str, Any], sets: Sequence[str]) -> bool:
-        """Whether this bounds a detector of a run: the same one, on the same images of these sets."""
+        """Whether this bounds a detector of a run: the same one, on the same images of these sets; by noise, fitted on
+        the same images with the same seed (scores with interval bounds are not fitted)."""
         images = {key: its["sha256"] for key, its in evaluation_sets(record).items()}
         wanted = {
             key: sha for key, sha in images.items() if key.startswith("ID test: ") or key.partition(": ")[2] in sets
         }
         same = (self.claim.label, self.claim.params) == (label, params) and {*sets} <= self.claim.certified.keys()
-        return same and wanted.items() <= self.entry.images.items()
+        fits = fit_of(self.entry.record) == fit_of({"data": record.data, "config": {"run": record.config}})
+        return same and (fits or not self.entry.by_noise) and wanted.items() <= self.entry.images.items()
 
     def remarks(self) -> Iterator[str]:
         """What else a reader must know."""
@@ -72,10 +82,15 @@ class Proof:
             yield "no certificate beside it: its bounds as its record states them"
 
 
+def fit_of(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a detector was fitted with: hashes of ID train and val, and the seed."""
+    data = record.get("data", {})
+    return {key: data[key]["sha256"] for key in data if key.startswith(FITTED_ON)}, record["config"]["run"].get("seed")
+
+
 def proofs_of(entries: Sequence[Certification]) -> list[Proof]:
-    """The proofs of some certifications, the highest bounds first; what is contradicted, or says nothing, last."""
-    found = [Proof(entry, claim) for entry in entries for claim in entry.claims]
-    return sorted(found, key=lambda its: (list(WORDS).index(its.word), -its.least[0], its.name, its.entry.name))
+    """The proofs of some certifications, in their order."""
+    return sorted((Proof(entry, claim) for entry in entries for claim in entry.claims), key=lambda its: its.order)
 
 
 def certified_of(proofs: Sequence[Proof], record: Record, label: str, params: Mapping[str, Any], sets: Any) -> Cell:

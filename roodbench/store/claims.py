@@ -43,7 +43,8 @@ class Claims:
             if claim in self._held:
                 self._held.discard(claim)
                 with suppress(OSError):
-                    claim.unlink()
+                    if claim.read_text(encoding="utf-8") == json.dumps(me()):  # not taken over while we slept
+                        claim.unlink()
 
     def is_free(self, file: Path) -> bool:
         """Whether nobody else computes a file, as far as can be told."""
@@ -74,6 +75,7 @@ class Claims:
             return True
         if not self._is_stale(claim, owner, beat):
             return False
+        writing = list(claim.parent.glob(f"{claim.stem}.safetensors.*.tmp"))  # by that owner, not by the next one
         aside = claim.with_suffix(f".{secrets.token_hex(8)}.stale")
         with suppress(FileNotFoundError):  # another one was faster
             os.rename(claim, aside)
@@ -81,17 +83,21 @@ class Claims:
             if not same:  # taken over, and claimed anew, since we read it
                 with suppress(OSError):
                     os.link(aside, claim)
-            for left in claim.parent.glob(f"{claim.stem}.safetensors.*.tmp") if same else ():  # what it was writing
+            for left in writing if same else ():
                 left.unlink(missing_ok=True)
             aside.unlink()
             return same
         return False
 
     def sweep(self, folder: Path) -> None:
-        """Clear away what processes that are gone left in a folder: claims on what they had finished, half claims."""
+        """Clear away what processes that are gone left in a folder: claims on what they had finished, half claims.
+
+        Not cells that are being written: who writes them, their claims say.
+        """
         left: list[Path] = []
         with suppress(OSError):  # no such folder yet
-            left = [file for file in folder.iterdir() if file.suffix in (".claim", ".stale", ".tmp")]
+            files = (file for file in folder.iterdir() if ".safetensors." not in file.name)
+            left = [file for file in files if file.suffix in (".claim", ".stale", ".tmp")]
         for file in left:
             with suppress(OSError, ValueError):  # another process is faster, or it is no claim
                 if file.suffix == ".claim":

@@ -185,3 +185,15 @@ def test_interval_bounds_name_network_and_images(tmp_path):
     certificate = json.loads((next(tmp_path.glob("certify-*")) / "certificate.json").read_text())
     assert found.network == certificate["network"]["sha256"]
     assert set(found.images) == {"ID test: digits", "OOD test: noise"}
+
+
+def test_images_of_id_are_those_of_data(tmp_path):
+    """In whatever order data names its sets, and whatever else has the name of an OOD set."""
+    found = raw("noise")
+    ood = found["rows"][0]["ood"]
+    found["data"][f"OOD val: {ood}"] = {"images": 7, "sha256": "0" * 64}
+    assert list(contradictions_of(entry(found, tmp_path))) == []
+    for row in found["rows"]:
+        row["n_id"] += 1
+    (line,) = contradictions_of(entry(found, tmp_path))
+    assert "ID images, data has" in line

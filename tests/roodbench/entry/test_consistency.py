@@ -206,3 +206,30 @@ def test_a_margin_of_noise_that_is_wider_than_its_threshold_decides_nothing():
     assert said(0.003, 0.0015) == []
     assert any("has a margin of 0.1, wider" in line for line in said(0.05, 0.1))
     assert any("black-box is inconclusive" in line for line in said(0.05, 0.1, needed=40_000))
+
+
+@pytest.mark.parametrize(
+    ("where", "said", "words"),
+    [
+        ("ID test: id", {"related": [[40, 0]]}, "related is no list of images"),
+        ("ID test: id", {"related": 3}, "related is no list of images"),
+        ("ID test: id", {"copies": [[3, 1]], "related": []}, "related has not all that are copies"),
+        ("ID test: id", {"copies": [[3, 1]], "related": [[3, 2]]}, "related has not all that are copies"),
+        ("OOD test: photos", {"shared": "x"}, "shared is 'x': expected other OOD sets"),
+        ("OOD test: photos", {"shared": {"noise": 41}}, "expected other OOD sets, and how many of its images each has"),
+        ("OOD test: photos", {"shared": {"id": 1}}, "expected other OOD sets, and how many of its images each has"),
+    ],
+)
+def test_what_a_set_says_of_equal_images_can_be(where, said, words):
+    record = made.record()
+    edited = replace(record, data={**record.data, where: {**record.data[where], **said}})
+    (line,) = contradictions_of(edited, numbers=False)
+    assert words in line
+
+
+def test_details_that_no_number_follows_from_are_one_line():
+    record = made.record()
+    edited = [replace(i, detail={"margin": 0.1, "images": 0}) if i.name == "random" else i for i in record.indicators]
+    assert any("expected that of this check" in line for line in of_verdicts(replace(record, indicators=edited)))
+    rows = last(record.rows, passes_equal={"id": [1.0, 1.0]})
+    assert any("passes_equal" in line for line in contradictions_of(replace(record, rows=rows)))

@@ -32,7 +32,8 @@ def certification(name, *claims, like=None, norm="linf", network="0" * 64, noise
     images = {} if like is None else {key: its["sha256"] for key, its in evaluation_sets(like.record).items()}
     sizes = {"id": 40, "noise": 40, "photos": 40}
     row = {"benchmark": "made-up", "model": "no network", "norm": norm}
-    record = {"rows": [row], "violations": [], "config": {"run": {}}}
+    data = {} if like is None else like.record.data
+    record = {"rows": [row], "violations": [], "config": {"run": {"seed": 0}}, "data": data}
     own = {"images": images, "sizes": sizes, "network": network, "record": record, "alpha": 0.001 if noise else 0.0}
     return replace(KEPT, name=name, by_noise=noise, claims=list(claims), **{**own, **changes})
 
@@ -73,6 +74,31 @@ def test_a_bound_of_an_attacked_detector_on_its_images_stands_in_its_line():
         certification("mine", replace(claim("one"), params={"sigma": 1}), like=run),
     ):
         assert [line["certified"] for line in table([run, wrong])[0][:2]] == ["-", "-"]
+
+
+def test_a_detector_that_was_fitted_otherwise_is_another_one():
+    """As ROSS's tau is, on other images of ID train or with another seed."""
+    run, its = entry("a"), claim("one", few=(0.4, 0.3))
+    fitted = {"ID train: t": {"images": 9, "sha256": "1"}, "ID val: v": {"images": 9, "sha256": "2"}}
+    run = replace(run, record=replace(run.record, data={**run.record.data, **fitted}))
+    mine = certification("mine", its, like=run)
+    assert table([run, mine])[0][0]["certified"] == "\u2265 30.0 mine"
+    other = {**mine.record["data"], "ID train: t": {"images": 8, "sha256": "3"}}
+    for changed in ({"data": other}, {"config": {"run": {"seed": 1}}}):
+        found = [replace(mine, record={**mine.record, **changed}, by_noise=noise) for noise in (True, False)]
+        assert [table([run, its])[0][0]["certified"] for its in found] == ["-", "\u2265 30.0 mine"]
+
+
+def test_a_record_without_a_hash_brings_no_networks_together():
+    proofs = [
+        certification("known", claim("one", (0.3, 0.3)), network="1" * 64),
+        certification("other", claim("two", (0.2, 0.2)), network="2" * 64),
+        certification("nameless", claim("three", (0.4, 0.4)), network=None),
+    ]
+    boards = boards_of(proofs)
+    assert sorted(board.network for board in boards) == ["1" * 12, "2" * 12]
+    (first,) = (board for board in boards if len(board.proofs) == 2)
+    assert first.proofs[0].entry.name == "nameless"
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,45 @@ def test_what_processes_that_are_gone_left_is_swept(file, other):
         assert {p.name for p in file.parent.iterdir()} == {file.name, "ours.claim", half.name}
 
 
+def test_what_the_next_owner_writes_is_not_swept(file, monkeypatch):
+    """A third process claims and begins to write between our move of a dead claim and our look at what it left."""
+    claim, rename = file.with_suffix(".claim"), os.rename
+    claim.write_text(json.dumps({**me(), "pid": 2**22 + 1}))
+    dead, living = (file.with_name(f"{file.name}.{n}.tmp") for n in ("00", "01"))
+    dead.write_text("half")
+
+    def moved(old, new):
+        rename(old, new)
+        assert create(claim)
+        living.write_text("half")
+
+    monkeypatch.setattr(os, "rename", moved)
+    Claims().sweep(file.parent)
+    assert {p.name for p in file.parent.iterdir()} == {claim.name, living.name}
+    assert json.loads(claim.read_text()) == me()
+
+
+def test_a_cell_that_is_being_written_is_no_half_claim(file, monkeypatch):
+    """Bytes that are text too (zeros, or none yet), a minute old."""
+    now, ours = [0.0], Claims()
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    parts = [file.with_name(f"{file.name}.{n}.tmp") for n in ("00", "01")]
+    for part, content in zip(parts, (b"", bytes(64)), strict=True):
+        part.write_bytes(content)
+    for now[0] in (0.0, 100.0):
+        ours.sweep(file.parent)
+    assert sorted(file.parent.iterdir()) == parts
+
+
+def test_a_claim_that_was_taken_over_is_left_to_its_owner(file):
+    """While this process slept, one elsewhere saw no sign of life."""
+    claim, theirs = file.with_suffix(".claim"), json.dumps({**me(), "machine": "another one"})
+    with Claims().on(file) as mine:
+        assert mine
+        claim.write_text(theirs)
+    assert claim.read_text() == theirs
+
+
 def test_a_process_that_was_killed_loses_its_claims(file, other):
     assert not taken(file)
     assert not Claims().is_free(file)
