@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..record.text import framed
+from ..record.text import at_least, at_most, framed
 from .config import CertifyConfig
 from .row import CertifiedRow
 
@@ -58,15 +59,16 @@ def operating_cells(
         for point in entry["points"]:
             worst = max(point["fpr"], key=lambda name: (point["fpr"][name], point["fpr_new"][name]))
             new = max(point["fpr_new"].values())
+            few = at_least(point["tpr_worst"]), at_least(point["tpr_worst_new"])
             lines.append(
                 [
                     f"{entry['detector']}({entry['base']})",
                     f"{entry['threshold']:.4g}",
                     f"{radii.get(point['radius_l2'], 0.0):.4g}",
-                    f"{percent(point['tpr'])} ({percent(point['tpr_new'])})",
-                    f"class {point['worst_class']}: {percent(point['tpr_worst'])} ({percent(point['tpr_worst_new'])})",
-                    f"{worst}: {percent(point['fpr'][worst])} ({percent(new)})",
-                    f"{percent(point['tpr_copies'])}, {percent(max(point['fpr_copies'].values()))}",
+                    f"{at_least(point['tpr'])} ({at_least(point['tpr_new'])})",
+                    f"class {point['worst_class']}: {few[0]} ({few[1]})",
+                    f"{worst}: {at_most(point['fpr'][worst])} ({at_most(new)})",
+                    f"{at_least(point['tpr_copies'])}, {at_most(max(point['fpr_copies'].values()))}",
                 ]
             )
     return columns, lines
@@ -99,12 +101,12 @@ def events(rows: Sequence[CertifiedRow]) -> int:
 
 def reaches(operating: Iterable[Mapping[str, Any]], rows: Sequence[CertifiedRow], config: CertifyConfig) -> list[str]:
     """Up to which radius each detector keeps its TPR."""
-    scale, lines = rows[0].radius_l2 / rows[0].radius, []
+    norm, scale, lines = rows[0].norm, rows[0].radius_l2 / rows[0].radius, []
     for entry in operating:
         own, new = (entry[name] for name in ("largest_radius", "largest_radius_new"))
         said = [
-            "at no radius, not even 0" if value is None else f"up to {rows[0].norm} radius {value / scale:.4g}"
-            for value in (own, new)
+            "at no radius, not even 0" if r is None else f"up to {norm} radius {math.floor(1e4 * r / scale) / 1e4:g}"
+            for r in (own, new)
         ]
         label = f"{entry['detector']}({entry['base']})"
         lines.append(f"{label}: a TPR of at least {100 * config.least_tpr:g}% {said[0]}; of new images {said[1]}")
@@ -137,11 +139,11 @@ def cells_of(rows: Sequence[CertifiedRow]) -> tuple[list[str], list[list[str]]]:
                 f"{both.radius:.4g}",
                 f"{both.ood} ({both.group})",
                 percent(both.auroc_clean),
-                *(f"{percent(line[c].gauroc)} <= {percent(line[c].auroc_attacked)}" for c in CONDITIONS),
-                percent(both.gauroc_predicted),
-                f"{percent(both.gauroc_joint)} ({percent(both.gauroc_new)})",
+                *(f"{at_least(line[c].gauroc)} <= {percent(line[c].auroc_attacked)}" for c in CONDITIONS),
+                at_least(both.gauroc_predicted),
+                f"{at_least(both.gauroc_joint)} ({at_least(both.gauroc_new)})",
                 f"{percent(both.says_id)}, {percent(both.says_ood)}",
-                " <= ".join(percent(d[k]) for k in ("certified", "attacked", "clean")),
+                " <= ".join([at_least(d["certified"]), percent(d["attacked"]), percent(d["clean"])]),
             ]
         )
     return columns, lines
@@ -163,5 +165,6 @@ def heading(row: CertifiedRow) -> str:
         f"alpha {row.alpha:g} for each number\n"
         "AUROC % of the detector in its population form (of infinitely many copies, estimated from the samples): "
         f"clean; certified: no {ball} within the radius gets below; attacked: by the suite in that l2 ball. "
-        "min: ID is moved, max: OOD, both: both. Fresh copies have noise of their own, so theirs is a little lower."
+        "min: ID is moved, max: OOD, both: both. Fresh copies have noise of their own, so theirs is a little lower. "
+        "What is certified is rounded to the side that claims less."
     )

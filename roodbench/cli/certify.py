@@ -253,7 +253,10 @@ def check_bounds(certificate: Any, spelt: dict[str, Any], settings: dict[str, An
     demand(verdict)
     if format == "table":
         again = f"{counted(verdict.bounds, 'bound')} of {counted(verdict.images, 'image')} computed again are the same"
-        left = [f"not verified: {name}: {what}" for name, what in verdict.unverified.items()]
+        why: dict[str, list[str]] = {}
+        for name, what in verdict.unverified.items():
+            why.setdefault(what, []).append(name)
+        left = [f"not verified: {', '.join(names)}: {what}" for what, names in why.items()]
         typer.echo("\n".join([f"holds: settings, network and images are the certificate's, and {again}", *left]))
 
 
@@ -269,4 +272,5 @@ def in_words(verdict: Verdict) -> str:
     drawn = ", ".join(f"{k} with probability {p:.3g}" for k, p in verdict.finds.items() if p < 1)
     power = [f"images of a population with forged bounds, had there been any, would have been drawn: {drawn}"]
     left = [f"not verified: {fields}: {what}" for fields, what in unverified()]
-    return "\n".join([holds, *(power if drawn else []), *left])
+    every = ["every image was drawn, so that no bound of any was left out"]
+    return "\n".join([holds, *(power if drawn else every), *left])

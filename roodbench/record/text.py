@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from fractions import Fraction
@@ -60,6 +61,24 @@ def as_fraction(eps: float | None, norm: str | None = "linf") -> str:
         return f"{eps:.4g}"
     steps = Fraction(eps * 255).limit_denominator(16)
     return f"{float(steps):g}/255" if abs(float(steps) - eps * 255) < 1e-9 else f"{eps:.4g}"
+
+
+def at_least(value: float | None) -> str:
+    """A share in percent, rounded down: no more than a lower bound claims. `-` where there is none.
+
+    >>> at_least(0.71299), at_least(0.5), at_least(1.0), at_least(None)
+    ('71.2', '50.0', '100.0', '-')
+    """
+    return "-" if value is None else f"{math.floor(1000 * value + 1e-9) / 10:.1f}"
+
+
+def at_most(value: float | None) -> str:
+    """A share in percent, rounded up: no less than an upper bound claims. `-` where there is none.
+
+    >>> at_most(0.71201), at_most(0.5), at_most(0.0), at_most(None)
+    ('71.3', '50.0', '0.0', '-')
+    """
+    return "-" if value is None else f"{math.ceil(1000 * value - 1e-9) / 10:.1f}"
 
 
 def rows_csv(rows: Sequence[Any]) -> str:

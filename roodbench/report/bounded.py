@@ -179,7 +179,10 @@ def check_beside(first: str, run: Record, second: str, claims: Claims) -> None:
         if row.space != "pixel":
             raise ValueError(f"'{first}' attacks in {row.space} space: expected pixels, of which '{second}' speaks")
         if row.norm != norm:
-            raise ValueError(f"'{first}' attacks in {row.norm}, '{second}' certifies {norm}: expected one norm")
+            raise ValueError(
+                f"'{first}' attacks in {row.norm}, '{second}' certifies {norm}: expected one norm, "
+                f"a run with --norm {norm}"
+            )
         if threat != "fresh":
             raise ValueError(f"'{first}' has the threat {threat}, '{second}' speaks of fresh noise: expected that")
     radii = list(dict.fromkeys(key_of(row)[1] for row in attacked))

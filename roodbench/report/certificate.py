@@ -16,6 +16,7 @@ from ..certify.certificate import INTERVAL, PAGE, read_with_hash
 from ..certify.claimed import OTHER, OWN, Settings, clean_auroc
 from ..certify.coherent import check_coherent
 from ..certify.stated import unverified
+from ..record.text import at_least, at_most
 from .assessor import commands, data_hashes, made_on
 from .html import written
 from .interval import page_of_intervals
@@ -27,8 +28,6 @@ from .wording import (
     FIGURES,
     UNVERIFIED,
     VERIFIED,
-    at_least,
-    at_most,
     named,
     of_linf,
     plain,

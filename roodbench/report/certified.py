@@ -7,6 +7,7 @@ from typing import Any
 
 from ..certify.row import CertifiedRow
 from ..certify.table import CONDITIONS, Line, by_line, cells_of, heading, notes_of, percent
+from ..record.text import at_least
 from ..words import counted
 from .parts import Block, Cell, Column, Figures, Fold, Notes, Page, Part, Section, Table, title_of
 from .plots import over_radius
@@ -60,7 +61,7 @@ def verdict(result: Certified) -> Table:
             Cell(f"{line['both'].ood} ({line['both'].group})"),
             Cell(percent(line["both"].auroc_clean)),
             *(Cell(percent(line[c].auroc_attacked)) for c in CONDITIONS),
-            Cell(percent(line["both"].gauroc)),
+            Cell(at_least(line["both"].gauroc)),
             Cell("", drawing=spread(marks(line["both"]))),
             trust(line, result.violations),
         ]
@@ -96,7 +97,7 @@ def said(result: Certified) -> list[str]:
     most = max((row.radius for row in rows if row.gauroc > 0), default=rows[0].radius)
     best = max((row for row in rows if row.radius == most), key=lambda row: row.gauroc)
     words = (
-        f"{label_of(best)} on {best.ood} keeps an AUROC of at least {percent(best.gauroc)} against every adversary "
+        f"{label_of(best)} on {best.ood} keeps an AUROC of at least {at_least(best.gauroc)} against every adversary "
         f"within {best.norm} {best.radius:.4g}; {percent(best.auroc_clean)} clean"
     )
     reached = "" if best.auroc_attacked is None else f", {percent(best.auroc_attacked)} under attack"
@@ -118,7 +119,7 @@ def radii(rows: Sequence[CertifiedRow]) -> Section:
             for r in its
             if r.auroc_attacked is not None and r.auroc_attacked_ci is not None
         ]
-        bound = [(r.radius, f"{r.radius:.4g}", r.gauroc, (r.gauroc, r.gauroc), percent(r.gauroc)) for r in its]
+        bound = [(r.radius, f"{r.radius:.4g}", r.gauroc, (r.gauroc, r.gauroc), at_least(r.gauroc)) for r in its]
         lines = {**({"attacked": [clean, *attacked]} if attacked else {}), "certified": bound}
         drawn = over_radius(lines, f"{label} against {ood}, AUROC %", f"radius, {its[0].norm}")
         drawings.append((f"{label}, {ood}", drawn))

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..certify.interval.claimed import LEFT, tests_of
+from ..record.text import at_least, at_most
 from .assessor import commands, data_hashes, made_on
 from .parts import Block, Cell, Column, Facts, Notes, Page, Section, Table
-from .wording import UNVERIFIED, at_least, at_most, named, of_linf, plain
+from .wording import UNVERIFIED, named, of_linf, plain
 
 Certificate = Mapping[str, Any]
 ASSUMED = (

@@ -57,7 +57,8 @@ READING = [
     "significantly worse. Tests are paired by image and corrected for all pairs of a list (Holm): with 95% probability "
     "no range of the list is wrong.",
     "Ranked together are lines of one code and one attack alone: the suite of one strength at its own steps and "
-    "restarts, seed 0, with all checks passed. Lines that anything speaks against stand below, and say what.",
+    "restarts, seed 0, whose checks ran and did not fail. An inconclusive check is no failure: its noise is wider than "
+    "its limit, and the line names it. Lines that anything speaks against stand below, and say what.",
     "Below a detector stands the name of its entry. Every AUROC was computed again from the entry's scores, and its "
     "rows, means, verdicts and counts agree with each other. What nobody can see in a file: that the attacked scores "
     "are those of attacked images, and which code ran. `roodbench validate-entry` scores images again with the "

@@ -10,6 +10,7 @@ from typing import Any
 from ..entry.certified import Certification, Claim
 from ..record.pairs import evaluation_sets
 from ..record.record import Record
+from ..record.text import at_least
 from .parts import Block, Cell
 from .trust import TONES
 
@@ -75,7 +76,7 @@ class Proof:
         yield from self.entry.violations[:1]
         few = self.claim.least(deployed=True)
         if self.claim.copies is not None and few is not None:
-            yield f"of {self.claim.copies} fresh copies at least {floor(few)}"
+            yield f"of {self.claim.copies} fresh copies at least {at_least(few)}"
         if self.entry.network is None:
             yield "its record has no hashes: network and images by name alone"
         if self.entry.by_noise and not self.entry.certificate:
@@ -104,16 +105,7 @@ def certified_of(proofs: Sequence[Proof], record: Record, label: str, params: Ma
 
 
 def bound(value: float, note: str) -> Cell:
-    return Cell(f"\N{GREATER-THAN OR EQUAL TO} {floor(value)}", note=note, value=100 * value)
-
-
-def floor(value: float) -> str:
-    """A lower bound in percent, never rounded up.
-
-    >>> floor(0.95499), floor(1.0)
-    ('95.4', '100.0')
-    """
-    return f"{int(1000 * value + 1e-9) / 10:.1f}"
+    return Cell(f"\N{GREATER-THAN OR EQUAL TO} {at_least(value)}", note=note, value=100 * value)
 
 
 def blocks(proofs: Sequence[Proof], own: Sequence[Mapping[str, str]]) -> list[Block]:

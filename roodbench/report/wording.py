@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..record.text import as_fraction
+from ..record.text import as_fraction, at_least, at_most
 
 LONGEST = 80
 """Characters of a name that is shown."""
@@ -96,24 +95,6 @@ VERIFIED = [
     "file agrees with itself.",
 ]
 UNVERIFIED = "Verification takes these as they are, or nearly: of each field what it leaves open."
-
-
-def at_least(value: float) -> str:
-    """A share in percent, rounded down.
-
-    >>> at_least(0.71299), at_least(0.5), at_least(1.0)
-    ('71.2', '50.0', '100.0')
-    """
-    return f"{math.floor(1000 * value + 1e-9) / 10:.1f}"
-
-
-def at_most(value: float) -> str:
-    """A share in percent, rounded up.
-
-    >>> at_most(0.71201), at_most(0.5), at_most(0.0)
-    ('71.3', '50.0', '0.0')
-    """
-    return f"{math.ceil(1000 * value - 1e-9) / 10:.1f}"
 
 
 def of_linf(radius: float) -> str:

@@ -20,7 +20,7 @@ from ...evaluation.evaluator import Evaluator
 from ...machine.bound import bounded
 from ...machine.device import opened, summing_products
 from ...record.environment import Environment, environment
-from ...record.text import as_fraction, framed, rows_csv
+from ...record.text import as_fraction, at_least, at_most, framed, rows_csv
 from ...setup.setting import Setting, plan_of
 from ...store import manifest
 from ...store.cells import Store
@@ -188,15 +188,15 @@ def interval_table(rows: list[IntervalRow]) -> str:
     for (name, ood, radius, condition), row in find.items():
         if condition == "both":
             states = [find[name, ood, radius, c] for c in CONDITIONS]
-            cells = [f"{percent(r.gauroc)} <= {percent(r.auroc_attacked)}" for r in states]
+            cells = [f"{at_least(r.gauroc)} <= {percent(r.auroc_attacked)}" for r in states]
             what = [name, as_fraction(radius), f"{ood} ({row.group})", percent(row.auroc_clean)]
-            lines.append([*what, *cells, percent(row.gfpr95)])
+            lines.append([*what, *cells, at_most(row.gfpr95)])
     both = [f"{condition}: certified <= attacked" for condition in CONDITIONS]
     columns = ["score", "radius (linf)", "OOD set", "clean", *both, "certified FPR95 both"]
     before = [
         f"{first.benchmark}, {first.model}, {first.n_id} ID images; {METHOD}",
         "AUROC % of these images: clean; certified: no linf adversary within the radius gets below; attacked: by the "
-        "suite. min: ID is moved, max: OOD, both: both.",
+        "suite. min: ID is moved, max: OOD, both: both. Certified AUROCs are rounded down, FPR95 up.",
     ]
     return framed(columns, lines, before=before, after=mute(rows), left=(0, 2))
 

@@ -19,12 +19,29 @@ from roodbench.certify.population import bounds_of, population
 from roodbench.certify.rows import rows_of
 from roodbench.certify.run import certify
 from roodbench.certify.sampling import noisy_scores, sampler_of
+from roodbench.certify.table import certified_table
 from roodbench.engine.errors import EvaluationError
 from roodbench.engine.worker import Worker
 from roodbench.metrics import bounds as bounds_module
 from roodbench.store.cells import Store
 from tests.attacks.analytic import Linear
 from tests.roodbench.certify.conftest import ALONE, RADIUS, SMALL
+
+
+def test_the_table_never_says_more_than_is_certified(certified):
+    result, _ = certified
+    said = {"gauroc": 0.98265, "gauroc_predicted": 0.97265, "gauroc_joint": 0.96265, "gauroc_new": 0.95265}
+    rows = [replace(row, **said, deployed={**row.deployed, "certified": 0.94265}) for row in result.rows]
+    point = {"radius_l2": 0.1, "tpr": 0.93265, "tpr_new": 0.92265, "worst_class": 1, "tpr_worst": 0.91265}
+    point |= {"tpr_worst_new": 0.90265, "fpr": {"a": 0.01231}, "fpr_new": {"a": 0.02231}, "tpr_copies": 0.89265}
+    point["fpr_copies"] = {"a": 0.03231}
+    entry = {**result.operating[0], "points": [point], "largest_radius": 0.058267, "largest_radius_new": None}
+    table = certified_table(rows, [entry], SMALL)
+    for word in ("98.2 <= ", "97.2", "96.2 (95.2)", "94.2 <= ", "93.2 (92.2)", "class 1: 91.2 (90.2)"):
+        assert f" {word}" in table
+    assert "a: 1.3 (2.3)" in table
+    assert "89.2, 3.3" in table
+    assert "up to l2 radius 0.0582;" in table
 
 
 def test_sandwich(certified):

@@ -34,6 +34,12 @@ def test_certified_is_below_attacked_below_clean(made):
     assert "4/255" in result.to_table()
 
 
+def test_the_table_never_says_more_than_is_certified(made):
+    table = interval_table([replace(row, gauroc=0.98265, gfpr95=0.01231) for row in made[0].rows])
+    assert " 98.2 <= " in table
+    assert table.splitlines()[-1].split()[-1] == "1.3"
+
+
 def test_a_table_says_where_bounds_say_nothing(made):
     rows = [row if row.detector == "ebo" else replace(row, gauroc=0.0) for row in made[0].rows]
     assert "says nothing" not in interval_table([replace(row, gauroc=0.01) for row in rows])
@@ -166,7 +172,9 @@ def test_the_command_line_certifies_and_verifies(tmp_path, capsys):
     assert "interval" in capsys.readouterr().out
     (file,) = tmp_path.glob("*/certificate.json")
     assert cli.main(["certify", "--verify", str(file)]) == 0
-    assert "holds: " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "holds: " in out
+    assert "\nnot verified: config.run.strength, config.run.budget, config.run.steps, config.run.restarts" in out
     certificate = json.loads(file.read_text())
     certificate["detectors"][0]["populations"]["digits"]["bounds"]["0.00392156863"]["lower"][1] += 0.01
     file.write_text(json.dumps(certificate))

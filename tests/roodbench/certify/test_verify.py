@@ -15,7 +15,8 @@ from roodbench.certify.result import CertifiedResult
 from roodbench.certify.row import CertifiedRow
 from roodbench.certify.run import certify
 from roodbench.certify.stated import parts_of
-from roodbench.certify.verifier import verify
+from roodbench.certify.verifier import Verdict, verify
+from roodbench.cli.certify import in_words
 from roodbench.store.vision import import_torchvision
 from tests.roodbench.certify.conftest import ALONE, SMALL, UNATTACKED
 from tests.roodbench.models.by_hand import needed
@@ -173,6 +174,12 @@ def test_command_verifies_what_it_certified(certified, capsys):
     assert out.startswith("holds: ")
     attacking = ", ".join(f"config.run.{name}" for name in ("strength", "budget", "steps", "restarts"))
     assert f"\nnot verified: {attacking}: the attack beside" in out
+    assert "every image was drawn" not in out
+
+
+def test_command_says_when_every_image_was_drawn():
+    verdict = Verdict(8, 48, 1000, 5, [], {1: 1.0, 2: 1.0})
+    assert "\nevery image was drawn, so that no bound of any was left out\n" in in_words(verdict)
 
 
 def test_only_the_assessor_has_anything_fetched(tmp_path, capsys):

@@ -7,10 +7,10 @@ import pytest
 from roodbench.entry.certified import Claim
 from roodbench.entry.file import read
 from roodbench.record.pairs import evaluation_sets
+from roodbench.record.text import at_least
 from roodbench.report.board import boards_of
 from roodbench.report.html import written
 from roodbench.report.leaderboard import leaderboard
-from roodbench.report.proven import floor
 from tests.docs.pages import ROOT
 from tests.roodbench.entry.made import entry
 from tests.roodbench.report import synthetic
@@ -151,4 +151,10 @@ def test_names_with_html_are_text():
 
 
 def test_a_bound_is_never_rounded_up():
-    assert [floor(value) for value in (0.95499, 0.955, 0.99999, 1.0, 0.29)] == ["95.4", "95.5", "99.9", "100.0", "29.0"]
+    assert [at_least(v) for v in (0.95499, 0.955, 0.99999, 1.0, 0.29)] == [
+        "95.4",
+        "95.5",
+        "99.9",
+        "100.0",
+        "29.0",
+    ]

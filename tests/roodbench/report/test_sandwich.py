@@ -116,7 +116,11 @@ def test_a_bound_stands_beside_the_run_of_the_same_detector_and_above_its_attack
         (made, lambda: made(alpha=0.01), "have alpha 0.001 and 0.01: expected the same"),
         (made, lambda: made(radius=(0.1,)), "have no radius in common (0.0627451 and 0.1): expected one"),
         (run_of, lambda: made(network="e" * 64), "are of other networks (ffffffffffff, eeeeeeeeeeee)"),
-        (run_of, lambda: made(norm="l2"), "'a' attacks in linf, 'b' certifies l2: expected one norm"),
+        (
+            run_of,
+            lambda: made(norm="l2"),
+            "attacks in linf, 'b' certifies l2: expected one norm, a run with --norm l2",
+        ),
         (
             run_of,
             lambda: made(radius=(0.1,)),
