@@ -16,7 +16,7 @@ from tests.roodbench.report import synthetic
 from tests.roodbench.report.reading import Tables
 
 REPORTS = ROOT / "reports"
-KEPT = ("leaderboard", "all-detectors", "ross-under-attack", "interval", "denoised")
+KEPT = ("leaderboard", "all-detectors", "ross-under-attack", "interval", "denoised", "certified")
 
 
 def shown(entries, refused=None):
