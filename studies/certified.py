@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import lzma
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 from roodbench.certify import CertifyConfig, certify
 from roodbench.certify.certificate import NAME, PAGE
+from roodbench.record.text import at_least, at_most
 from roodbench.report.certificate import certificate_page
 from roodbench.setup.config import RunConfig
 from roodbench.store.files import replacing, save_text
@@ -104,7 +106,7 @@ RATES = (
 
 
 def percent(value: float | None) -> str:
-    """A fraction in percent, `-` where it was not computed."""
+    """A fraction that was measured, in percent, `-` where it was not computed; bounds are `at_least` and `at_most`."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
@@ -121,12 +123,12 @@ def rows_of(file: Path) -> Iterator[list[str]]:
         if condition == "both":
             low, high = (find[detector, ood, radius, side] for side in ("min", "max"))
             deployed = r["deployed"]
-            numbers = (r["auroc_clean"], r["gauroc"], r["auroc_attacked"], low["gauroc"], high["gauroc"])
-            at_once = (r["gauroc_joint"], r["gauroc_new"])
+            numbers = percent(r["auroc_clean"]), at_least(r["gauroc"]), percent(r["auroc_attacked"])
+            certified = low["gauroc"], high["gauroc"], r["gauroc_joint"], r["gauroc_new"]
             says = f"{100 * r['says_id']:.0f}, {100 * r['says_ood']:.0f}"
-            copies = (r["gauroc_predicted"], deployed["certified"], deployed["attacked"])
+            copies = at_least(r["gauroc_predicted"]), at_least(deployed["certified"]), percent(deployed["attacked"])
             what = [f"{r['model']}, {r['base']}", str(r["sigma"]), detector, ood, str(radius)]
-            yield [*what, *map(percent, numbers), *map(percent, at_once), says, *map(percent, copies)]
+            yield [*what, *numbers, *map(at_least, certified), says, *copies]
 
 
 def rates_of(file: Path) -> Iterator[list[str]]:
@@ -136,14 +138,19 @@ def rates_of(file: Path) -> Iterator[list[str]]:
         of = next(r for r in record["rows"] if r["detector"] == entry["detector"])
         what = [f"{of['model']}, {of['base']}", str(of["sigma"]), of["detector"], f"{entry['threshold']:.6g}"]
         reach = (entry[name] for name in ("largest_radius", "largest_radius_new"))
-        largest = ["none" if radius is None else f"{radius:.3f}" for radius in reach]
+        largest = ["none" if radius is None else f"{math.floor(1000 * radius + 1e-9) / 1000:.3f}" for radius in reach]
         for point in entry["points"]:
             for ood, fpr in point["fpr"].items():
-                rates = point["tpr"], point["tpr_new"], fpr, point["fpr_new"][ood]
-                copies = f"{percent(point['tpr_copies'])}, {percent(point['fpr_copies'][ood])}"
-                worst = f"class {point['worst_class']}: {percent(point['tpr_worst'])}"
+                passing = (
+                    at_least(point["tpr"]),
+                    at_least(point["tpr_new"]),
+                    at_most(fpr),
+                    at_most(point["fpr_new"][ood]),
+                )
+                copies = f"{at_least(point['tpr_copies'])}, {at_most(point['fpr_copies'][ood])}"
+                worst = f"class {point['worst_class']}: {at_least(point['tpr_worst'])}"
                 where = [ood, f"{point['radius_l2']:g}"]
-                yield [*what, *where, *map(percent, rates), copies, worst, *largest]
+                yield [*what, *where, *passing, copies, worst, *largest]
 
 
 def write_table(folder: Path, names: Sequence[str]) -> None:

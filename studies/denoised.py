@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from roodbench.certify import CertifyConfig
+from roodbench.record.text import at_least, at_most
 from roodbench.setup.config import RunConfig
 from studies.certified import compute, percent
 from studies.setting import WEIGHTS, long_parser, resume, save_table
@@ -70,7 +71,7 @@ def rows_of(file: Path) -> Iterator[list[str]]:
             net, _, behind = r["model"].partition(" behind ")
             denoiser = Path(run["denoiser_checkpoint"] or behind or "-").stem
             clean = percent(r["auroc_clean"]), percent(r["deployed"]["clean"])
-            certified = percent(r["gauroc"]), percent(r["gfpr95"])
+            certified = at_least(r["gauroc"]), at_most(r["gfpr95"])
             what = [net, denoiser, str(r["sigma"]), r["detector"], r["ood"]]
             yield [*what, *clean, str(r["radius"]), *certified]
 

@@ -26,6 +26,7 @@ from roodbench.certify.interval.config import BOUNDED, IntervalConfig
 from roodbench.certify.interval.run import certify_intervals
 from roodbench.data.digits import digits
 from roodbench.models.digits import DIGITS_CNNS, DigitsCNN
+from roodbench.record.text import at_least, at_most
 from roodbench.setup.config import RunConfig
 from roodbench.store.files import save_tensors, save_text
 from studies import certified
@@ -118,9 +119,9 @@ def rows_of(folder: Path, model: str) -> Iterator[list[str]]:
     for row in json.loads((folder / model / "result.json").read_text())["rows"]:
         if row["condition"] == "both":
             beside = smoothed[row["detector"], row["radius"]]
-            both = f"{percent(row['gauroc'])} <= {percent(row['auroc_attacked'])}"
+            both = f"{at_least(row['gauroc'])} <= {percent(row['auroc_attacked'])}"
             what = [model, row["detector"], f"{255 * row['radius']:g}/255", percent(row["auroc_clean"]), both]
-            yield [*what, percent(row["gfpr95"]), percent(beside["auroc_clean"]), percent(beside["gauroc"])]
+            yield [*what, at_most(row["gfpr95"]), percent(beside["auroc_clean"]), at_least(beside["gauroc"])]
 
 
 def compute(config: Any, folder: Path, runs: Path | None) -> float:
