@@ -62,8 +62,8 @@ class MSPT(Score):
     """max_c softmax(z / T)_c with T fitted on the NLL of the ID validation logits (Guo et al. 2017).
 
     T is fitted as OpenOOD v1.5 does: LBFGS, learning rate 0.01, 50 iterations from T = 1.5. That stops short of the
-    optimum (CIFAR-10 ResNet-20: 1.73 instead of 2.35); where it steps across 0, T is the optimum. A given
-    `temperature` is used as it is.
+    optimum (CIFAR-10 ResNet-20: 1.73 instead of 2.35); where it steps across 0, T is the optimum, or 1 where there is
+    none. A given `temperature` is used as it is.
     """
 
     name = "msp-t"
@@ -104,7 +104,8 @@ class MSPT(Score):
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """argmin_T of the mean NLL of softmax(z / T), as far as 50 LBFGS iterations at rate 0.01 get from T = 1.5.
 
-    Where they step across 0, whose other side turns the classes round, T is the minimum over T > 0.
+    Where they step across 0, whose other side turns the classes round, T is the minimum over T > 0, or 1 where all
+    classes are right, so that the NLL falls without end as T does.
     """
     T = torch.full((1,), 1.5, device=logits.device, dtype=logits.dtype, requires_grad=True)
     optimizer = torch.optim.LBFGS([T], lr=0.01, max_iter=50)
@@ -117,7 +118,9 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     with torch.enable_grad():
         optimizer.step(closure)
-    return T.item() if T.item() > 0 else best_temperature(logits, labels)
+    if T.item() > 0:
+        return T.item()
+    return 1.0 if (logits.argmax(1) == labels).all() else best_temperature(logits, labels)
 
 
 def best_temperature(logits: Tensor, labels: Tensor) -> float:

@@ -184,3 +184,9 @@ def test_a_temperature_that_steps_across_zero_is_fitted_anew():
     grid = torch.logspace(-1, 1, 2001).double()
     nll = torch.stack([torch.nn.functional.cross_entropy(2 * z.double() / t, y) for t in grid])
     assert fit_temperature(2 * z, y) == pytest.approx(grid[nll.argmin()].item(), rel=5e-3)
+
+
+def test_where_no_validation_image_is_wrong_and_the_fit_steps_across_0_the_temperature_is_1():
+    """The NLL falls without end as T does: a T near 0 would leave one score for all images."""
+    _, z = 10 * torch.randn(2, 500, 10, generator=torch.Generator().manual_seed(0))
+    assert fit_temperature(z, z.argmax(1)) == 1
