@@ -154,7 +154,7 @@ def test_without_a_head_scores_of_logits_run_and_others_say_why(capsys):
 )
 def test_a_softmax_at_the_end_is_noticed(name, kind, capsys):
     code, _, err = run(capsys, *RUN, "--model", f"nets.py:{name}", "--mean", "0.5", "--std", "0.5")
-    seen = {"probabilities": "its outputs adds up", "log-probabilities": "exp of its outputs adds up", "": ""}[kind]
+    seen = {"probabilities": "its outputs add up", "log-probabilities": "exp of its outputs adds up", "": ""}[kind]
     said = f"network nets.py:{name} gives {kind}, expected logits: {seen}"
     assert (code, err.count(said)) == (0, bool(kind))
     assert kind or "expected logits" not in err
