@@ -9,7 +9,7 @@ import torch
 import detectors
 from benchmarks.loops import SIGMA, TINY
 from detectors import Median
-from roodbench.certify.sampling import noisy_scores
+from roodbench.certify.sampling import noisy_scores, sampler_of
 from roodbench.data import ImageSet
 from roodbench.engine.worker import Worker
 from roodbench.metrics.bounds import median_bounds, ross_bounds, ross_q_bounds
@@ -23,8 +23,8 @@ N = 32
 def test_ours(base, timed, setting):
     net = setting.fast
     images = ImageSet("images", "ID test", setting.y.cpu().numpy(), setting.x.cpu().numpy)
-    median = Median(detectors.create(base, net), copies=1, sigma=SIGMA, chunk=net.backbone.batch)
-    worker = Worker(median, device=setting.x.device)
+    sampler = sampler_of(Median(detectors.create(base, net), copies=1, sigma=SIGMA, chunk=net.backbone.batch))
+    worker = Worker(sampler, device=setting.x.device)
     timed(lambda: noisy_scores(worker, images, N), floor=[N, 0])
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,13 +130,23 @@ class OnGrid(Median):
     """
 
     def noisy(self, x: Tensor, n: int, generator: torch.Generator | None) -> Iterator[Tensor]:
-        step, generator = step_of(self.sigma), self._required(generator)
+        generator, step = self._required(generator), step_of(self.sigma)
+        normal = normal_numbers(generator)
         near, size = (x / step).round() * step, max(1, self.chunk // len(x))
         for start in range(0, n, size):
             noise = x.new_empty(min(size, n - start), *x.shape, device=generator.device, dtype=torch.float64)
             for draw in noise:
-                draw.normal_(generator=generator)
-            yield noise.mul_(self.sigma / step).round_().mul_(step).to(x.device, x.dtype).add_(near)
+                normal(draw)
+            whole = noise.mul_(self.sigma / step).round_().to(x.device, x.dtype)  # below 2^24: exact in float32
+            yield whole.mul_(step).add_(near)
+
+
+def normal_numbers(generator: torch.Generator) -> Callable[[Tensor], Any]:
+    """Fills tensors, float64, with N(0, 1) numbers; on a CPU by numpy's ziggurat: half the time of torch's numbers."""
+    if generator.device.type != "cpu":
+        return lambda draw: draw.normal_(generator=generator)
+    numbers = np.random.Generator(np.random.SFC64(int(torch.randint(2**63 - 1, (), generator=generator))))
+    return lambda draw: numbers.standard_normal(out=draw.numpy())
 
 
 def step_of(sigma: float) -> float:

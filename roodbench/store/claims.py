@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
-from typing import Any
+
+from .files import sweep, temporary_of
+from .process import is_alive, me
 
 BEAT, STALE = 10.0, 60.0
 """Seconds between signs of life, and after how many without one a process elsewhere counts as gone."""
@@ -75,7 +75,6 @@ class Claims:
             return True
         if not self._is_stale(claim, owner, beat):
             return False
-        writing = list(claim.parent.glob(f"{claim.stem}.safetensors.*.tmp"))  # by that owner, not by the next one
         aside = claim.with_suffix(f".{secrets.token_hex(8)}.stale")
         with suppress(FileNotFoundError):  # another one was faster
             os.rename(claim, aside)
@@ -83,21 +82,16 @@ class Claims:
             if not same:  # taken over, and claimed anew, since we read it
                 with suppress(OSError):
                     os.link(aside, claim)
-            for left in writing if same else ():
-                left.unlink(missing_ok=True)
             aside.unlink()
             return same
         return False
 
     def sweep(self, folder: Path) -> None:
-        """Clear away what processes that are gone left in a folder: claims on what they had finished, half claims.
-
-        Not cells that are being written: who writes them, their claims say.
-        """
+        """Clear away what processes that are gone left in a folder: half files, claims on what was finished."""
+        sweep(folder)
         left: list[Path] = []
         with suppress(OSError):  # no such folder yet
-            files = (file for file in folder.iterdir() if ".safetensors." not in file.name)
-            left = [file for file in files if file.suffix in (".claim", ".stale", ".tmp")]
+            left = [file for file in folder.iterdir() if file.suffix in (".claim", ".stale")]
         for file in left:
             with suppress(OSError, ValueError):  # another process is faster, or it is no claim
                 if file.suffix == ".claim":
@@ -106,10 +100,10 @@ class Claims:
                     file.unlink()
 
     def _is_stale(self, claim: Path, owner: str, beat: int) -> bool:
-        with suppress(ValueError, KeyError, TypeError):
-            said = json.loads(owner)
-            if said["machine"] == machine():
-                return not is_alive(said)
+        with suppress(ValueError, AttributeError):
+            alive = is_alive(json.loads(owner))
+            if alive is not None:
+                return not alive
         seen, since = self._seen.get(claim, (None, 0.0))
         if seen != beat:
             self._seen[claim] = beat, time.monotonic()
@@ -127,7 +121,7 @@ class Claims:
 def create(claim: Path) -> bool:
     """Whether the claim was free, and is ours now. Nobody sees one that does not name its owner yet."""
     claim.parent.mkdir(parents=True, exist_ok=True)
-    written = claim.with_suffix(f".{secrets.token_hex(8)}.tmp")
+    written = temporary_of(claim)
     try:
         written.write_text(json.dumps(me()), encoding="utf-8")
         os.link(written, claim)
@@ -136,41 +130,3 @@ def create(claim: Path) -> bool:
     finally:
         written.unlink(missing_ok=True)
     return True
-
-
-def me() -> dict[str, Any]:
-    """This process, so that another one can tell whether it lives: numbers of processes come again."""
-    return {"machine": machine(), "pid": os.getpid(), "born": birth(os.getpid())}
-
-
-def is_alive(process: dict[str, Any]) -> bool:
-    """Whether a process of this machine, as `me` describes it, still runs."""
-    pid = process.get("pid")
-    return isinstance(pid, int) and process.get("born") is not None and birth(pid) == process["born"]
-
-
-def birth(pid: int) -> str | None:
-    """When a process of this machine began; None where there is none."""
-    try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if state == "Z" else rest[18]
-    except OSError:
-        pass
-    if Path("/proc/self/stat").exists():
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        pass
-    return ""
-
-
-@cache
-def machine() -> str:
-    """Where process numbers mean the same: the host since it was started, and the container."""
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
-    return " ".join(parts)

@@ -6,11 +6,17 @@ import errno
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from torch import Tensor
+
+from .process import is_alive, mark_of, me, of_mark
+
+ABANDONED = 24 * 3600.0
+"""Seconds after which half a file of a process elsewhere counts as left behind."""
 
 
 @contextmanager
@@ -18,10 +24,12 @@ def replacing(file: Path) -> Iterator[Path]:
     """A temporary file beside `file` that takes its place at the end, or vanishes with an exception.
 
     It has the permissions that the user's umask leaves a new file, and is on the disk before it takes the place: a
-    power cut leaves the old one or the new one.
+    power cut leaves the old one or the new one. What a process that was killed had half written is cleared away by the
+    next one that writes the same file.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f"{file.name}.{secrets.token_hex(8)}.tmp")
+    sweep(file.parent, file.name)
+    temporary = temporary_of(file)
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     mode = temporary.stat().st_mode
     try:
@@ -33,6 +41,27 @@ def replacing(file: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_of(file: Path) -> Path:
+    """A new name beside a file, which says that this process writes it: `NAME.PROCESS.HEX.tmp`."""
+    return file.with_name(f"{file.name}.{mark_of(me())}.{secrets.token_hex(4)}.tmp")
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Clear away the temporary files in a folder, with `name` those of one file alone, whose processes are gone.
+
+    Of processes elsewhere nothing is known: theirs go when nothing was written to them for a day.
+    """
+    with suppress(OSError):  # no such folder yet
+        for file in [file for file in folder.iterdir() if file.suffix == ".tmp"]:
+            whose, mark = ["", "", *file.name.rsplit(".", 3)][-4:-2]
+            process = of_mark(mark)
+            if process is not None and name in ("", whose):
+                with suppress(OSError):  # another one is faster
+                    alive = is_alive(process)
+                    if file.stat().st_mtime < time.time() - ABANDONED if alive is None else not alive:
+                        file.unlink()
 
 
 def flush(place: Path) -> None:

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .claims import BEAT, machine, me
+from .claims import BEAT
+from .process import machine, me
 
 
 class Journal:

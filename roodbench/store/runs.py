@@ -13,9 +13,10 @@ from typing import Any
 from detectors import unknown
 
 from . import manifest
-from .claims import STALE, is_alive, machine
+from .claims import STALE
 from .folder import now_in
 from .journal import journals_of
+from .process import is_alive
 
 RECORD = "result.json"
 
@@ -79,8 +80,8 @@ class Run:
             if not began or not isinstance(began[0].get("pid"), int) or any("ended" in line for line in lines):
                 continue
             with suppress(OSError):
-                here = began[0].get("machine") == machine()
-                if is_alive(began[0]) if here else now - file.stat().st_mtime < STALE:
+                alive = is_alive(began[0])
+                if now - file.stat().st_mtime < STALE if alive is None else alive:
                     found += [began[0]] if began[0] not in found else []
         return found
 

@@ -5,12 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 
 import roodbench
 from detectors import Detector, Median
 from roodbench.certify.certifier import Certifier
 from roodbench.certify.config import CertifyConfig
-from roodbench.certify.sampling import OnGrid, rounding, sampler_of, shifted, step_of
+from roodbench.certify.sampling import OnGrid, normal_numbers, rounding, sampler_of, shifted, step_of
 from roodbench.engine.worker import Worker
 from roodbench.machine.device import opened
 from roodbench.metrics.bounds import median_bounds
@@ -85,6 +86,17 @@ def test_the_chunk_does_not_change_the_noise():
         for chunk in (64, 2)
     )
     assert torch.equal(whole, parts)
+
+
+def test_the_noise_is_normal():
+    draw = torch.empty(2, 10**5, dtype=torch.float64)
+    normal = normal_numbers(generator())
+    for row in draw:
+        normal(row)
+    assert kstest(draw.flatten().numpy(), "norm").pvalue > 0.01
+    assert 4 < draw.abs().max() < 6
+    assert abs(np.corrcoef(draw.numpy())[0, 1]) < 0.01
+    assert draw.unique().numel() == draw.numel()
 
 
 def test_rounding_both_images_widens_the_radius():

@@ -12,9 +12,9 @@ from roodbench import api
 from roodbench.cli import main
 from roodbench.setup.config import RunConfig
 from roodbench.store import journal
-from roodbench.store.claims import me
 from roodbench.store.folder import now_in, run_folder
 from roodbench.store.journal import Journal
+from roodbench.store.process import me
 from roodbench.store.runs import Run
 
 SMALL = {"ood": ("photos",), "limit": 6, "device": "cpu", "attack": "none"}

@@ -4,11 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from roodbench.store import claims
-from roodbench.store.claims import Claims, create, is_alive, me
+from roodbench.store.claims import Claims, create
+from roodbench.store.files import save_text, temporary_of
+from roodbench.store.process import is_alive, mark_of, me, of_mark
 
 
 @pytest.fixture
@@ -19,7 +23,8 @@ def file(tmp_path):
 @pytest.fixture
 def other(file):
     """A process that claims the file, and lives until it is killed."""
-    code = f"from roodbench.store.claims import *; create(Path({str(file)!r}).with_suffix('.claim')); print(); input()"
+    claim = str(file.with_suffix(".claim"))
+    code = f"import pathlib, roodbench.store.claims as c; c.create(pathlib.Path({claim!r})); print(); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         yield process
@@ -58,41 +63,42 @@ def test_what_processes_that_are_gone_left_is_swept(file, other):
         other.wait()
         file.write_text("finished")  # and the claim on it not yet ended
         file.with_suffix(".00.stale").write_text(gone)
-        file.with_suffix(".01.tmp").write_text(gone)
-        half = file.with_name("x.safetensors.02.tmp")
-        half.write_bytes(b"\xff")
+        for half in (file, claim):
+            half_by({**me(), "pid": 2**22 + 1}, half)
+        living = [half_by(me(), half) for half in (file, claim)]
         Claims().sweep(file.parent)
-        assert {p.name for p in file.parent.iterdir()} == {file.name, "ours.claim", half.name}
+        assert {p.name for p in file.parent.iterdir()} == {file.name, "ours.claim", *(p.name for p in living)}
 
 
-def test_what_the_next_owner_writes_is_not_swept(file, monkeypatch):
-    """A third process claims and begins to write between our move of a dead claim and our look at what it left."""
-    claim, rename = file.with_suffix(".claim"), os.rename
-    claim.write_text(json.dumps({**me(), "pid": 2**22 + 1}))
-    dead, living = (file.with_name(f"{file.name}.{n}.tmp") for n in ("00", "01"))
-    dead.write_text("half")
-
-    def moved(old, new):
-        rename(old, new)
-        assert create(claim)
-        living.write_text("half")
-
-    monkeypatch.setattr(os, "rename", moved)
-    Claims().sweep(file.parent)
-    assert {p.name for p in file.parent.iterdir()} == {claim.name, living.name}
-    assert json.loads(claim.read_text()) == me()
+def half_by(process, file, days=0.0):
+    """Half a file that a process was writing so many days ago."""
+    half = file.with_name(f"{file.name}.{mark_of(process)}.0a1b2c3d.tmp")
+    half.write_bytes(b"\xff")
+    os.utime(half, (time.time() - days * 86400,) * 2)
+    return half
 
 
-def test_a_cell_that_is_being_written_is_no_half_claim(file, monkeypatch):
-    """Bytes that are text too (zeros, or none yet), a minute old."""
-    now, ours = [0.0], Claims()
-    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
-    parts = [file.with_name(f"{file.name}.{n}.tmp") for n in ("00", "01")]
-    for part, content in zip(parts, (b"", bytes(64)), strict=True):
-        part.write_bytes(content)
-    for now[0] in (0.0, 100.0):
-        ours.sweep(file.parent)
-    assert sorted(file.parent.iterdir()) == parts
+def test_who_writes_a_file_anew_clears_what_was_half_written(tmp_path):
+    record, dead = tmp_path / "result.json", {**me(), "pid": 2**22 + 1}
+    elsewhere = {**me(), "machine": "another one", "pid": os.getpid()}
+    half_by(dead, record)
+    half_by({**me(), "born": "1"}, record)  # a process of our number, long ago
+    half_by(elsewhere, record, days=1.01)
+    left = [half_by(me(), record), half_by(elsewhere, record, days=0.99), half_by(dead, tmp_path / "result.csv")]
+    for name in ("result.json.tmp", "result.json.1-2.0a1b2c3d.tmp", "result.json.1-2-x.0.tmp"):  # anybody's
+        left.append(tmp_path / name)
+        left[-1].write_text("mine")
+        os.utime(left[-1], (0, 0))
+    save_text("whole", record)
+    assert sorted(tmp_path.iterdir()) == sorted([record, *left])
+    assert record.read_text() == "whole"
+
+
+def test_a_mark_names_its_process():
+    assert of_mark(mark_of(me())) == me()
+    assert temporary_of(Path("a.b/c.d")).name.rsplit(".", 3)[:2] == ["c.d", mark_of(me())]
+    assert is_alive(of_mark(mark_of({**me(), "machine": "another one"}))) is None
+    assert [of_mark(mark) for mark in ("", "1-2", "x-2-00000000", "1-2-0000000")] == [None] * 4
 
 
 def test_a_claim_that_was_taken_over_is_left_to_its_owner(file):
@@ -109,7 +115,6 @@ def test_a_process_that_was_killed_loses_its_claims(file, other):
     assert not Claims().is_free(file)
     other.kill()
     other.wait()
-    file.with_suffix(".safetensors.0a1b.tmp").write_text("half")
     assert Claims().is_free(file)
     assert taken(file)
     assert list(file.parent.iterdir()) == []
