@@ -54,7 +54,7 @@ def sweep(folder: Path, name: str = "") -> None:
     Of processes elsewhere nothing is known: theirs go when nothing was written to them for a day.
     """
     with suppress(OSError):  # no such folder yet
-        for file in [file for file in folder.iterdir() if file.suffix == ".tmp"]:
+        for file in [folder / other for other in os.listdir(folder) if other.endswith(".tmp")]:
             whose, mark = ["", "", *file.name.rsplit(".", 3)][-4:-2]
             process = of_mark(mark)
             if process is not None and name in ("", whose):
