@@ -111,7 +111,7 @@ class Certifier:
         A part of it, such as a denoiser, may look at noise alone.
         """
         net, device = cast(Classifier, self.sampler.detector.network), self.worker.device
-        x = torch.cat([images.shard(0, min(NOISY, len(images))) for images in self.sets.values()]).to(device)
+        x = torch.cat([images.shard(0, NOISY) for images in self.sets.values()]).to(device)
         generator = self.worker.stream("certify/noisy", "", 0)
         x = x + self.detector.sigma * torch.randn(x.shape, generator=generator, device=generator.device).to(x)
         check_function(self.plain or net, x)

@@ -105,7 +105,7 @@ def rounding(worker: Worker, plain: Classifier | None, images: ImageSet) -> floa
     if plain is None or not isinstance(net, Classifier):
         return 0.0
     assert isinstance(detector, Smoothed)
-    x = images.shard(0, min(LOOKED, len(images))).to(worker.device)
+    x = images.shard(0, LOOKED).to(worker.device)
 
     def scores() -> Tensor:
         generator = worker.stream("certify/rounding", images.name, 0)

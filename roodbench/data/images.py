@@ -166,10 +166,9 @@ class ImageSet:
         return self.digest_of(SHARD * number, min(SHARD * (number + 1), len(self)))
 
     def shard(self, start: int, stop: int) -> Tensor:
-        """Images start..stop as float32 (B, C, H, W) in the benchmark's input space."""
-        x = torch.tensor(
-            self._content().pixels[start:stop]
-        )  # a copy: nobody writes into the set; aligned, so that sums repeat
+        """Images start..stop, as far as there are any, as float32 (B, C, H, W) in the benchmark's input space."""
+        # a copy: nobody writes into the set; aligned, so that sums repeat
+        x = torch.tensor(self._content().pixels[start:stop])
         if x.dtype == torch.uint8:
             x = x.permute(0, 3, 1, 2).contiguous().float() / 255
         return x if self.transform is None else self.transform(x)

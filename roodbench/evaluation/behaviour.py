@@ -49,7 +49,7 @@ def scores_of(attacker: Attacker, bench: Benchmark) -> str:
 
     if is_listed(worker.detector):
         images = bench.id_test
-        x = images.shard(0, min(IMAGES, len(images))).to(worker.device)
+        x = images.shard(0, IMAGES).to(worker.device)
         both = torch.cat([x, noise_like(bench, worker)])
         return tensor_hash(worker.guard(images, 0, lambda: score(0, both, images.name))[0]["scores"])
     found = []
@@ -63,7 +63,7 @@ def scores_of(attacker: Attacker, bench: Benchmark) -> str:
 
 def noise_like(bench: Benchmark, worker: Worker) -> Tensor:
     """As many images of uniform noise as `IMAGES`, or as ID test has."""
-    x = bench.id_test.shard(0, min(IMAGES, len(bench.id_test))).to(worker.device)
+    x = bench.id_test.shard(0, IMAGES).to(worker.device)
     generator = worker.stream("behaviour/images", "noise", 0)
     return torch.rand(x.shape, generator=generator, device=x.device).to(x)
 

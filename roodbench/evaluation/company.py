@@ -61,7 +61,7 @@ class Companies:
 
     def __init__(self, evaluator: Evaluator, sets: Sequence[ImageSet]) -> None:
         self.evaluator, self.sets, self.detector = evaluator, sets, evaluator.detector
-        self.images = {s.name: s.shard(0, min(SHARD, len(s))).to(evaluator.worker.device) for s in sets}
+        self.images = {s.name: s.shard(0, SHARD).to(evaluator.worker.device) for s in sets}
         scores = {s.name: evaluator.clean(s).scores for s in sets}
         dtype = scores[sets[0].name].dtype
         self.unit = torch.finfo(dtype if dtype in (torch.float16, torch.bfloat16) else torch.float32).eps
@@ -255,8 +255,8 @@ def check_gradients(evaluator: Evaluator, plan: AttackPlan) -> None:
         return g / g.norm(dim=1, keepdim=True).clamp_min(torch.finfo(torch.double).tiny)
 
     def compute() -> Cell:
-        own = images.shard(0, min(GRADIENTS, len(images))).to(worker.device)
-        ood = torch.cat([s.shard(0, min(GRADIENTS, len(s))) for s in bench.ood.values()]).to(worker.device)
+        own = images.shard(0, GRADIENTS).to(worker.device)
+        ood = torch.cat([s.shard(0, GRADIENTS) for s in bench.ood.values()]).to(worker.device)
         mixed, kept = own.clone(), list(range(0, len(own), 2))
         mixed[1::2] = ood[torch.arange(len(own) // 2, device=ood.device) * 7 % len(ood)]
         two = [kept[-1], 0]

@@ -123,7 +123,7 @@ class Evaluator:
 
         def compute() -> Cell:
             if name not in self._pictures:
-                attack(0, images.shard(0, min(SHARD, len(images))).to(self.worker.device))
+                attack(0, images.shard(0, SHARD).to(self.worker.device))
             return self._pictures[name], {}
 
         kept, _ = self.worker.once(images, {**what, "kept": "images", "most": pictures_of(images)}, compute)
@@ -212,7 +212,7 @@ class Evaluator:
         images = self.bench.id_test
 
         def compute() -> Cell:
-            x = images.shard(0, min(EOT_IMAGES, len(images))).to(self.worker.device)
+            x = images.shard(0, EOT_IMAGES).to(self.worker.device)
             found = self.attacker.draws(x, images.name, plan)
             return {"draws": torch.tensor([n for n, _ in found.values()])}, {"cosine": [c for _, c in found.values()]}
 
@@ -244,7 +244,7 @@ class Evaluator:
         images = self.bench.id_test
 
         def compute() -> Cell:
-            x = images.shard(0, min(SHARD, len(images))).to(self.worker.device)
+            x = images.shard(0, SHARD).to(self.worker.device)
             scores = torch.cat([self.plain.scores(x, images.name, 0, "repeat", 1) for _ in range(5)]).double()
             gap = (scores.amax(0) - scores.amin(0)) / scores.abs().amax(0).clamp_min(1e-12)
             return {"gap": gap.max()}, {}
@@ -262,7 +262,7 @@ class Evaluator:
             return False
 
         def compute() -> Cell:
-            x = images.shard(0, min(USAGE_IMAGES, len(images))).to(self.worker.device)
+            x = images.shard(0, USAGE_IMAGES).to(self.worker.device)
             stream = partial(self.worker.stream, "behaviour/network", images.name, 0)
             fresh = torch.rand(
                 x.shape, generator=self.worker.stream("behaviour/network", "noise", 0), device=x.device

@@ -186,7 +186,7 @@ def share_spent(evaluator: Evaluator, plan: AttackPlan, direction: Direction, fo
     n = ceil(min(MOST, max(FEWEST, LONGEST / (begun * forward))) / len(sets))
     decided = []
     for images in sets:
-        x = images.shard(0, min(n, SHARD, len(images))).to(evaluator.worker.device)
+        x = images.shard(0, min(n, SHARD)).to(evaluator.worker.device)
         found = evaluator.attacker.find(x, images.name, 0, direction, plan, reference, sized, [first])
         scores = evaluator.attacker.scores(found.images, images.name, 0, "select", draws)
         decided.append((scores < reference.min() if SIGN[direction] < 0 else scores > reference.max()).all(0))

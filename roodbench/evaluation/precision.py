@@ -69,7 +69,7 @@ def loss_of_half(detector: Detector, net: Classifier, bench: Benchmark, plan: At
     plain, half = OnCopies(detector, label), OnCopies(HalfGradients(detector, net), label)
     objective, losses = rehearsed_by(detector), []
     for images, sign in ((bench.id_val, -1), (bench.ood_val, 1)):
-        x = images.shard(0, min(IMAGES, len(images))).to(device_of(net))
+        x = images.shard(0, IMAGES).to(device_of(net))
 
         def noise(name: str, population: str = images.name, device: torch.device = x.device) -> torch.Generator:
             return stream(seed, f"precision/{name}", population, 0, device)

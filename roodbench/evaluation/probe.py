@@ -104,7 +104,7 @@ class Probe:
     def first(self, sets: Sequence[ImageSet]) -> tuple[Tensor, list[str]]:
         """The first images of some sets, as many of each, and what to call them."""
         share = -(-self.size // len(sets))
-        x = torch.cat([s.shard(0, min(share, len(s))) for s in sets])[: self.size]
+        x = torch.cat([s.shard(0, share) for s in sets])[: self.size]
         names = [f"{s.name}, index {i} ({s.names[i]})" for s in sets for i in range(min(share, len(s)))]
         return x.to(self.evaluator.worker.device), names[: self.size]
 

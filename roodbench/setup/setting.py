@@ -78,7 +78,7 @@ class Setting:
         """The first ID validation images, to check and measure with: of large ones as few as have a shard's pixels."""
         _, height, width = self.bench.id_val.shape
         most = min(SHARD, max(FEWEST, SHARD * SIDE**2 // (height * width)))
-        return self.bench.id_val.shard(0, min(most, len(self.bench.id_val))).to(self.device)
+        return self.bench.id_val.shard(0, most).to(self.device)
 
     @property
     def network(self) -> dict[str, Any]:
