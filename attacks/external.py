@@ -134,12 +134,12 @@ def attack_class(method: str, threat: ThreatModel) -> Any:
         lower = {other.lower(): other for other in known}
         near = difflib.get_close_matches(name.lower(), lower, 1)
         hint = f", did you mean {lower[near[0]]!r}?" if near else ";"
-        taken = ", ".join(other for other, cls in known.items() if not misfit(library, other, cls, threat.norm))
+        taken = ", ".join(other for other, cls in known.items() if not misfit(library, cls, threat.norm))
         raise ValueError(
             f"unknown attack {method!r}: {library} has no {name or 'attack without a name'}{hint} for {threat.norm} "
             f"it has {taken}"
         )
-    if reason := misfit(library, name, known[name], threat.norm):
+    if reason := misfit(library, known[name], threat.norm):
         raise ValueError(f"{method} {reason}")
     return known[name]
 
@@ -154,7 +154,7 @@ def classes_of(library: str) -> dict[str, Any]:
     return {name: cls for name in dir(module) if name[0].isupper() and inspect.isclass(cls := getattr(module, name))}
 
 
-def misfit(library: str, name: str, cls: Any, norm: str) -> str:
+def misfit(library: str, cls: Any, norm: str) -> str:
     """Why an attack cannot move a score within a ball of a norm; "" where it can."""
     fixed = takes(cls, "eps")
     if library == "foolbox":

@@ -16,7 +16,7 @@ from .waiting import renamed, sent
 SELECTION_DRAWS = 8
 
 
-def selection_draws(detector: Detector, tries: int = 1, draws: int = SELECTION_DRAWS) -> int:
+def selection_draws(detector: Detector, tries: int, draws: int) -> int:
     """Scores of one candidate that are compared: `draws` of a randomised detector, or one for each of more tries."""
     return max(draws, tries) if detector.randomized else 1
 

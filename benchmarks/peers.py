@@ -50,14 +50,14 @@ class Noisy(nn.Module):
         return self.net(x + self.sigma * torch.randn_like(x))
 
 
-def eager_ross(net: nn.Module, x: Tensor, *, copies: int, sigma: float, tau: float, gain: float = 0.01) -> Tensor:
+def eager_ross(net: nn.Module, x: Tensor, *, copies: int, sigma: float, tau: float) -> Tensor:
     """ROSS-GEN as its pseudocode: one noisy copy after the other, median, deviation, combination."""
     gen = GEN(net)  # type: ignore[arg-type]
     with torch.no_grad():
         s = torch.stack([gen.score(net(x + sigma * torch.randn_like(x)), None) for _ in range(copies)])
     m = s.median(0).values
     d = (s - m).abs().mean(0)
-    return torch.where(m <= tau, m, tau + (m - tau) * (1 + gain / (d + 1e-12)))
+    return torch.where(m <= tau, m, tau + (m - tau) * (1 + 0.01 / (d + 1e-12)))
 
 
 def eager_pro(net: nn.Module, x: Tensor, *, steps: int, step_size: float) -> Tensor:

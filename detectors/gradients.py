@@ -81,15 +81,7 @@ class ODIN(Score):
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         return self.score(self.net(x + (self._step(x) - x).detach()))
 
-    def value_and_grad(
-        self,
-        x: Tensor,
-        *,
-        objective: str = "exact",
-        draws: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        self.check_objective(objective)
+    def _value_and_grad(self, x: Tensor, objective: str) -> tuple[Tensor, Tensor]:
         reduce = (lambda z: log_odds(None, z / self.temperature)) if objective == "log-odds" else self.score
         return autograd(lambda x: reduce(self.net(x)), x if objective == "base" else self._step(x))
 
@@ -197,15 +189,7 @@ class GODIN(Score):
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         return self._part(x + (self._step(x) - x).detach())
 
-    def value_and_grad(
-        self,
-        x: Tensor,
-        *,
-        objective: str = "exact",
-        draws: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        self.check_objective(objective)
+    def _value_and_grad(self, x: Tensor, objective: str) -> tuple[Tensor, Tensor]:
         return autograd(self._part, x if objective == "base" else self._step(x))
 
     scores_on = Detector.scores_on  # the step depends on the image, not on outputs alone
@@ -255,15 +239,7 @@ class ApproximateMass(Score):
         (grad,) = torch.autograd.grad(self.log_p(x).sum(), x, create_graph=True)
         return -length(grad)
 
-    def value_and_grad(
-        self,
-        x: Tensor,
-        *,
-        objective: str = "exact",
-        draws: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        self.check_objective(objective)
+    def _value_and_grad(self, x: Tensor, objective: str) -> tuple[Tensor, Tensor]:
         if objective == "exact":
             return autograd(self, x)
         _, grad = autograd(self.log_p, x)

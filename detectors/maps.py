@@ -98,15 +98,7 @@ class RankFeat(Score):
         with Joins(self.joins(x), without_first):
             return self.energy(x)
 
-    def value_and_grad(
-        self,
-        x: Tensor,
-        *,
-        objective: str = "exact",
-        draws: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        self.check_objective(objective)
+    def _value_and_grad(self, x: Tensor, objective: str) -> tuple[Tensor, Tensor]:
         if objective == "base":
             return autograd(self.energy, x)
         while True:

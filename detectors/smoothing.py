@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -103,6 +104,15 @@ class Smoothed(Wrapper):
         parts = self.noisy(x, n or self.copies, generator)
         return torch.cat([self.base(z.flatten(0, 1)).view(z.shape[:2]) for z in parts])
 
+    @torch.no_grad()
+    def _scored_first(self, x: Tensor, n: int, generator: torch.Generator | None) -> tuple[Tensor, Iterator[Tensor]]:
+        """The scores (n, B) of n noisy copies, without gradients, and then the same copies by chunks (`noisy`)."""
+        generator = self._required(generator)
+        state = generator.get_state()
+        s = self.matrix(x, generator=generator, n=n)
+        generator.set_state(state)
+        return s, self.noisy(x, n, generator)
+
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         return self.combine(self.matrix(x, generator=generator))
 
@@ -126,17 +136,12 @@ class Smoothed(Wrapper):
             s, grads = (torch.cat(p) for p in zip(*parts, strict=True))
             value, weights = self._reduce(s, objective)
             return value, sum_weighted(weights, grads)
-        generator = self._required(generator)
-        state = generator.get_state()
-        with torch.no_grad():
-            s = self.matrix(x, generator=generator, n=n)
+        s, again = self._scored_first(x, n, generator)
         value, weights = self._reduce(s, objective)
-        generator.set_state(state)
         grad, start = torch.zeros_like(x), 0
-        for z in self.noisy(x, n, generator):
-            w = weights[start : start + len(z)]
+        for z in again:
+            grad += sum_weighted(weights[start : start + len(z)], self._scores_and_grads(z)[1])
             start += len(z)
-            grad += sum_weighted(w, self._scores_and_grads(z)[1])
         return value, grad
 
     def _scores_and_grads(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,16 +219,11 @@ class Median(Smoothed):
     ) -> tuple[Tensor, Tensor]:
         if objective != "exact":
             return super().own_value_and_grad(x, objective=objective, draws=draws, generator=generator)
-        n, generator = draws or self.copies, self._required(generator)
-        state = generator.get_state()
-        with torch.no_grad():
-            _, index = median(self.matrix(x, generator=generator, n=n))
-        generator.set_state(state)
-        middle, start = x, 0
-        for z in self.noisy(x, n, generator):
-            for i, copy in enumerate(z, start):
-                middle = torch.where((index == i).view(-1, *[1] * (x.ndim - 1)), copy, middle)
-            start += len(z)
+        s, again = self._scored_first(x, draws or self.copies, generator)
+        _, index = median(s)
+        middle = x
+        for i, copy in enumerate(chain.from_iterable(again)):
+            middle = torch.where((index == i).view(-1, *[1] * (x.ndim - 1)), copy, middle)
         return self.base.value_and_grad(middle)
 
     def own_passes(self, objective: str, draws: int | None) -> tuple[int, int]:

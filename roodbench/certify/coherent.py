@@ -230,7 +230,7 @@ def of_operating(certificate: Mapping[str, Any], config: Settings) -> Iterator[s
     for point, entry in zip(points, certificate["detectors"], strict=False):
         where = f"operating, {entry['detector']}"
         found = list(known(point, point_form(certificate, entry), where))
-        yield from found or rates_of(certificate, config, point, entry, where)
+        yield from found or rates_of(config, point, entry, where)
 
 
 def point_form(certificate: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,9 +244,7 @@ def point_form(certificate: Mapping[str, Any], entry: Mapping[str, Any]) -> dict
     return {"base": entry["base"], "threshold": NUMBER, "points": at, **largest}
 
 
-def rates_of(
-    certificate: Mapping[str, Any], config: Settings, point: Mapping[str, Any], entry: Mapping[str, Any], where: str
-) -> Iterator[str]:
+def rates_of(config: Settings, point: Mapping[str, Any], entry: Mapping[str, Any], where: str) -> Iterator[str]:
     """Where a detector's rates are better than those that follow for images of one pixel."""
     scores = np.array(entry["validation"]["score"]) if config.tpr is not None else None
     settings: Any = config

@@ -80,7 +80,7 @@ def block(
 
 
 @torch.no_grad()
-def drawn_again(worker: Worker, images: ImageSet, first: np.ndarray, stream: str = "certify") -> np.ndarray:
+def drawn_again(worker: Worker, images: ImageSet, first: np.ndarray) -> np.ndarray:
     """How far the first noisy score of every block, `first` (n, blocks), is from what it is now: (looks, 64) at most.
 
     Of each block one shard's images, the last block first, each copy in a batch of its own: a score that depends on
@@ -91,7 +91,7 @@ def drawn_again(worker: Worker, images: ImageSet, first: np.ndarray, stream: str
     for number in reversed(range(first.shape[1])):
         shard = number % images.shard_count
         ((_, x),) = images.shards([shard])
-        generator = worker.stream(f"{stream}/{number}", images.name, shard)
+        generator = worker.stream(f"certify/{number}", images.name, shard)
         again = on_copy(partial(detector.matrix, generator=generator, n=1), x.to(worker.device), detector.label)
         gaps.append(again[0].double().cpu().numpy() - first[SHARD * shard : SHARD * shard + len(x), number])
     return np.abs(np.concatenate(gaps))

@@ -26,14 +26,12 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def certified_table(
-    rows: Sequence[CertifiedRow], operating: Sequence[Mapping[str, Any]] = (), config: CertifyConfig | None = None
-) -> str:
+def certified_table(rows: Sequence[CertifiedRow], operating: Sequence[Mapping[str, Any]], config: CertifyConfig) -> str:
     """One line per detector, radius and OOD set; certified <= attacked in each condition. Below it TPR and FPR at the
     threshold, one line per detector and radius, where a record has them."""
     columns, lines = cells_of(rows)
     auroc = framed(columns, lines, before=[heading(rows[0])], after=notes_of(rows), left=(0, 2))
-    if not operating or config is None:
+    if not operating:
         return auroc
     radii = {row.radius_l2: row.radius for row in rows}
     columns, lines = operating_cells(operating, radii, rows[0].norm)

@@ -26,7 +26,7 @@ ENDINGS = frozenset(
 """Of files that are images; others in a folder are left alone, with a notice."""
 
 
-def folder_source(folder: Path, frame: Frame, *, ood: bool, classes: Sequence[str] | None = None) -> Source:
+def folder_source(folder: Path, frame: Frame, *, ood: bool, classes: Sequence[str] | None) -> Source:
     """The images below a folder, in the order of their names; not of OOD its folders are the classes, by name.
 
     `classes` are those of the ID training set: ValueError, with the nearest, for a folder that is none of them.

@@ -97,11 +97,13 @@ class Prepared(nn.Module):
 
     incidental = frozenset({"batch", "held", "halved", "_runs"})
 
-    def __init__(self, backbone: nn.Module, sizes: tuple[int, ...] = ()) -> None:
+    def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.head, self.headless = cast(Backbone, backbone).head, getattr(backbone, "headless", "")
         self.body, self.folds = folded(backbone)
-        self.sizes, self.batch, self.held = sizes, LARGEST["cuda"], LARGEST["cuda"]
+        self.sizes: tuple[int, ...] = ()
+        """The batch sizes that are compiled, largest first."""
+        self.batch = self.held = LARGEST["cuda"]
         self.halved = self.training = False
         """Whether passes run in bfloat16."""
         self._runs: dict[bool, tuple[Network, Network, Network]] = {}

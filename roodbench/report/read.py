@@ -80,7 +80,7 @@ def read(place: Path | str, out: Path | str | None = None) -> Kept:
     return Kept(file.absolute().parent.name, record, said, file.parent)
 
 
-def record_file(place: Path | str, out: Path | str | None = None) -> Path:
+def record_file(place: Path | str, out: Path | str | None) -> Path:
     """The file of the record at a place, or of the run of that name in the folder `out`; ValueError for none."""
     folder = Path(place)
     if not folder.exists() and folder.name == str(place) and place:
@@ -97,7 +97,7 @@ def is_of_intervals(found: Mapping[str, Any]) -> bool:
     return str(found.get("method")).startswith("interval")
 
 
-def interval_certificate(place: Path | str, out: Path | str | None = None) -> Path | None:
+def interval_certificate(place: Path | str, out: Path | str | None) -> Path | None:
     """The certificate beside the record of a certification by interval bounds; None of another record."""
     file = record_file(place, out)
     return file.with_name(CERTIFICATE) if is_of_intervals(content(file)) else None

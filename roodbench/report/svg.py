@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
 Points = Sequence[tuple[float, float]]
-Scale = Callable[[float], float]
 WIDTH, HEIGHT = 280, 200
 LEFT, RIGHT, TOP, BOTTOM = 38, 10, 8, 40
 """Margins, in units of the drawing: about pixels on the screen."""

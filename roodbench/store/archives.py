@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 LARGEST = 2**36
@@ -13,11 +12,11 @@ STORED = 2
 SLACK = 2**20
 
 
-def unpacked(file: Path, wanted: Callable[[str], bool] = lambda name: True) -> int:
-    """The bytes that the wanted members of an archive say they have; 0 of a file that is none."""
+def unpacked(file: Path) -> int:
+    """The bytes that the members of an archive say they have; 0 of a file that is none."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return sum(member.file_size for member in archive.infolist() if wanted(member.filename))
+            return sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, LookupError, NotImplementedError):
         return 0
 

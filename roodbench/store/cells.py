@@ -146,7 +146,7 @@ def place_of(folder: Path, key: Mapping[str, Any]) -> tuple[Path, str]:
     return folder / f"{content_hash(whole)}.safetensors", json.dumps(whole, sort_keys=True, default=str)
 
 
-def write_cell(file: Path, cell: Cell, key: str = "") -> None:
+def write_cell(file: Path, cell: Cell, key: str) -> None:
     """Write a cell and its key, with a hash of all of it."""
     tensors, facts = cell
     text = {"meta": json.dumps(facts), "key": key}
