@@ -13,12 +13,11 @@ tensor([0.4000, 0.4000])
 
 from .algorithms import ALGORITHMS, MOMENTUM
 from .apgd import apgd
-from .budget import within
 from .components import Component, component
 from .eot import cosine, draws_needed, fixed_draws
 from .external import attack_class, is_external, library_version
 from .known_seed import KnownSeed
-from .methods import METHODS, check_method, components_of, cost, honoured, rests_on, transfer_for
+from .methods import METHODS, check_method, components_of, cost, honoured, rests_on, transfer_for, within
 from .noise import noise
 from .pgd import pgd, step_sizes
 from .plan import DIRECTIONS, SIGN, STRENGTHS, AttackPlan, Direction, Strength

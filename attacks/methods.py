@@ -1,10 +1,11 @@
-"""What can be asked for by name, the components it consists of, and what they cost."""
+"""What can be asked for by name, the components it consists of, what they cost, and what a budget pays for."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 
 from .algorithms import ALGORITHMS, MOMENTUM
 from .components import Component, Passes, Refine, component, times
@@ -22,6 +23,8 @@ METHODS = {
     "autoattack:NAME": "APGD or Square of AutoAttack (pyautoattack) on it",
 }
 """Every method with the line that help, `roodbench list` and docs/attacks.md show."""
+HALVINGS = 50
+"""Of the scale at which a budget is spent: beyond the last bit of a float."""
 
 
 def check_method(method: str, objective: str | None = None) -> None:
@@ -131,3 +134,40 @@ def cost(detector: Detector, plan: AttackPlan, sized: Mapping[str, int] | None =
             )
         )
     return sum(forward for forward, _ in spent), sum(backward for _, backward in spent)
+
+
+def scaled(plan: AttackPlan, scale: float) -> AttackPlan:
+    """The plan with its strength's steps and restarts times `scale`, at least 1, and its queries times its square."""
+    spend = plan.strength
+    steps, restarts = (max(1, round(scale * n)) for n in (spend.steps, spend.restarts))
+    return replace(
+        plan, strength=replace(spend, steps=steps, restarts=restarts, queries=round(scale**2 * spend.queries))
+    )
+
+
+def within(
+    detector: Detector,
+    plan: AttackPlan,
+    budget: int,
+    sized: Mapping[str, int] | None = None,
+    *,
+    label: str = "the detector",
+) -> AttackPlan:
+    """The largest of the `scaled` plans whose `cost` is at most `budget` network passes, forward + backward, per image.
+
+    `sized` are noisy copies per gradient by objective, as for `cost`. More budget is no smaller attack, for steps,
+    restarts and queries only grow with the scale. ValueError, naming the detector by its `label` and the smallest
+    budget, where that pays for no attack.
+    """
+
+    def spent(scale: float) -> float:
+        return sum(cost(detector, scaled(plan, scale), sized))
+
+    if spent(0.0) > budget:
+        least = ceil(spent(0.0))
+        raise ValueError(f"budget {budget}: {plan.method} on {label} takes at least {least} network passes an image")
+    low, high = 0.0, (budget + 1) / plan.strength.steps  # where every step, of which each takes a pass, is too many
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if spent(middle) <= budget else (low, middle)
+    return scaled(plan, low)

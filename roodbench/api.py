@@ -19,7 +19,7 @@ from .engine.crew import sharers
 from .engine.errors import saving
 from .engine.progress import Progress, progress_of
 from .engine.worker import Worker
-from .evaluation.budget import within
+from .evaluation.attacker import within
 from .evaluation.evaluator import Evaluator
 from .evaluation.forecast import Forecast, peak_memory
 from .evaluation.sweep import evaluated
@@ -28,9 +28,8 @@ from .machine.device import opened
 from .record.build import build
 from .record.result import Result
 from .setup.config import SPENDING, RunConfig, check_budget, check_kept, check_seed, one_of, refuse
-from .setup.fitted import check_fitted
 from .setup.network import check_needs, check_network
-from .setup.seam import check_seam
+from .setup.seam import check_fitted, check_seam
 from .setup.setting import LOOKED, plan_of
 from .setup.threats import CORRUPTIONS, attack_under
 from .setup.values import typed, wrong

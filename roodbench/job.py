@@ -17,7 +17,7 @@ from detectors.care import borrowed, usual_state
 from .engine.crew import crew_of
 from .engine.progress import Progress
 from .engine.worker import Worker, in_turn
-from .evaluation.budget import within
+from .evaluation.attacker import within
 from .evaluation.evaluator import Evaluator
 from .evaluation.forecast import Part, forecast
 from .evaluation.populations import Evaluated

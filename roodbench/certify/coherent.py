@@ -15,7 +15,6 @@ import numpy as np
 from ..metrics.deployed import knots
 from ..metrics.gauroc import image_alpha
 from ..metrics.ranks import largest_radius
-from .allowed import better_than_scores
 from .certificate import CLAIM, INTERVAL, KEY, SCHEMA, entries_of, noise_seed
 from .claimed import (
     ABOVE,
@@ -48,7 +47,7 @@ from .compare import (
     side,
 )
 from .config import SHARES
-from .evidence import CONDITIONS, KINDS
+from .evidence import CONDITIONS, KINDS, better_than_scores
 from .interval.coherent import incoherences as of_intervals
 from .operating import fixed
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from ..metrics.deployed import band, within_bands
 from ..metrics.gauroc import counted, gauroc, gfpr95, image_alpha
 from ..metrics.operating import auroc_of_new
 from ..metrics.simultaneous import Knots, knots_with
+from .compare import TOLERANCE, side
 from .config import CertifyConfig
-from .population import gain_of, together
+from .population import gain_of, narrowest_of, together
 from .sampling import shifted
 
 KINDS = ("bounds", "counted", "predicted")
@@ -170,3 +171,25 @@ def deployed_of(
     r_id, r_ood = (shifted(radius, detector.sigma, scope.dimension) for radius in (near, far))
     moved = own.sample.astype(np.float64) - slack, other.sample.astype(np.float64) + slack
     return within_bands(*moved, most, least, detector.copies, r_id, r_ood, highest)
+
+
+def better_than_scores(
+    detector: Smoothed, population: Mapping[str, Any], config: CertifyConfig, scope: Scope, slack: float
+) -> Iterator[str]:
+    """The bounds of a population that its noisy scores do not allow: of so many samples, at the alpha of their kind.
+
+    Derived in docs/theorems.md, T33.
+    """
+    at, names = np.array(population["sample"], dtype=float), population["images"]
+    for kind in KINDS:
+        alpha = image_alpha(len(at), config.alpha) if kind == "counted" else config.alpha / scope.images
+        for radius, sides in population[kind].items():
+            r = shifted(float(radius), detector.sigma, scope.dimension)
+            limits = narrowest_of(detector, at, config.samples, r, alpha, predicted=kind == "predicted", slack=slack)
+            for which, sign in (("lower", 1), ("upper", -1)):
+                value, limit = side(sides, which), getattr(limits, which)
+                give = TOLERANCE * np.maximum(1, np.abs(np.nan_to_num(limit, posinf=0.0, neginf=0.0)))
+                for i in np.flatnonzero(sign * value > sign * limit + give):
+                    what = "" if kind == "bounds" else f" ({kind})"
+                    most = f"{limit[i]:.6g}, the most that its {config.samples} noisy scores give"
+                    yield f"{names[i]}: the {which} bound {value[i]:.6g}{what} at radius {radius} is beyond {most}"

@@ -17,11 +17,10 @@ from ..metrics.gauroc import image_alpha
 from ..metrics.ranks import largest_radius
 from ..metrics.simultaneous import knots_with
 from ..setup.setting import Setting
-from .allowed import better_than_scores
 from .certificate import CERTIFIED, KEY, code_of, described, header, role_of
 from .compare import ANYTHING, NUMBER, POSITIVE, TEXT, TOLERANCE, Form, ascending, differences, near, numbers, side
 from .config import SHARES, CertifyConfig
-from .evidence import CONDITIONS, KINDS, Evidence, Scope, Together, metrics_of
+from .evidence import CONDITIONS, KINDS, Evidence, Scope, Together, better_than_scores, metrics_of
 from .operating import Operating, fixed, validation_of
 from .population import together, too_small
 

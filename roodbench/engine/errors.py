@@ -1,10 +1,12 @@
-"""What ends a run."""
+"""What ends a run, and what a user's own code raises as one of these."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from ..store.users import described, place_of
 
 
 class EvaluationError(RuntimeError):
@@ -30,3 +32,22 @@ def saving(result: Any, place: Any) -> Iterator[None]:
         yield
     except OSError as error:
         raise UnsavedError(f"the record cannot be kept in '{place}': {error.strerror or error}", result) from None
+
+
+@contextmanager
+def users_code(who: str) -> Iterator[None]:
+    """What a user's own code raises inside is an EvaluationError with its file and line; what we raise stays as it is.
+
+    >>> with users_code("mine"):
+    ...     exec(compile("1 / 0", "mine.py", "exec"))
+    Traceback (most recent call last):
+    roodbench.engine.errors.EvaluationError: mine: ZeroDivisionError: division by zero (mine.py:1)
+    """
+    try:
+        yield
+    except EvaluationError:
+        raise
+    except Exception as error:
+        if place_of(error) is None:
+            raise
+        raise EvaluationError(f"{who}: {described(error)}") from error

@@ -20,10 +20,9 @@ from detectors import Detector, GivenError
 from ..data import SHARD, ImageSet
 from ..machine.memory import batch_of, within_memory
 from ..store.cells import Cell, Store
-from .errors import BusyError, EvaluationError
+from .errors import BusyError, EvaluationError, users_code
 from .progress import Progress, progress_of, silent
 from .streams import stream
-from .users import users_code
 
 T = TypeVar("T")
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import attacks
 from attacks import AttackPlan, Component, Direction
+from detectors import Detector
 
 from ..engine.copies import OnCopies
 from ..engine.worker import Worker
@@ -137,3 +138,18 @@ def travels(found: attacks.Suite) -> dict[str, float]:
     if adapted:
         steps |= zip(adapted, torch.stack(list(adapted.values())).tolist(), strict=True)
     return {name: float(step) for name, step in steps.items() if step}
+
+
+def within(
+    detector: Detector, plan: AttackPlan, budget: int | None, sized: Mapping[str, int] | None = None
+) -> AttackPlan:
+    """The plan with the steps and restarts that `budget` passes per image pay for; as it is where that is None.
+
+    `sized` are noisy copies per gradient by objective. ValueError, naming the detector and the smallest budget, for one
+    that pays for no attack.
+    """
+    if budget is None:
+        return plan
+    known = plan.threat.knows_seed and detector.randomized
+    seen = attacks.KnownSeed(detector, torch.Generator) if known else detector
+    return attacks.within(seen, plan, budget, sized, label=detector.label)

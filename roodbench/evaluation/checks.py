@@ -1,4 +1,4 @@
-"""What is checked before a number is shown, and marks rows (docs/trust.md); refusals.py has what ends a run."""
+"""What is checked before a number is shown, and marks rows; docs/trust.md has what ends a run, too."""
 
 from __future__ import annotations
 

@@ -21,9 +21,8 @@ from ..engine.worker import Worker, joined
 from ..store.cells import Cell
 from ..store.identity import tensor_hash
 from ..store.listed import is_listed
-from .attacker import Attacker, travels, zero_gradients
+from .attacker import Attacker, travels, within, zero_gradients
 from .behaviour import COMPARED, gradients_of, scores_of, unmet
-from .budget import within
 from .differences import differing
 from .populations import Population, pictures_of, population_of
 from .usage import uses_network
@@ -197,7 +196,7 @@ class Evaluator:
         return {"view": self.attacker.view, "library": attacks.library_version(plan.method)}
 
     def within(self, plan: AttackPlan, budget: int | None) -> AttackPlan:
-        """`budget.within`, with the copies per gradient that the detector needs."""
+        """`attacker.within`, with the copies per gradient that the detector needs."""
         return plan if budget is None else within(self.detector, plan, budget, self.sized(plan))
 
     def sized(self, plan: AttackPlan) -> dict[str, int]:

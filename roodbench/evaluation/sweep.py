@@ -30,7 +30,7 @@ def evaluated(
 ) -> Evaluated:
     """Clean scores of every population, and attacked ones of ID (`min`), OOD (`max`) or both.
 
-    A `budget` of network passes per image, forward + backward, sets the plan's steps and restarts (`budget.within`).
+    A `budget` of network passes per image, forward + backward, sets the plan's steps and restarts (`attacker.within`).
     `check` also runs the base score's attack for as many passes (`Evaluator.control`), and the attacks of the
     indicators (`probe`) on a few images, `thorough` whatever they cost.
     """

@@ -11,8 +11,7 @@ from attacks import AttackPlan, Component, ThreatModel
 
 from .attacker import REPORT_DRAWS
 from .differences import DIRECTIONS
-from .paths import INTERVALS
-from .truth import OTHERS
+from .truth import INTERVALS, OTHERS
 
 QUERIES = 100
 """Of square, where the attack's strength has none."""

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..metrics import threshold95
-from .curves import corners, edges_of, roc, shares
 from .svg import Axes, Drawing
 
 PERCENT = [(y, f"{100 * y:.0f}") for y in (0, 0.25, 0.5, 0.75, 1)]
+MOST = 50
+"""Corners of a curve: more are thinned out, evenly on the axis it is drawn on."""
+BINS = 25
+"""Of a histogram."""
 Pair = tuple[np.ndarray, np.ndarray]
 """Scores (R, n) of ID and (R, m) of OOD."""
 Line = Sequence[tuple[float, str, float, tuple[float, float], str]]
@@ -82,3 +85,57 @@ def histogram(found: Sequence[np.ndarray], edges: np.ndarray, most: float, thres
     axes.text(4, axes.up(most / 2) + 4, "ID", "start")
     axes.text(4, axes.up(-most / 2) + 4, "OOD", "start")
     return axes.drawing()
+
+
+def roc(id_scores: np.ndarray, ood_scores: np.ndarray) -> np.ndarray:
+    """The share of ID kept (m,) where k of m OOD images pass, k = 0..m-1; the mean over draws (R, n), (R, m).
+
+    Its mean is the AUROC: ID that ties with an OOD image counts half.
+
+    >>> roc(np.array([[2.0, 3.0]]), np.array([[1.0, 2.0]])).tolist()
+    [0.75, 1.0]
+    """
+    found = np.zeros(ood_scores.shape[-1])
+    for own, other in zip(id_scores, ood_scores, strict=True):
+        own, thresholds = np.sort(own), np.sort(other)[::-1]
+        above = len(own) - np.searchsorted(own, thresholds, side="right")
+        reached = len(own) - np.searchsorted(own, thresholds, side="left")
+        found += (above + reached) / (2 * len(own))
+    return found / len(id_scores)
+
+
+def corners(kept: np.ndarray, *, log: bool) -> list[tuple[float, float]]:
+    """The staircase of a curve: (share of OOD that passes, share of ID kept from there on), at most `MOST` of them.
+
+    On a log axis it begins at half an image, in the place of none.
+    """
+    m = len(kept)
+    first = 0.5 if log else 0.0
+    k = np.arange(m)
+    if m > MOST:
+        k = np.unique((np.geomspace(1, m, MOST) - 1 if log else np.linspace(0, m - 1, MOST)).round().astype(int))
+        k = k[k < m]
+    return [(max(float(place), first) / m, float(kept[place])) for place in k]
+
+
+def edges_of(populations: list[np.ndarray]) -> np.ndarray:
+    """Bins (BINS + 1,) that hold all scores but the outermost 0.5% a side, which the end bins take.
+
+    >>> edges_of([np.array([[0.0, 1.0]]), np.array([[3.0]])])[[0, -1]].tolist()
+    [0.0, 3.0]
+    """
+    scores = np.concatenate([population.ravel() for population in populations])
+    low, high = np.quantile(scores, [0.005, 0.995]) if len(scores) > 200 else (scores.min(), scores.max())
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    return np.linspace(low, high, BINS + 1)
+
+
+def shares(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The share of scores in each bin (BINS,); those beyond the ends are in the end bins.
+
+    >>> shares(np.array([[-9.0, 1.5]]), np.linspace(0, 3, BINS + 1))[[0, 12]].tolist()
+    [0.5, 0.5]
+    """
+    counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
+    return counts / scores.size

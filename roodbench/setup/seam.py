@@ -1,4 +1,4 @@
-"""Whether a user's detector fits the seam: one sentence for an attribute to which the seam gives another meaning."""
+"""Whether a detector can be evaluated: it fits the seam, its network is as at its fit, which saw no test image."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from detectors import Detector, Plain, Score, shown
+from detectors.noted import GIVEN, check_weights, same_images
 
+from ..data import Benchmark, ImageSet
 from ..store.users import described
 
 CALLS: dict[str, tuple[int, dict[str, Any], str]] = {
@@ -122,3 +125,31 @@ def signature_of(method: Any) -> str:
 def is_pair(count: Any) -> bool:
     """Whether a value is two whole numbers of at least 0."""
     return isinstance(count, tuple | list) and len(count) == 2 and all(isinstance(n, int) and n >= 0 for n in count)
+
+
+def check_fitted(detector: Detector, bench: Benchmark) -> None:
+    """ValueError for a detector whose network's weights have changed since its fit, or that was fitted on test images.
+
+    Images are known of lists of batches and of image sets: what an iterator or a loader gave is gone.
+    """
+    check_weights(detector)
+    notes = [note for part in detector.chain for note in GIVEN.get(part, ())]
+    lists = [note for note in notes if isinstance(note, Tensor) and len(note)]
+    sets = [images for note in notes if not isinstance(note, Tensor) and (images := note()) is not None]
+    others = [images for images in sets if images not in (bench.id_train, bench.id_val) and images.is_read]
+    looks = {look for images in others for look in images.looks}
+    for images in (bench.id_test, *bench.ood.values(), *bench.shifted.values()) if lists or looks else ():
+        if found := [i for i, look in enumerate(images.looks) if look in looks] or among(images, lists):
+            raise ValueError(
+                f"{detector.label} was fitted on {len(found)} of the {len(images)} images of {images.name} "
+                f"({images.split}), the first {images.names[found[0]]}: expected fit(bench.id_train, bench.id_val)"
+            )
+
+
+def among(images: ImageSet, lists: Sequence[Tensor]) -> list[int]:
+    """The places of a set's images that are among those of some signatures."""
+    if not lists:
+        return []
+    known = torch.cat(list(lists))
+    same = torch.cat([same_images(x, known) for _, x in images.shards()])
+    return same.nonzero().flatten().tolist()

@@ -15,8 +15,7 @@ from attacks import STRENGTHS, AttackPlan, ThreatModel, attack_class, check_meth
 from detectors import WRAPPERS, Detector, NeedsError, Smoothed
 
 from ..data import SHARD, Benchmark, load_benchmark
-from ..engine.errors import EvaluationError
-from ..engine.users import users_code
+from ..engine.errors import EvaluationError, users_code
 from ..machine.memory import LARGEST, batch_of, limit, within_memory
 from ..machine.prepare import Prepared, compile_network, prepare
 from ..models import Classifier

@@ -23,7 +23,6 @@ from roodbench.data.toml import SETTINGS
 from roodbench.data.toml import TABLES as TABLES_OF
 from roodbench.entry.schema import FILE
 from roodbench.evaluation.checks import CHECKS, About
-from roodbench.evaluation.refusals import REFUSALS
 from roodbench.setup.threats import THREATS
 from tests.docs.schema import texts
 
@@ -72,9 +71,8 @@ def indicators() -> str:
 
 
 def trust() -> str:
-    """Refusals and checks together, by what they judge."""
-    rows = [(name, r.about, r.catches, r.cost, "the run ends") for name, r in REFUSALS.items()]
-    rows += [
+    """The checks, by what they judge."""
+    rows = [
         (
             name,
             c.about,

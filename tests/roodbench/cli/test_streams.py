@@ -192,7 +192,7 @@ def test_a_folder_that_takes_nothing_is_found_at_once(kind, verb, tmp_path, monk
     place = {"empty": "", "file": tmp_path / "file", "below a file": tmp_path / "file" / "runs"}.get(kind, tmp_path)
     if kind == "read-only":
         monkeypatch.setattr("tempfile.TemporaryFile", full)  # who is root may write everywhere
-    for name in ("roodbench.job.Setting", "roodbench.certify.job.Setting"):
+    for name in ("roodbench.job.Setting", "roodbench.certify.run.Setting"):
         monkeypatch.setattr(name, None)
     assert cli.main([*verb, "--limit", "4", "--out", str(place)]) == 2
     err = capsys.readouterr().err

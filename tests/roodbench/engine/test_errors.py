@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from roodbench import metrics
-from roodbench.engine.errors import EvaluationError
-from roodbench.engine.users import users_code
+from roodbench.engine.errors import EvaluationError, users_code
 from roodbench.store.users import described, place_of
 
 SOURCE = """

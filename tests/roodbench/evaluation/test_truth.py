@@ -7,7 +7,7 @@ import attacks
 import roodbench
 from attacks import ThreatModel
 from detectors import DETECTORS, Detector
-from roodbench.evaluation.paths import untold, walk
+from roodbench.evaluation.truth import untold, walk
 from tests.roodbench.helpers import fitted, small
 
 THREAT = ThreatModel(16 / 255)
