@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from .seam import Detector
-from .threat import ThreatModel
-from .trace import Attacked, Recorder, better, unbeaten, wide
+from .threat import ThreatModel, check_attack
+from .trace import Attacked, Recorder, better, pick, unbeaten, wide
 
 MOMENTUM = 0.75
 PROGRESS = 0.75
@@ -37,9 +37,7 @@ def apgd(
     such an image goes on from its best point. Returned is, per image, the best iterate of all `restarts` (x itself
     counts, unless `clean=False`). Randomised detectors: `draws` noisy copies per gradient, new ones in every step.
     """
-    if steps < 1 or restarts < 1:
-        raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")
-    threat.check(x)
+    check_attack(threat, x, sign, steps=steps, restarts=restarts)
     look = Recorder(detector, objective=objective, draws=draws, generator=generator)
     best = (x, look(x)[0]) if clean else unbeaten(x, sign)
     look.begin()
@@ -60,13 +58,12 @@ def apgd(
             last, (value, grad) = value, look(x_k)
             improved += sign * value > sign * last
             wins = sign * value > sign * f_best
-            x_best, g_best = (torch.where(wide(wins, x), a, b) for a, b in ((x_k, x_best), (grad, g_best)))
-            f_best = torch.where(wins, value, f_best)
+            x_best, f_best, g_best = pick(wins, x_k, x_best), pick(wins, value, f_best), pick(wins, grad, g_best)
             if k in ends:
                 stuck = (improved < PROGRESS * (k - checked)) | (~halved & (f_best == f_checked))
-                size = torch.where(stuck, size / 2, size)
-                x_k, grad = (torch.where(wide(stuck, x), a, b) for a, b in ((x_best, x_k), (g_best, grad)))
-                x_old, value = torch.where(wide(stuck, x), x_best, x_old), torch.where(stuck, f_best, value)
+                size = pick(stuck, size / 2, size)
+                x_k, value, grad = pick(stuck, x_best, x_k), pick(stuck, f_best, value), pick(stuck, g_best, grad)
+                x_old = pick(stuck, x_best, x_old)
                 halved, f_checked, checked, improved = stuck, f_best, k, torch.zeros_like(improved)
         best = better(sign, best, (x_best, f_best))
     return Attacked(*best, look.trace(travel, restarts))

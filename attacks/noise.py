@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .seam import Detector, check_visited
-from .threat import ThreatModel
+from .threat import ThreatModel, check_attack
 from .trace import Attacked, Trace, better
 
 
@@ -63,9 +63,7 @@ def noise(
 
     A randomised detector scores all of them on the same noise, drawn from `generator` once: score the images again.
     """
-    if queries < 1:
-        raise ValueError(f"queries {queries}: expected at least 1")
-    threat.check(x)
+    check_attack(threat, x, sign, queries=queries)
     score = Queries(detector, generator)
     best = (x, score(x))
     for _ in range(queries):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .seam import Detector
-from .threat import ThreatModel
+from .threat import ThreatModel, check_attack
 from .trace import Attacked, Recorder, better, unbeaten
 
 
@@ -29,24 +29,18 @@ def pgd(
 ) -> Attacked:
     """Move images x (B, C, H, W) to a lower (`sign=-1`) or higher (`sign=+1`) `objective` within `threat`.
 
-    x_{k+1} = P(x_k + sign a_k u(g_k)), u the steepest direction of the norm (sign for linf, normalised for l2), from a
-    uniform random start, `restarts` times, the first time from `start` (B, C, H, W), projected, if given; g_k is the
-    gradient, with `momentum` mu the sum of mu^(k-j) grad_j / norm2(grad_j) over the steps j so far. `draws` is the
-    number of noisy copies per gradient of a randomised detector (EOT); every step draws new ones from `generator`,
-    which momentum averages over.
+    x_{k+1} = P(x_k + sign a_k u(g_k)), where u is the steepest direction of the norm (sign for linf, normalised for
+    l2) and g_k the gradient at x_k, or with `momentum` mu the sum over j <= k of mu^(k-j) grad_j / norm2(grad_j). Each
+    of the `restarts` begins at a uniform random point, the first at `start` (B, C, H, W), projected, if that is given.
+    For a randomised detector `draws` is the number of noisy copies per gradient (EOT): every step draws new ones from
+    `generator`, and momentum averages over them.
 
     The default steps a_k fall geometrically (`step_sizes`); a given `step_size` is kept constant. Returned is, per
     image, the iterate with the best objective over all steps and restarts (`keep="best"`; x itself counts, unless
     `clean=False`), or the last iterate of the last restart (`keep="last"`), whose objective is not computed: `values`
     are those one step before. The best of noisy values is partly luck: score the images of a randomised detector again.
     """
-    if steps < 1 or restarts < 1:
-        raise ValueError(f"steps {steps}, restarts {restarts}: expected at least 1 of each")
-    threat.check(x)
-    if sign not in (-1, 1):
-        raise ValueError(f"sign {sign}: expected -1 (lower the score) or 1 (raise it)")
-    if start is not None and start.shape != x.shape:
-        raise ValueError(f"start of shape {tuple(start.shape)}: expected that of the images, {tuple(x.shape)}")
+    check_attack(threat, x, sign, start=start, steps=steps, restarts=restarts)
     if keep not in ("best", "last"):
         raise ValueError(f"keep {keep!r}: expected 'best' or 'last'")
     look = Recorder(detector, objective=objective, draws=draws, generator=generator)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .seam import Detector, NonFiniteError, check_visited
-from .trace import wide
+from .trace import pick
 from .waiting import renamed, sent
 
 SELECTION_DRAWS = 8
@@ -66,7 +66,7 @@ class Best:
         key = self._key(scores)
         old = self.key[:, index]
         wins = (key[0] > old[0]) | ((key[0] == old[0]) & (key[1] > old[1]))
-        kept = torch.where(wide(wins, candidates), candidates, self.images[index])
+        kept = pick(wins, candidates, self.images[index])
         self.images = self.images.index_copy(0, index, kept)
         self.scores[:, index] = torch.where(wins, scores, self.scores[:, index])
         self.key[:, index] = torch.where(wins, key, old)

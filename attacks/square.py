@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .noise import Queries
 from .seam import Detector
-from .threat import ThreatModel
-from .trace import Attacked, better, wide
+from .threat import ThreatModel, check_attack
+from .trace import Attacked, better, pick, wide
 
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of the queries after which the squares' area halves, as published."""
@@ -43,11 +43,7 @@ def square(
     queries): corners of the ball alone miss optima inside it, and moving norm about is slow. A randomised detector is
     queried with the same noise every time, drawn from `generator` once: score the images again.
     """
-    if queries < 1:
-        raise ValueError(f"queries {queries}: expected at least 1")
-    threat.check(x)
-    if start is not None and start.shape != x.shape:
-        raise ValueError(f"start of shape {tuple(start.shape)}: expected that of the images, {tuple(x.shape)}")
+    check_attack(threat, x, sign, start=start, queries=queries)
     low, high = threat.bounds
     score = Queries(detector, generator)
 
@@ -59,8 +55,7 @@ def square(
     line, searched = None, False
     delta = stripes(threat, x, random)
     if start is not None:
-        moved = (start != x).flatten(1).any(1).view(-1, *[1] * (x.ndim - 1))
-        delta = torch.where(moved, start - x, delta)
+        delta = pick((start != x).flatten(1).any(1), start - x, delta)
     for query in range(queries):
         if query and line is None:
             share = area / 2 ** sum(query / queries > at for at in HALVINGS)

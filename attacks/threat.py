@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .trace import wide
 from .waiting import demand
 
 NOISE = {
@@ -134,11 +135,9 @@ class ThreatModel:
     def unit(grad: Tensor) -> Tensor:
         """g / norm2(g) per image, 0 for a zero gradient."""
         g = grad.flatten(1)
-        g = g / g.abs().amax(1, keepdim=True).clamp_min(
-            torch.finfo(g.dtype).tiny
-        )  # squares neither under- nor overflow
-        norm = torch.linalg.vector_norm(g, dim=1, keepdim=True)
-        return (g / norm.clamp_min(torch.finfo(g.dtype).tiny)).view_as(grad)
+        tiny = torch.finfo(g.dtype).tiny
+        g = g / g.abs().amax(1, keepdim=True).clamp_min(tiny)  # squares neither under- nor overflow
+        return (g / torch.linalg.vector_norm(g, dim=1, keepdim=True).clamp_min(tiny)).view_as(grad)
 
     def random(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """A uniform draw from the ball, projected onto the bounds."""
@@ -147,8 +146,20 @@ class ThreatModel:
         else:
             normal = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
             radius = torch.rand(len(x), generator=generator, device=x.device, dtype=x.dtype) ** (1 / x[0].numel())
-            unit = self.ascent(normal) * radius.view(-1, *[1] * (x.ndim - 1))
+            unit = self.ascent(normal) * wide(radius, x)
         return self.project(x + self.eps * unit, x)
+
+
+def check_attack(threat: ThreatModel, x: Tensor, sign: int, *, start: Tensor | None = None, **counts: int) -> None:
+    """ValueError for what no attack takes: less than one of `counts`, another sign, such images, or such a start."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} {count}: expected at least 1")
+    threat.check(x)
+    if sign not in (-1, 1):
+        raise ValueError(f"sign {sign}: expected -1 (lower the score) or 1 (raise it)")
+    if start is not None and start.shape != x.shape:
+        raise ValueError(f"start of shape {tuple(start.shape)}: expected that of the images, {tuple(x.shape)}")
 
 
 def quantize(x_adv: Tensor, x: Tensor) -> Tensor:

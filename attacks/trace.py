@@ -126,7 +126,12 @@ def unbeaten(x: Tensor, sign: int) -> tuple[Tensor, Tensor]:
 def better(sign: int, old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Per image, the (image, value) with the lower (`sign=-1`) or higher value; the old one on a tie."""
     wins = sign * new[1] > sign * old[1]
-    return torch.where(wide(wins, old[0]), new[0], old[0]), torch.where(wins, new[1], old[1])
+    return pick(wins, new[0], old[0]), pick(wins, new[1], old[1])
+
+
+def pick(wins: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """`new` (B, ...) for the images that win, (B,) bool, else `old`."""
+    return torch.where(wide(wins, old), new, old)
 
 
 def wide(per_image: Tensor, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .seam import Detector, check_finite, gradient_of
+from .trace import wide
 
 FARTHEST = 5.0
 """Of a clean score from the threshold, in the view's logits: further below, cross-entropy loses its gradient."""
@@ -94,7 +95,7 @@ class Score(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (grad,) = ctx.saved_tensors
-        return grads[0].view(-1, *[1] * (grad.ndim - 1)) * grad, None
+        return wide(grads[0], grad) * grad, None
 
 
 def parts_of(detector: Detector) -> list[Tensor]:

@@ -79,6 +79,12 @@ def gain_of(detector: ROSS) -> Gain:
     return Gain(detector.fitted()["tau"], detector.gain, detector.eta)
 
 
+def form_of(detector: Smoothed) -> tuple[Gain | None, float | None]:
+    """What makes the score of the quantiles: g and, of ROSS-Q, the tail; None for a median, which has neither."""
+    gain = gain_of(detector) if isinstance(detector, ROSS) else None
+    return gain, detector.tail if isinstance(detector, ROSSQ) else None
+
+
 def bounds_of(
     detector: Smoothed, y: np.ndarray, r: float, alpha: float, *, confident: bool = True, slack: float = 0.0
 ) -> Bounds:
@@ -95,8 +101,7 @@ def bounds_of(
 
 def predicted_of(detector: Smoothed, y: np.ndarray, r: float, alpha: float, *, slack: float = 0.0) -> Bounds:
     """Bounds on the score that N fresh copies give, N as many as there are in y (docs/theorems.md, T25)."""
-    gain = gain_of(detector) if isinstance(detector, ROSS) else None
-    tail = detector.tail if isinstance(detector, ROSSQ) else None
+    gain, tail = form_of(detector)
     return predicted_bounds(y, r, alpha, gain, detector.base.extremes(), tail=tail, slack=slack)
 
 
@@ -105,8 +110,7 @@ def together(detector: Smoothed, known: Knots, r: float, *, slack: float = 0.0) 
 
     Derived in docs/theorems.md, T27.
     """
-    gain = gain_of(detector) if isinstance(detector, ROSS) else None
-    tail = detector.tail if isinstance(detector, ROSSQ) else None
+    gain, tail = form_of(detector)
     return bounds_together(known, r, gain, detector.base.extremes(), tail=tail, slack=slack)
 
 
@@ -117,8 +121,7 @@ def narrowest_of(
 
     Derived in docs/theorems.md, T33.
     """
-    gain = gain_of(detector) if isinstance(detector, ROSS) else None
-    tail = detector.tail if isinstance(detector, ROSSQ) else None
+    gain, tail = form_of(detector)
     limit = narrowest_predicted if predicted else narrowest
     return limit(Around(at, N, detector.base.extremes()), r, alpha, gain, tail=tail, slack=slack)
 

@@ -126,20 +126,6 @@ class Attacker:
         return rows.cpu()
 
 
-def zero_gradients(found: attacks.Suite) -> Tensor:
-    """(attacks, B): whether the gradient of each was zero at its start, NaN where it did not run."""
-    return torch.stack([trace.zero_gradient.float() for trace in found.traces.values()])
-
-
-def travels(found: attacks.Suite) -> dict[str, float]:
-    """The sum of step sizes of every component that starts at random and steps."""
-    steps = {name: trace.travel for name, trace in found.traces.items() if attacks.component(name).starts_at_random}
-    adapted = {name: step for name, step in steps.items() if isinstance(step, Tensor)}
-    if adapted:
-        steps |= zip(adapted, torch.stack(list(adapted.values())).tolist(), strict=True)
-    return {name: float(step) for name, step in steps.items() if step}
-
-
 def within(
     detector: Detector, plan: AttackPlan, budget: int | None, sized: Mapping[str, int] | None = None
 ) -> AttackPlan:

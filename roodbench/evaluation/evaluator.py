@@ -21,10 +21,10 @@ from ..engine.worker import Worker, joined
 from ..store.cells import Cell
 from ..store.identity import tensor_hash
 from ..store.listed import is_listed
-from .attacker import Attacker, travels, within, zero_gradients
+from .attacker import Attacker, within
 from .behaviour import COMPARED, gradients_of, scores_of, unmet
 from .differences import differing
-from .populations import Population, pictures_of, population_of
+from .populations import Population, kept_of, pictures_of, population_of
 from .usage import uses_network
 
 REFERENCE_DRAWS = 2
@@ -83,14 +83,11 @@ class Evaluator:
             report = self.plain.scores(x, images.name, shard)
             if not self.detector.randomized:
                 return {"scores": report, "reference": report.clone()}, {}
-            parts = {
-                "scores": report,
-                "reference": self.plain.scores(x, images.name, shard, "reference", REFERENCE_DRAWS),
-            }
+            reference = self.plain.scores(x, images.name, shard, "reference", REFERENCE_DRAWS)
+            parts = {"scores": report, "reference": reference}
             if isinstance(self.detector, Smoothed):
-                instability = partial(
-                    self.detector.instability, generator=self.worker.stream("instability", images.name, shard)
-                )
+                generator = self.worker.stream("instability", images.name, shard)
+                instability = partial(self.detector.instability, generator=generator)
                 with torch.no_grad():
                     parts["instability"] = on_copy(instability, x, self.detector.label).cpu()
             return parts, {}
@@ -139,32 +136,26 @@ class Evaluator:
 
         def attack(shard: int, x: Tensor) -> Cell:
             found = self.attacker.find(x, images.name, shard, direction, plan, reference, draws)
-            # never the scores that chose the images: a detector may hide noise
-            scores = self.attacker.rescored(found.images, images.name, shard, direction, plan)
+
+            def rescored(moved: Tensor, **fewer: int) -> Tensor:
+                """Never the scores that chose the images: a detector may hide noise."""
+                return self.attacker.rescored(moved, images.name, shard, direction, plan, **fewer)
+
+            scores, transfer = rescored(found.images), None
             if self.keep_images and shard == 0:
                 most = pictures_of(images)
                 first = {"images": found.images[:most].cpu(), "scores": scores[:, :most].cpu().contiguous()}
                 self._pictures[f"{images.name} {direction} {plan}"] = first
-            tensors = {"scores": scores, "winner": found.winner, "zero_gradient": zero_gradients(found)}
-            tensors["origin"] = found.origin.clone()  # without refine they are the winners
-            if found.transfer is found.images:
-                tensors["transfer"] = scores.clone()
-            elif found.transfer is not None:
-                tensors["transfer"] = self.attacker.rescored(found.transfer, images.name, shard, direction, plan)
-            again = self.attacker.rescored(found.images, images.name, shard, direction, plan, draws=1)
-            exact = self.precision == "float32" and not plan.threat.quantize
-            late = found.late_gain(SIGN[direction])
-            tensors["late_gain"] = torch.full((len(x),), torch.nan, dtype=torch.float32) if late is None else late
-            facts = {
-                "images": len(x),
-                "components": found.components,
-                "passes": found.passes,
+            if found.transfer is not None:
+                transfer = scores.clone() if found.transfer is found.images else rescored(found.transfer)
+            tensors, facts = kept_of(found, scores, transfer, SIGN[direction])
+            exact = self.precision == "float32" and not plan.threat.quantize  # else values on the way are other ones
+            facts |= {
                 "excess": plan.threat.violation(found.images, x),
                 "unseen": found.unseen(SIGN[direction]) if exact else None,
-                "travel": travels(found),
-                "unrepeatable": differing(scores[:1], again),
+                "unrepeatable": differing(scores[:1], rescored(found.images, draws=1)),
             }
-            return {name: tensor.cpu() for name, tensor in tensors.items()}, facts
+            return tensors, facts
 
         what = {
             "condition": direction,

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from attacks import AttackPlan
+from attacks import AttackPlan, Suite, component
 from detectors import Classifier, Detector
 
 from ..data import Benchmark, ImageSet
@@ -141,6 +142,37 @@ def above_chance(accuracy: float, chance: float, n: int) -> float:
 def pictures_of(images: ImageSet) -> int:
     """How many of a set's images are kept: the first few, and no more than 2 MB of them, but one."""
     return min(PICTURES, len(images), max(1, LARGEST // (4 * math.prod(images.shape))))
+
+
+def kept_of(found: Suite, scores: Tensor, transfer: Tensor | None, sign: int) -> Cell:
+    """What is kept of an attacked shard, for `population_of`: its scores (R, B), those of the base score's attack where
+    it ran, and what its traces show.
+    """
+    late = found.late_gain(sign)
+    tensors = {
+        "scores": scores,
+        "winner": found.winner,
+        "origin": found.origin.clone(),  # without refine they are the winners
+        "zero_gradient": torch.stack([trace.zero_gradient.float() for trace in found.traces.values()]),
+        "late_gain": torch.full(scores.shape[1:], torch.nan, dtype=torch.float32) if late is None else late,
+        **({} if transfer is None else {"transfer": transfer}),
+    }
+    facts = {
+        "images": scores.shape[1],
+        "components": found.components,
+        "passes": found.passes,
+        "travel": travels(found),
+    }
+    return {name: tensor.cpu() for name, tensor in tensors.items()}, facts
+
+
+def travels(found: Suite) -> dict[str, float]:
+    """The sum of step sizes of every component that starts at random and steps."""
+    steps = {name: trace.travel for name, trace in found.traces.items() if component(name).starts_at_random}
+    adapted = {name: step for name, step in steps.items() if isinstance(step, Tensor)}
+    if adapted:
+        steps |= zip(adapted, torch.stack(list(adapted.values())).tolist(), strict=True)
+    return {name: float(step) for name, step in steps.items() if step}
 
 
 def population_of(cells: Sequence[Cell]) -> Population:

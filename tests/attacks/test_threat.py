@@ -157,3 +157,9 @@ def test_a_view_needs_finite_scores_of_some_images():
 def test_only_ascii_digits_count_submissions():
     with pytest.raises(ValueError, match="threat 'resubmit:\u0663'"):
         ThreatModel(0.1, noise="resubmit:\u0663")
+
+
+@pytest.mark.parametrize("attack", ["pgd", "targeted", "apgd", "square", "noise"])
+def test_no_attack_takes_another_sign(attack):
+    with pytest.raises(ValueError, match="sign 2: expected -1"):
+        getattr(attacks, attack)(Linear(torch.ones(1, 4, 4)), torch.full((1, 1, 4, 4), 0.5), ThreatModel(0.1), sign=2)
