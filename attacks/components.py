@@ -81,7 +81,7 @@ class Component:
         return is_base(self.objective)
 
     def on(self, detector: Detector, found: str) -> Component:
-        """What it is on an image whose best the objective `found` reached: the same on all but for `refine`."""
+        """The component for an image whose best was reached on the objective `found`; it differs for `refine` alone."""
         return self
 
     def is_noisy(self, detector: Detector) -> bool:
@@ -102,7 +102,7 @@ class Component:
         return ceil(self.starts * plan.strength.restarts)
 
     def makes_long(self, detector: Detector, plan: AttackPlan) -> bool:
-        """Whether its restarts are steps of long runs: where a score jumps, two that average over steps find more."""
+        """Whether a few long runs take the steps of all restarts: where a score jumps, averaging over steps helps."""
         return plan.method == "suite" and self.algorithm == "pgd" and self.objective in detector.jumps
 
     def arguments(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> dict[str, Any]:
@@ -152,12 +152,12 @@ class Component:
 
 @dataclass(frozen=True)
 class Refine(Component):
-    """`refine` on the objective that found each image's best so far, on `exact` where the base score or nothing did."""
+    """`refine`: on each image the objective that found its best so far; `exact` where the base score or nothing did."""
 
     algorithm: str = "refine"
 
     def on(self, detector: Detector, found: str) -> Component:
-        """What goes on from where the objective `found` came to: twice as long on one of the own."""
+        """The run that goes on from what the objective `found` reached: twice as long on one of the detector's own."""
         own = [name for name in detector.objectives if not is_base(name)]
         if found in own:
             return replace(self, objective=found, steps=2.0)
@@ -170,7 +170,7 @@ class Refine(Component):
         return 1
 
     def cost(self, detector: Detector, plan: AttackPlan, sized: Mapping[str, int]) -> Passes:
-        """That on the dearest of the detector's own objectives."""
+        """What it takes on the most expensive of the detector's objectives."""
         if self.objective:
             return super().cost(detector, plan, sized)
         return max((self.on(detector, name).cost(detector, plan, sized) for name in detector.objectives), key=sum)

@@ -13,7 +13,7 @@ from .seam import Detector
 class KnownSeed:
     """A randomised detector whose draws the adversary knows: deterministic, with the noise of `stream` every time.
 
-    The noise belongs to the places in a batch: always give the whole batch.
+    An image's noise depends on its place in the batch: always give the whole batch.
     """
 
     def __init__(self, detector: Detector, stream: Callable[[], torch.Generator]) -> None:

@@ -98,8 +98,8 @@ def shares(detector: Detector, objective: str) -> tuple[float, float]:
 def transfer_for(detector: Detector, plan: AttackPlan, spent: Passes) -> AttackPlan | None:
     """The method `transfer` with as many restarts as cost the passes, forward plus backward, that the suite spent.
 
-    `spent` are those per image. None for a plan that is not the whole suite's, and for a detector without a base score
-    of its own, or of which a look takes one pass.
+    `spent` are those per image. None for a plan that is not the whole suite's, for a detector without an objective
+    `base`, and for one whose gradients all take a single pass.
     """
     whole, names = plan.method == "suite" and plan.objective is None, detector.objectives
     if not whole or "base" not in names or all(is_cheap(detector, name) for name in names):

@@ -42,7 +42,7 @@ class Queries:
 
 
 def seed_from(generator: torch.Generator) -> int:
-    """A seed drawn from a generator; of a GPU's from its state, which the host knows: it would wait for a draw."""
+    """A seed drawn from a generator; for a GPU's, made of its state, which the host knows without waiting."""
     if generator.device.type == "cpu":
         return int(torch.randint(2**62, (1,), generator=generator))
     state = generator.get_state().numpy().tobytes()

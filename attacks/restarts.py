@@ -56,9 +56,9 @@ def side_by_side(
     start: Callable[[int], T],
     run: Callable[[Sequence[T]], Attacked],
 ) -> Attacked:
-    """The best per image of `best` and of all restarts: `start` draws each, `run` attacks copies of x from some.
+    """Per image, the best of `best` and of all restarts: `start` draws one, `run` attacks copies of x from several.
 
-    Each draws what it would alone, so that the same is found however many run together.
+    Starts are drawn one by one, so that the same is found however many run together.
     """
     together = max(1, TOGETHER // max(1, x.numel())) if is_cheap(detector, objective) else 1
     traces = []

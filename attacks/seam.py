@@ -61,7 +61,7 @@ def is_cheap(detector: Detector, objective: str) -> bool:
 
 
 class GradientError(ValueError):
-    """A detector's `value_and_grad` gives something else than the values and gradients of the images."""
+    """A detector's `value_and_grad` gives something other than the values and gradients of the images."""
 
 
 def gradient_of(detector: Detector, x: Tensor, **settings: Any) -> tuple[Tensor, Tensor]:

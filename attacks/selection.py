@@ -17,7 +17,7 @@ SELECTION_DRAWS = 8
 
 
 def selection_draws(detector: Detector, tries: int, draws: int) -> int:
-    """Scores of one candidate that are compared: `draws` of a randomised detector, or one for each of more tries."""
+    """How many scores of a candidate are compared: 1; of a randomised detector `draws`, or as many as tries if more."""
     return max(draws, tries) if detector.randomized else 1
 
 

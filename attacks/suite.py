@@ -38,7 +38,7 @@ class Suite:
 
     @property
     def origin(self) -> Tensor:
-        """(B,) like `winner`, but for images that `refine` won the component from whose images it went on."""
+        """(B,) like `winner`; for images that `refine` won, the component from whose images it went on."""
         if self.begun is None:
             return self.winner
         goes_on = [name != "clean" and component(name).goes_on for name in self.components]

@@ -171,7 +171,7 @@ def keep_settings() -> list[Callable[[], None]]:
 
 
 def are_deterministic() -> tuple[bool, bool]:
-    """Whether torch refuses algorithms that do not repeat, and whether it only warns of them."""
+    """Whether torch refuses algorithms that are not deterministic, and whether it only warns of them."""
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 

@@ -92,7 +92,7 @@ class Detector(nn.Module):
             cls.fit = noting(fit)  # type: ignore[method-assign]
 
     def load_state_dict(self, *given: Any, **settings: Any) -> Any:
-        """As of every module; what it was fitted on before is forgotten."""
+        """As for every module; what the detector was fitted on before is forgotten."""
         for part in self.chain:
             vars(part).pop(NOTED, None)
         return super().load_state_dict(*given, **settings)

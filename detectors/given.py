@@ -1,4 +1,4 @@
-"""What a user's network or detector gives, checked: one sentence for every way in which it is no logits or scores."""
+"""What a user's network or detector returns, checked: one sentence for each way in which it is not logits or scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class GivenError(ValueError):
 
 
 class NeedsError(ValueError):
-    """A network has not what a score needs; `reason` is the message without the cure."""
+    """A network lacks what a score needs; `reason` is the message without the cure."""
 
     def __init__(self, reason: str, cure: str = "") -> None:
         super().__init__(f"{reason}; {cure}" if cure else reason)

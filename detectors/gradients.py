@@ -28,7 +28,7 @@ def in_pixels(net: Classifier, size: float, std: Sequence[float] | None, x: Tens
 
 
 def check_step(step_size: float | None, std: Sequence[float] | None) -> None:
-    """ValueError for a step or a std that is none."""
+    """ValueError for an invalid step or std."""
     if std is not None and not all(0 < s < math.inf for s in std):
         raise ValueError(f"std {std}: expected numbers above 0, one for each channel")
     if step_size is not None and not 0 <= step_size < math.inf:

@@ -47,7 +47,7 @@ def read_of(detector: Detector, train: Any = None, val: Any = None, **_: Any) ->
 
 
 def note_of(images: Any) -> Tensor | weakref.ref[Any] | None:
-    """Of a list of batches the signature of each image, of a data set with `looks` a reference, else None."""
+    """The signature of each image for a list of batches, a reference for a data set with `looks`, else None."""
     if hasattr(images, "looks"):
         return weakref.ref(images)
     if not isinstance(images, list | tuple):  # an iterator has been read
@@ -90,7 +90,7 @@ def differ(before: dict[str, tuple[Any, int]], after: dict[str, tuple[Any, int]]
 def weights_of(net: Any) -> dict[str, int]:
     """By name, a sum over the bits of each parameter and floating point buffer, as float32: the same on every device.
 
-    Empty for what is no module, or has tensors that show no bits: sparse, quantised or not made yet.
+    Empty for anything but a module, and where tensors show no bits: sparse, quantised or not made yet.
     """
     if not isinstance(net, nn.Module):
         return {}
@@ -111,9 +111,9 @@ def sum_of_bits(tensor: Tensor) -> int:
 
 
 def check_weights(detector: Detector) -> None:
-    """ValueError for a detector whose network's weights have changed since it was fitted: its estimates are not of it.
+    """ValueError for a detector whose network's weights have changed since it was fitted: it estimated for others.
 
-    What a detector is that was not fitted by its `fit` (its state was loaded), nobody knows.
+    Of a detector whose state was loaded, and not fitted by `fit`, nobody knows.
     """
     for part in detector.chain:
         noted, net = vars(part).get(NOTED, {}), part.network

@@ -137,7 +137,7 @@ def pair(value: Any, length: int | None) -> bool:
 
 
 def unknown(kind: str, value: Any, choices: Iterable[str]) -> str:
-    """One line for a value that is none of `choices`, with the nearest of them where it is a name.
+    """One line for a value that is not among `choices`, with the nearest of them where it is a name.
 
     >>> unknown("colour", "gren", ["red", "green"])
     "unknown colour 'gren': did you mean 'green'? expected one of red, green"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .care import usual_state
 from .detector import Batches, Detector
-from .smoothing import COPIES, PAPER, SIGMAS, Smoothed, deviation, device_of, median
+from .smoothing import COPIES, PAPER, SIGMAS, Smoothed, deviation, median
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -58,7 +58,7 @@ class ROSS(Smoothed):
         if iter(val) is val:
             raise ValueError("ross reads the validation batches twice: give a list or a data set, not an iterator")
         self.base.fit(train, val)
-        m, device = [], device_of(self)
+        m, device = [], next((t.device for t in [*self.parameters(), *self.buffers()]), None)
         generator = torch.Generator().manual_seed(self.seed)  # on the CPU: tau is the same on every device
         with torch.no_grad():
             for x, _ in val:

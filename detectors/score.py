@@ -123,7 +123,7 @@ class Score(Detector):
 
     @torch.no_grad()
     def check_network(self, x: Tensor) -> None:
-        """NeedsError where the network has not what the score needs, as far as images x (B, C, H, W) show.
+        """NeedsError where the network lacks what the score needs, as far as images x (B, C, H, W) show.
 
         That are features, a last layer, and logits whose size says something: a score that is the same of all logits
         with a logsumexp of 0 says nothing of a network that ends in a log-softmax.

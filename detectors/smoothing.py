@@ -180,11 +180,6 @@ class Smoothed(Wrapper):
         return self.copies * forward, self.copies * backward
 
 
-def device_of(module: torch.nn.Module) -> torch.device | None:
-    """Where a module's tensors are, None where it has none."""
-    return next((t.device for t in [*module.parameters(), *module.buffers()]), None)
-
-
 def median(s: Tensor) -> tuple[Tensor, Tensor]:
     """The median (B,) over the copies' scores (N, B), the lower middle for even N, and whose it is; NaN where one is.
 

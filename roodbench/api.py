@@ -219,7 +219,7 @@ def checked(config: Any, *, check: bool, thorough: bool) -> tuple[bool, bool]:
 
 
 def check_subjects(detector: Any, bench: Any) -> None:
-    """ValueError for what is no detector or no benchmark."""
+    """ValueError for anything but a detector and a benchmark."""
     if not isinstance(detector, nn.Module):
         one = "one fitted Detector or nn.Module; roodbench.run(RunConfig(detector=...)) takes names, also several"
         raise wrong("detector", detector, one)

@@ -26,7 +26,7 @@ OLD = {
     "roodbench-certificate/1": "the noisy scores, the seed and the code",
     "roodbench-certificate/2": "the operating point and the numbers that hold at once",
 }
-"""Schemas of before, and what they lack of what is checked now."""
+"""Older schemas, and what they lack of what is checked now."""
 NAME, PAGE = "certificate.json", "certificate.html"
 INTERVAL = "roodbench-interval-certificate/1"
 """Of certificates of interval bounds."""

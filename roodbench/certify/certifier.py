@@ -119,7 +119,7 @@ class Certifier:
             return net(x)
 
     def check_again(self, found: Mapping[str, Scored]) -> None:
-        """ValueError where scores are others now than when they were drawn: after everything else, and never kept.
+        """ValueError where scores have changed since they were drawn: run after everything else, and never kept.
 
         Clean scores, the network's logits of noisy images, and of every block of draws a copy of one shard's images.
         """

@@ -87,7 +87,7 @@ class CertifyConfig:
             raise ValueError("sigma is given as a parameter: give --sigma alone")
 
     def _check_operating_point(self) -> None:
-        """ValueError for a threshold that is none, or of several detectors; the usual TPR where neither is given."""
+        """ValueError for an invalid threshold, or one for several detectors; the usual TPR where neither is given."""
         if self.threshold is None and self.tpr is None:
             object.__setattr__(self, "tpr", TPR)
         if self.threshold is not None:

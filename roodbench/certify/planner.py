@@ -85,7 +85,7 @@ def plan(config: CertifyConfig) -> list[Plan]:
 
 @dataclass(frozen=True)
 class Images:
-    """How many images of a population make a statement about new ones; more say more."""
+    """How many images of a population allow a statement about new ones; more images, a stronger one."""
 
     statement: str
     """`auroc interval` of a `width`, or certified `fpr`."""

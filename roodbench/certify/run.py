@@ -103,7 +103,7 @@ def share(
 ) -> Path:
     """Compute for a certification what no other process does, until all of it is kept; returns its folder, without a
     record. `since` is when one began that leaves alone what was kept before, `among` how many processes share its bound
-    on memory. ValueError where `config` names another one than that in the folder that it `joins`."""
+    on memory. ValueError where `config` names another certification than the folder that it `joins`."""
     with begun(config, Store(out), fresh=since is not None, since=since, joins=joins, among=among) as job:
         for _ in job.certified(progress_of(progress), turn=turn, workers=1):
             pass

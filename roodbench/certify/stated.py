@@ -1,4 +1,4 @@
-"""What a certificate must say, by all that its reader has: its settings, and their own images, network and fit."""
+"""What a certificate must say, given what its reader has: its settings, and images, network and fit of their own."""
 
 from __future__ import annotations
 

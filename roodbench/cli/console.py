@@ -32,7 +32,7 @@ FORMATS = {"text": logging.Formatter("roodbench: %(message)s"), "json": JSONLine
 
 
 def start_logging(quiet: bool, format: str) -> None:
-    """Notices of the package on stderr, one line each; ValueError for a format that there is not."""
+    """Notices of the package on stderr, one line each; ValueError for an unknown format."""
     if format not in FORMATS:
         raise ValueError(f"unknown log format {format!r}: expected one of {', '.join(FORMATS)}")
     log.handlers.clear()

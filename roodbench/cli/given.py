@@ -47,7 +47,7 @@ def check_spelt(context: Context, config: RunConfig, *, attacking: bool = True) 
 
 
 def one_format(format: str, known: Iterable[str]) -> None:
-    """ValueError for a format that there is not."""
+    """ValueError for an unknown format."""
     known = list(known)
     if format not in known:
         raise ValueError(f"unknown format {format!r}: expected one of {', '.join(known)}")

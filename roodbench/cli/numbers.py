@@ -20,7 +20,7 @@ def number(name: str, text: str) -> float:
 
 
 def share_of(text: str) -> tuple[int, int]:
-    """The I and N of `--shard I/N`, I from 1 on."""
+    """The I and N of `--shard I/N`; I counts from 1."""
     number, slash, of = text.partition("/")
     if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise ValueError(f"shard {text!r}: expected I/N, as 1/4 to 4/4")

@@ -249,7 +249,7 @@ class Grouped(TyperCommand):
     """A command whose help shows its options in their groups, and whose mistakes name the value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """ValueError for a number that is none, and for a list of values that is given twice."""
+        """ValueError for text that is not a number, and for a list of values that is given twice."""
         found, _, order = self.make_parser(ctx).parse_args(list(args))
         kinds = {name: p.annotation for name, p in inspect.signature(self.callback).parameters.items()}  # type: ignore[arg-type]
         for name in [] if found.get("help") else [parameter.name for parameter in order]:

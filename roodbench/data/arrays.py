@@ -139,7 +139,7 @@ def read_torch(file: Path) -> Any:
 
 
 def reason_of(error: Exception) -> str:
-    """Why a file of arrays is none, in a few words."""
+    """Why a file holds no arrays, in a few words."""
     said = str(error)
     if isinstance(error, pickle.UnpicklingError) or "pickle" in said or "Python objects" in said:
         return "is no array, or holds Python objects, which are not unpickled: save images and labels as plain arrays"

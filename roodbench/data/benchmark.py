@@ -196,7 +196,7 @@ def counted_twice(overlaps: Mapping[tuple[str, str], int], names: Collection[str
 
 
 def check_limits(limit: object, train_limit: object) -> None:
-    """ValueError for what is no number of images."""
+    """ValueError for anything but a number of images."""
     if not isinstance(limit, Integral | None) or isinstance(limit, bool):
         raise ValueError(f"limit {limit!r}: expected a whole number of images per population, or None for all")
     if limit is not None and int(limit) < 2:

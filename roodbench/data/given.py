@@ -167,7 +167,7 @@ def held_out(name: str, what: str, source: Source) -> tuple[Source, Source]:
 
 
 def radius(name: str, value: Any) -> float:
-    """A default in pixels; ValueError for what is no number between 0 and 1."""
+    """A default in pixels; ValueError for anything but a number between 0 and 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise ValueError(f"{name} {value!r}: expected a number above 0, at most 1, such as 8/255")
     return float(value)

@@ -253,7 +253,7 @@ def subset(n: int, limit: int | None) -> np.ndarray:
 
 
 def labels_of(where: str, labels: Any, least: int | None) -> Tensor:
-    """Labels (n,) as int64; ValueError for what is not one whole number per image, or less than `least`."""
+    """Labels (n,) as int64; ValueError unless it is one whole number per image, each at least `least`."""
     found = np.asarray(labels)
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise ValueError(

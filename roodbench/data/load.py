@@ -122,7 +122,7 @@ def of_spec(
     *,
     corruptions: bool,
 ) -> Benchmark:
-    """A benchmark that is none of ours."""
+    """A benchmark that is not one of ours."""
     if name.endswith(".toml") or Path(name).is_dir():
         from .toml import toml_benchmark
 

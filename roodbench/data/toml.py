@@ -59,7 +59,7 @@ def toml_benchmark(
 ) -> Benchmark:
     """The benchmark of a TOML file, or of a folder with `benchmark.toml` or `id/train`, `near/NAME` and so on.
 
-    Names in it start from its folder. ValueError, in one line with file and line, for a key that there is not (with
+    Names in it start from its folder. ValueError, in one line with file and line, for an unknown key (with
     the nearest), a value of another type, and a set that cannot be found.
     """
     if place.is_dir() and not (place / FILE).is_file():
@@ -135,7 +135,7 @@ def text_of(file: Path) -> str:
 
 
 def parsed(file: Path, text: str) -> dict[str, Any]:
-    """What a TOML file says; ValueError, with the line, where it is none."""
+    """What a TOML file says; ValueError, with the line, where it is not TOML."""
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -160,7 +160,7 @@ def names_code(place: Path) -> bool:
 
 
 def check_keys(where: str, text: str, content: Mapping[str, Any]) -> None:
-    """ValueError, with line and nearest name, for a key that there is not."""
+    """ValueError, with line and nearest name, for an unknown key."""
     for key, value in content.items():
         if key not in SETTINGS and key not in TABLES:
             raise ValueError(f"{where}{at(text, key)}: {unknown('key', key, [*SETTINGS, *TABLES])}")

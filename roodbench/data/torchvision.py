@@ -24,7 +24,7 @@ SPLITS = ("split", "image_set", "train")
 def torchvision_source(spec: str, root: Path | None, frame: Frame, *, ood: bool, download: bool) -> Source:
     """The images of `torchvision:NAME/SPLIT`, below `root` as torchvision keeps them; without a split, of test.
 
-    ValueError, with the nearest, for a name or split that there is not, and for images that are not there.
+    ValueError, with the nearest, for an unknown name or split, and for images that are missing.
     """
     name, _, split = spec.removeprefix(PREFIX).partition("/")
     datasets = import_torchvision().datasets

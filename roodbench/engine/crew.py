@@ -39,8 +39,8 @@ class Crew(Protocol):
 class Local:
     """Processes on this machine; on several GPUs each has its own.
 
-    They divide the cores from the beginning: with other threads some networks' last bits are others, so that what is
-    kept by one would be of no use to the next.
+    They divide the cores from the beginning: with another number of threads the last bits of some networks differ, and
+    what one process keeps would be of no use to the next.
     """
 
     def __init__(self, folder: Path, workers: int, device: torch.device) -> None:
@@ -139,7 +139,7 @@ def crew_of(
 ) -> Crew:
     """The helpers with a run in a folder, of so many floating point operations; `workers` counts this process too.
 
-    ValueError for an engine that there is not.
+    ValueError for an unknown engine.
     """
     if engine not in ENGINES:
         raise ValueError(unknown("engine", engine, ENGINES))

@@ -36,7 +36,7 @@ def saving(result: Any, place: Any) -> Iterator[None]:
 
 @contextmanager
 def users_code(who: str) -> Iterator[None]:
-    """What a user's own code raises inside is an EvaluationError with its file and line; what we raise stays as it is.
+    """Turn what a user's own code raises into an EvaluationError with its file and line; what we raise stays as it is.
 
     >>> with users_code("mine"):
     ...     exec(compile("1 / 0", "mine.py", "exec"))

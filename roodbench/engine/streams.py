@@ -1,4 +1,4 @@
-"""Every stream of randomness. Uses that must not know of each other draw from streams of their own."""
+"""Every stream of randomness: uses that must be independent draw from streams of their own."""
 
 from __future__ import annotations
 

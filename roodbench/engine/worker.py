@@ -200,7 +200,7 @@ class Worker:
 
 
 def in_turn(tasks: Sequence[T], turn: float) -> list[T]:
-    """Tasks in the order of a process whose turn, in [0, 1), is so far from the first.
+    """The tasks from the share `turn`, in [0, 1), of them onwards, then the first ones: processes begin at different ones.
 
     >>> in_turn("abcd", 0.5)
     ['c', 'd', 'a', 'b']

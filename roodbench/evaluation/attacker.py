@@ -129,7 +129,7 @@ class Attacker:
 def within(
     detector: Detector, plan: AttackPlan, budget: int | None, sized: Mapping[str, int] | None = None
 ) -> AttackPlan:
-    """The plan with the steps and restarts that `budget` passes per image pay for; as it is where that is None.
+    """The plan with the steps and restarts that `budget` passes per image pay for; unchanged where that is None.
 
     `sized` are noisy copies per gradient by objective. ValueError, naming the detector and the smallest budget, for one
     that pays for no attack.

@@ -1,4 +1,4 @@
-"""What a fitted detector does, as a hash: kept results are its own for as long as it does the same.
+"""What a fitted detector does, as a hash: results kept for it are reused for as long as it does the same.
 
 Its make is in every key too (`identity`), but no list of code and attributes can name all that a user's code depends
 on: a helper module, a file, a variable of the environment, a closure. So its scores are computed on every run, never

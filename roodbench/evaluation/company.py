@@ -229,7 +229,7 @@ def check_scores(evaluator: Evaluator, sets: Sequence[ImageSet]) -> float:
 
 
 def forgotten(evaluator: Evaluator, sets: Sequence[ImageSet]) -> float:
-    """How much the scores of the first shards differ after everything else: a score may change from some call on.
+    """How much the scores of the first shards have changed by the end: a score may change after some number of calls.
 
     Never kept; 0 for a detector that is listed whole, which has nothing to remember with.
     """

@@ -75,7 +75,7 @@ def agreement(detector: Detector, x: Tensor, threat: ThreatModel, noise: Noise) 
 
 
 def beside(x_adv: Tensor, x: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
-    """Points of the balls around x next to x_adv (B, C, H, W): attacks end on kinks, where no gradient says all."""
+    """Points next to x_adv (B, C, H, W) in the balls around x: attacks end on kinks, where no gradient says all."""
     return threat.project(replace(threat, eps=BESIDE * threat.eps).random(x_adv, generator), x)
 
 

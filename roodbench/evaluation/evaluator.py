@@ -58,9 +58,9 @@ class Evaluator:
             worker.store.grounds = "" if is_listed(self.detector) else COMPARED
 
     def gradients(self, plan: AttackPlan, *sets: ImageSet) -> list[str]:
-        """What a plan's attack sees of the detector near some populations.
+        """A hash, per population, of what a plan's attack sees of the detector near its images (`behaviour`).
 
-        Empty where nothing is kept, or the key says all of the detector.
+        Empty where nothing is kept, or the key already says all of the detector.
         """
         if self.worker.store is None or is_listed(self.detector):
             return []
@@ -171,9 +171,8 @@ class Evaluator:
     def control(
         self, images: ImageSet, direction: Direction, plan: AttackPlan, reference: Tensor, found: Population
     ) -> Population:
-        """What `attacked` found, with what the published attack finds for as many passes.
-
-        As it is where there is no such attack (`attacks.transfer_for`).
+        """What `attacked` found and, where `attacks.transfer_for` gives one, what the published attack does for as many
+        passes.
         """
         again = attacks.transfer_for(self.attacker.seen(plan, images.name, 0), plan, found.passes)
         if again is None:
@@ -223,7 +222,7 @@ class Evaluator:
 
     @cached_property
     def attacker(self) -> Attacker:
-        """The adversary, to whom other libraries' view of the detector is that of the clean scores."""
+        """The adversary; the threshold and scale that other libraries' attacks see are those of the clean scores."""
         id_scores, *ood_scores = (self.clean(s).scores[0] for s in (self.bench.id_test, *self.bench.ood.values()))
         view = attacks.view_of(id_scores, torch.cat(ood_scores))
         return Attacker(self.worker, precision=self.precision, view=view)

@@ -54,7 +54,7 @@ def read_state(file: Path, *, trust: bool = False) -> dict[str, Tensor]:
 
 
 def read_start(file: Path) -> bytes:
-    """How a file of weights begins; ValueError where its beginning, or the end of an archive, says that it is none."""
+    """How a file of weights begins; ValueError where its beginning, or the end of an archive, shows no weights."""
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "not found"
         raise ValueError(f"checkpoint '{file}' {what}: expected a .safetensors, .th or .pt file")
@@ -188,7 +188,7 @@ def states_in(
 
 
 def odd(content: object) -> str:
-    """What a file holds that is no state dict, in a few words."""
+    """In a few words, what a file holds that is not a state dict."""
     if isinstance(content, torch.nn.Module) or not isinstance(content, Mapping) or not content:
         return shown(content)
     others = [f"{key!r}: {shown(value)}" for key, value in content.items() if not isinstance(value, Tensor)]

@@ -113,7 +113,7 @@ def denoised(net: Classifier, denoiser: str | nn.Module, checkpoint: str | Path 
 
 
 def check_denoiser(name: str | None, checkpoint: str | Path | None, space: str) -> None:
-    """ValueError for a denoiser that does not exist, has weights of its own, or none, or is to see no pixels."""
+    """ValueError for an unknown denoiser, for weights it does not take or lacks, and for images that are not pixels."""
     if name is None:
         if checkpoint is not None:
             raise ValueError("denoiser-checkpoint is said of a denoiser: give --denoiser too")

@@ -164,7 +164,7 @@ def option_of(key: str) -> str:
 
 
 def check_said(name: str, said: Sequence[str]) -> None:
-    """ValueError for what is said of a network that it does not take."""
+    """ValueError for a setting that a network does not take."""
     for key in said:
         if key not in taken_by(name):
             if name in DIGITS_CNNS and key == "checkpoint":

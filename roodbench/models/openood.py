@@ -221,7 +221,7 @@ def similarity_in(state: Mapping[str, Tensor], args: dict[str, Any], spec: str) 
 
 
 def check_name(name: str) -> None:
-    """ValueError for a network that OpenOOD's checkpoints are not of, with the nearest."""
+    """ValueError, with the nearest name, for a network of which OpenOOD has no checkpoints."""
     if name not in ARCHITECTURES:
         raise ValueError(unknown("OpenOOD network", name, ARCHITECTURES))
 

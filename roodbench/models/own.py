@@ -45,7 +45,7 @@ def found_at(name: str) -> Any:
 
 
 def made(found: Any, name: str, args: Mapping[str, Any], kind: str = "model") -> nn.Module:
-    """The network itself (or another `kind` of module); ValueError for what cannot be made or is none."""
+    """The network itself (or another `kind` of module); ValueError for what cannot be made or is something else."""
     if isinstance(found, nn.Module):
         if args:
             raise ValueError(f"{kind} {name!r} is a network already: leave out --model-arg {next(iter(args))}")

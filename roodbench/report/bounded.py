@@ -34,7 +34,7 @@ class Claims:
 
     @classmethod
     def read(cls, place: Any, rows: Sequence[CertifiedRow | IntervalRow] = ()) -> Claims:
-        """ValueError, in one line, for what is no certificate or contradicts itself."""
+        """ValueError, in one line, for anything but a certificate, and for one that contradicts itself."""
         certificate = read(place)
         check_coherent(certificate, str(place))
         by_noise = certificate["schema"] != INTERVAL

@@ -65,7 +65,7 @@ class Changes:
     compared: int
     """Numbers of rows that both have."""
     alone: dict[str, list[str]]
-    """Detector, condition and radius of rows that one alone has, by A and B."""
+    """Detector, condition and radius of rows that only one of the two has, by A and B."""
     scores: dict[str, float]
     """Largest relative difference of clean and of attacked scores, over images, draws and radii; of what both have."""
 

@@ -159,7 +159,7 @@ def figure(
 ) -> Any:
     """A matplotlib Figure of some records, or of what `roodbench.surroundings` measured of them for this figure.
 
-    ValueError for a name or choice that there is not, or without matplotlib.
+    ValueError for an unknown name or choice, or without matplotlib.
     """
     if name not in FIGURES:
         raise ValueError(unknown("figure", name, FIGURES))

@@ -1,4 +1,4 @@
-"""Which settings of a run name code of others, that runs when they are loaded."""
+"""Which settings of a run name other people's code, which runs when it is loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAMING = ("model", "benchmark", "base", "denoiser")
 
 
 def is_code(name: str, text: str) -> bool:
-    """Whether loading what one of the settings `NAMING` names runs code of its author's."""
+    """Whether loading what one of the settings `NAMING` names runs its author's code."""
     if name == "benchmark":
         return runs_code(text)
     return ":" in text and text.partition(":")[0] not in (SOURCES if name == "model" else ())

@@ -210,7 +210,7 @@ def check_fixed(protocol: str, key: str, value: Any) -> None:
 
 
 def check_budget(budget: int | None, steps: int | None, restarts: int | None) -> None:
-    """ValueError for a budget that is none, or beside what it chooses."""
+    """ValueError for an invalid budget, or one given beside what it chooses."""
     if budget is None:
         return
     if budget < 1:
@@ -229,7 +229,7 @@ def refuse(given: Mapping[str, Any], who: str) -> None:
 
 
 def one_of(kind: str, value: str, choices: Any) -> None:
-    """ValueError for a value that is none of the choices, naming the nearest."""
+    """ValueError for a value that is not among the choices, naming the nearest."""
     if value not in choices:
         from detectors import unknown
 
@@ -237,7 +237,7 @@ def one_of(kind: str, value: str, choices: Any) -> None:
 
 
 def check_eps(eps: float, norm: str, space: str) -> None:
-    """ValueError for a radius that is none, or that no pixel needs."""
+    """ValueError for an invalid radius, or one larger than any pixel can use."""
     if not 0 <= eps < float("inf"):
         raise ValueError(f"epsilon {written(eps)}: expected a number of at least 0, such as 8/255")
     if eps > 1 and norm == "linf" and space == "pixel":
@@ -245,7 +245,7 @@ def check_eps(eps: float, norm: str, space: str) -> None:
 
 
 def check_kept(keep_images: bool, space: str) -> None:
-    """ValueError for images that are kept, and are none."""
+    """ValueError where images are to be kept that are not in pixels."""
     if keep_images and space != "pixel":
         raise ValueError("keep-images keeps pixels: leave out --space normalized")
 

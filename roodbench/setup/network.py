@@ -123,7 +123,7 @@ def check_network(net: detectors.Classifier | None, bench: Benchmark, device: to
 
 
 def check_needs(detector: detectors.Detector, x: Tensor) -> None:
-    """NeedsError where the network has not what the scores of a detector need, on images x (B, C, H, W) of its device.
+    """NeedsError where the network lacks what the scores of a detector need, on images x (B, C, H, W) of its device.
 
     What else a user's score raises ends its evaluation, which names the image.
     """

@@ -21,7 +21,7 @@ def is_plugin(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """ValueError for a detector that is none of ours and names no attribute of a user's module or file."""
+    """ValueError for a name that is neither one of our detectors nor an attribute of a user's module or file."""
     if is_plugin(name) or name in KNOWN:
         return
     module, _, attribute = name.rpartition(".")
@@ -34,7 +34,7 @@ def check_name(name: str) -> None:
 
 
 def check_base(base: str) -> None:
-    """ValueError for a base score that is none of ours, and no attribute of a user's module or file."""
+    """ValueError for a name that is neither one of our base scores nor an attribute of a user's module or file."""
     if not is_plugin(base) and base not in {**BASES, **SPECIAL}:
         raise ValueError(detectors.unknown("base score", base, {**BASES, **SPECIAL}))
 

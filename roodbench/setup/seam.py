@@ -130,7 +130,7 @@ def is_pair(count: Any) -> bool:
 def check_fitted(detector: Detector, bench: Benchmark) -> None:
     """ValueError for a detector whose network's weights have changed since its fit, or that was fitted on test images.
 
-    Images are known of lists of batches and of image sets: what an iterator or a loader gave is gone.
+    Known are the images of lists of batches and of image sets: what an iterator or a loader gave is gone.
     """
     check_weights(detector)
     notes = [note for part in detector.chain for note in GIVEN.get(part, ())]

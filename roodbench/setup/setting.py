@@ -70,7 +70,7 @@ class Setting:
             backbone.batch = backbone.held = min(config.batch_size, most)
         self._made: dict[str, Detector] = {}
         self.left_out: dict[str, str] = {}
-        """Why the network has not what a detector needs, by its name (`names`)."""
+        """What the network lacks that a detector needs, by the detector's name (`names`)."""
 
     @cached_property
     def sample(self) -> Tensor:
@@ -125,9 +125,9 @@ class Setting:
 
     @cached_property
     def names(self) -> list[str]:
-        """The detectors that the configuration names and the network has all for.
+        """The detectors of the configuration for which the network has all that they need.
 
-        Of several the others are left out, with a line for each; NeedsError where there is one alone or none is left.
+        The others are left out, with a line for each; NeedsError where there is only one, or none is left.
         """
         for name in self.config.detector:
             try:
@@ -148,7 +148,7 @@ class Setting:
     def detector(self, name: str) -> Detector:
         """The unfitted detector of this name, made once, with those of the run's parameters that it takes.
 
-        NeedsError where the network has not what it needs.
+        NeedsError where the network lacks what it needs.
         """
         if name not in self._made:
             made = self._make(name, {}).to(self.device)
@@ -157,7 +157,7 @@ class Setting:
         return self._made[name]
 
     def start_with(self, batch: int | None) -> int | None:
-        """Take no more images in a pass than a process found to fit that was here before; returns how many it is."""
+        """Take no more images in a pass than an earlier process found to fit; returns how many that is."""
         if batch is not None:
             for name in self.names:
                 limit(self.detector(name), batch)

@@ -10,7 +10,7 @@ THREATS = {CORRUPTIONS: "none: ID test images are corrupted, in each way and sev
 
 
 def check_threat(threat: str) -> None:
-    """ValueError for a threat that there is not."""
+    """ValueError for an unknown threat."""
     from attacks import ThreatModel
 
     if threat in THREATS:
@@ -24,7 +24,7 @@ def check_threat(threat: str) -> None:
 def attack_under(threat: str, attack: str) -> str:
     """What is attacked under a threat: nothing where there is no adversary; ValueError where something else was given.
 
-    `both`, the default, is no wish.
+    `both` is the default, and no one's wish.
     """
     check_threat(threat)
     if threat not in THREATS:

@@ -13,7 +13,7 @@ SLACK = 2**20
 
 
 def unpacked(file: Path) -> int:
-    """The bytes that the members of an archive say they have; 0 of a file that is none."""
+    """The bytes that the members of an archive say they have; 0 for a file that is not an archive."""
     try:
         with zipfile.ZipFile(file) as archive:
             return sum(member.file_size for member in archive.infolist())
@@ -22,7 +22,7 @@ def unpacked(file: Path) -> int:
 
 
 def bomb_in(file: Path, *, stored: bool) -> str:
-    """What an archive would unpack to that nobody means to read, for a message; "" where it would not.
+    """For a message, how much an archive would unpack to if that is too much for anyone to want; else "".
 
     `stored`: its members are not compressed, so that they cannot be much more than the file.
     """

@@ -44,7 +44,7 @@ def announce(folder: Path, kind: str, facts: Mapping[str, Any], environment: Any
 
 
 def read(folder: Path | str) -> dict[str, Any]:
-    """The manifest of a run's folder; ValueError where there is none, or none of this version."""
+    """The manifest of a run's folder; ValueError where there is none of this version."""
     file = Path(folder) / NAME
     if not file.is_file():
         raise ValueError(f"'{folder}' is no folder of a run: it has no {NAME}")

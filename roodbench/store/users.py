@@ -70,7 +70,7 @@ def import_attribute(name: str, kind: str = "detector") -> Any:
 
 
 def import_file(file: Path) -> ModuleType:
-    """The module in a file, under a name that no other module has; FileNotFoundError where there is none."""
+    """The module in a file, under a name that no other module has; FileNotFoundError where there is no file."""
     if not file.is_file():
         near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.py")], 1)
         hint = f", did you mean {str(file.with_name(near[0]))!r}?" if near else f" (looked in {file.parent.resolve()})"
