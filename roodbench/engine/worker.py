@@ -200,7 +200,7 @@ class Worker:
 
 
 def in_turn(tasks: Sequence[T], turn: float) -> list[T]:
-    """The tasks from the share `turn`, in [0, 1), of them onwards, then the first ones: processes begin at different ones.
+    """The tasks from the share `turn`, in [0, 1), of them onwards, then the rest: processes begin at different ones.
 
     >>> in_turn("abcd", 0.5)
     ['c', 'd', 'a', 'b']
