@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from detectors import unknown
 
@@ -97,86 +96,124 @@ def openood(
     docs/data.md says what becomes of other modes, transparency and orientation. With `corruptions` every corruption and
     severity that paths of a shifted list name is a set of its own, whatever `ood` says.
     """
-    layout, guard = LAYOUTS[name], SplitGuard()
-    lists = lists_of(root, layout)
-    missing: dict[str, str] = {}
-
-    def images_of(key: str) -> Path:
-        return root / layout.elsewhere.get(key, layout.images)
-
-    def source_of(file: Path, split: Split) -> Source:
-        key = file.stem.partition("_")[2]
-        source = list_source(file, images_of(key), layout.frames.get(key, layout.frame))
-        check_labels(source, split)
-        return source
-
-    def tested(key: str, source: Source) -> Source:
-        source = source.limited(limit)
-        if absent := absent_of(source, images_of(key)):
-            missing[key] = absent
-        return source
-
-    def read(file: Path, split: Split) -> ImageSet:
-        source, key = source_of(file, split), file.stem.partition("_")[2]
-        if split == "OOD test" and unvalidated:
-            source, held[key] = held_out(name, f"OOD ({key})", source)
-        if split.endswith("test"):
-            source = tested(key, source)
-        wanted = layout.train if train_limit is None else train_limit
-        if split == "ID train" and wanted and wanted < len(source):
-            log.warning("%s: %d of the %d training images, --train-limit 0 for all", name, wanted, len(source))
-            source = source.limited(wanted)
-        return source.image_set(key, split, guard)
-
+    sets = Sets(name, root, limit, train_limit)
+    layout, lists, found = sets.layout, sets.lists, sets.found
     required = {split: lists / f"{split}_{layout.lists}.txt" for split in ("train", "val", "test")}
     for file in required.values():
         if not file.is_file():
             raise ValueError(f"list '{file}' is missing: {name} needs {file.name} with 'path label' lines")
-    tests = {file.stem.partition("_")[2]: file for file in sorted(lists.glob("test_*.txt"))}
+    tests = {key_of(file): file for file in sorted(lists.glob("test_*.txt"))}
     del tests[layout.lists]
     official = [*layout.near, *layout.far]
     check_wanted(name, lists, ood, tests, [*official, *layout.shifted])
     if lacking := [key for key in official if key not in tests and ood is None]:
         log.warning("%s: '%s' lacks the lists of %s: means are not OpenOOD's", name, lists, ", ".join(lacking))
-    validation, held = val_list(lists, layout), dict[str, Source]()
-    absent = absent_of(source_of(validation, "OOD val"), images_of(validation.stem.partition("_")[2]))
-    unvalidated = bool(absent and ood)
-    if unvalidated:
-        log.warning("%s: OOD validation lacks images (%s): some of every OOD set are held out for it", name, absent)
-    elif absent:
-        missing[validation.stem] = absent
-    found: dict[bool, dict[str, ImageSet]] = {True: {}, False: {}}  # by whether they are OOD
+    validation = val_list(lists, layout)
+    sets.look_at_validation(validation, hold_out=bool(ood))
     for key, file in tests.items():
         if ood is None or key in ood or corruptions:
-            labels = set(list_source(file, root, layout.frame).labels.tolist())
-            if OOD in labels and labels != {OOD}:
-                raise ValueError(f"list '{file}' mixes label -1 (OOD) with class labels (ID)")
-            parts = by_corruption(key, source_of(file, "ID test")) if corruptions and labels != {OOD} else {}
-            for part, source in parts.items():
-                found[False][part] = tested(key, source).image_set(part, "ID test", guard)
-            if not parts and (ood is None or key in ood):
-                found[labels == {OOD}][key] = read(file, "OOD test" if labels == {OOD} else "ID test")
-    if corruptions and layout.arrays and is_arrays(folder := root / layout.images / layout.arrays):
-        for part, source in by_corruption(layout.arrays, array_folder(folder, layout.frame)).items():
-            found[False][part] = source.limited(limit).image_set(part, "ID test", guard)
-    if corruptions and not any("/" in key for key in found[False]):
-        raise ValueError(f"{name} has no corrupted ID: {expected_of(root, lists, layout)}")
+            sets.add(key, file, whole=ood is None or key in ood, corruptions=corruptions)
+    if corruptions:
+        sets.add_arrays()
     if not found[True] and ood is None:
         raise ValueError(f"'{lists}' has no OOD list: expected a test_*.txt whose labels are all -1")
-    id_test = read(required["test"], "ID test")
-    refuse_missing(name, missing, layout, found)
+    id_test = sets.read(required["test"], "ID test")
+    refuse_missing(name, sets.missing, layout, found)
     return Benchmark(
         name,
-        id_train=read(required["train"], "ID train"),
-        id_val=read(required["val"], "ID val"),
+        id_train=sets.read(required["train"], "ID train"),
+        id_val=sets.read(required["val"], "ID val"),
         id_test=id_test,
-        ood_val=joined(name, held).limited(HELD).image_set("held out", "OOD val", guard)
-        if held
-        else read(validation, "OOD val"),
+        ood_val=joined(name, sets.held).limited(HELD).image_set("held out", "OOD val", sets.guard)
+        if sets.held
+        else sets.read(validation, "OOD val"),
         ood=found[True],
-        groups={key: group_of(key, layout) for key in found[True]},
+        groups={key: "near" if key in layout.near else "far" for key in found[True]},
         shifted=found[False],
     )
+
+
+class Sets:
+    """The sets of a benchmark below a data root, read list by list; of train as many images as are wanted."""
+
+    def __init__(self, name: str, root: Path, limit: int | None, train_limit: int | None) -> None:
+        self.name, self.root, self.layout, self.guard, self.limit = name, root, LAYOUTS[name], SplitGuard(), limit
+        self.lists = lists_of(root, self.layout)
+        self.train = self.layout.train if train_limit is None else train_limit
+        self.found: dict[bool, dict[str, ImageSet]] = {True: {}, False: {}}
+        """The test sets but for ID, by whether they are OOD."""
+        self.missing: dict[str, str] = {}
+        """What is missing of a set's images, by its key."""
+        self.held: dict[str, Source] = {}
+        """Some of every OOD set, where `holds_out`, for validation."""
+        self.holds_out = False
+
+    def images(self, key: str) -> Path:
+        """Where the images of a list are."""
+        return self.root / self.layout.elsewhere.get(key, self.layout.images)
+
+    def source(self, file: Path, split: Split) -> Source:
+        """The images of a list, whose labels fit the split."""
+        key = key_of(file)
+        source = list_source(file, self.images(key), self.layout.frames.get(key, self.layout.frame))
+        check_labels(source, split)
+        return source
+
+    def tested(self, key: str, source: Source) -> Source:
+        """As many of the images as are wanted of a test set."""
+        source = source.limited(self.limit)
+        if absent := absent_of(source, self.images(key)):
+            self.missing[key] = absent
+        return source
+
+    def read(self, file: Path, split: Split) -> ImageSet:
+        """The set of a list."""
+        source, key = self.source(file, split), key_of(file)
+        if split == "OOD test" and self.holds_out:
+            source, self.held[key] = held_out(self.name, f"OOD ({key})", source)
+        if split.endswith("test"):
+            source = self.tested(key, source)
+        if split == "ID train" and self.train and self.train < len(source):
+            n = self.train, len(source)
+            log.warning("%s: %d of the %d training images, --train-limit 0 for all", self.name, *n)
+            source = source.limited(self.train)
+        return source.image_set(key, split, self.guard)
+
+    def look_at_validation(self, file: Path, *, hold_out: bool) -> None:
+        """Note where images of OOD validation are missing, or hold some out of every OOD set instead."""
+        absent = absent_of(self.source(file, "OOD val"), self.images(key_of(file)))
+        if absent and hold_out:
+            said = "%s: OOD validation lacks images (%s): some of every OOD set are held out for it"
+            log.warning(said, self.name, absent)
+            self.holds_out = True
+        elif absent:
+            self.missing[file.stem] = absent
+
+    def add(self, key: str, file: Path, *, whole: bool, corruptions: bool) -> None:
+        """The test set of a list, where it is wanted `whole`, or every corruption and severity that it names."""
+        labels = set(list_source(file, self.root, self.layout.frame).labels.tolist())
+        if OOD in labels and labels != {OOD}:
+            raise ValueError(f"list '{file}' mixes label -1 (OOD) with class labels (ID)")
+        is_ood = labels == {OOD}
+        parts = by_corruption(key, self.source(file, "ID test")) if corruptions and not is_ood else {}
+        for part, source in parts.items():
+            self.found[False][part] = self.tested(key, source).image_set(part, "ID test", self.guard)
+        if whole and not parts:
+            self.found[is_ood][key] = self.read(file, "OOD test" if is_ood else "ID test")
+
+    def add_arrays(self) -> None:
+        """Every corruption and severity that lies in arrays; ValueError where lists name none either."""
+        name, found = self.layout.arrays, self.found[False]
+        if name and is_arrays(folder := self.root / self.layout.images / name):
+            for part, source in by_corruption(name, array_folder(folder, self.layout.frame)).items():
+                found[part] = source.limited(self.limit).image_set(part, "ID test", self.guard)
+        if not any("/" in key for key in found):
+            raise ValueError(f"{self.name} has no corrupted ID: {expected_of(self.root, self.lists, self.layout)}")
+
+
+def key_of(file: Path) -> str:
+    """The set of a list: test_tin.txt is of tin."""
+    return file.stem.partition("_")[2]
 
 
 def lists_of(root: Path, layout: Layout) -> Path:
@@ -208,10 +245,6 @@ def val_list(lists: Path, layout: Layout) -> Path:
     if len(found) > 1 and not usual:
         raise ValueError(f"'{lists}' has several OOD validation lists and no val_{layout.val}.txt: keep one of them")
     return (usual or found)[0]
-
-
-def group_of(key: str, layout: Layout) -> Literal["near", "far"]:
-    return "near" if key in layout.near else "far"
 
 
 def check_wanted(
