@@ -86,9 +86,10 @@ class PRO(Wrapper):
         """The score (B,) of a whole path's (K+1, B)."""
         return scores[-1] if self.last else scores.min(0).values
 
-    def _step(self, x: Tensor, grad: Tensor) -> Tensor:
-        x = x - self.step_size * grad.sign()
-        return x if self.bounds is None else x.clamp(*self.bounds)
+    def _step(self, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """x - a sign(grad), and the same within the bounds: the next iterate."""
+        moved = x - self.step_size * grad.sign()
+        return moved, moved if self.bounds is None else moved.clamp(*self.bounds)
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """Scores (B,); under autograd their gradient is the exact one."""
@@ -97,7 +98,7 @@ class PRO(Wrapper):
         for _ in range(self.steps):
             value, grad = self.base.value_and_grad(x)
             scores.append(self.base(x) if differentiable else value)
-            x = self._step(x, grad)
+            _, x = self._step(x, grad)
         with torch.set_grad_enabled(differentiable):
             scores.append(self.base(x))
         return self.end(torch.stack(scores))
@@ -117,10 +118,9 @@ class PRO(Wrapper):
             scores.append(value)
             grads.append(grad * free)
             if k < self.steps:
+                moved, x = self._step(x, grad)
                 if self.bounds is not None:  # a coordinate once clipped no longer follows the image
-                    moved = x - self.step_size * grad.sign()
-                    free = free * (moved == moved.clamp(*self.bounds))
-                x = self._step(x, grad)
+                    free = free * (moved == x)
         return torch.stack(scores), torch.stack(grads)
 
     def _reduce(self, s: Tensor, objective: str) -> tuple[Tensor, Tensor]:
@@ -129,13 +129,11 @@ class PRO(Wrapper):
             return s.sum(0), torch.ones_like(s)
         low, k = s.min(0)
         if objective == "soft-min":
-            excess = s - low
-            h = excess.mean(0).clamp_min(torch.finfo(s.dtype).tiny)
-            weights = (-excess / h).softmax(0)
+            h = (s - low).mean(0).clamp_min(torch.finfo(s.dtype).tiny)
+            weights = (-(s - low) / h).softmax(0)
             return (weights * s).sum(0), weights
         k = torch.full_like(k, self.steps) if self.last else k
-        weights = torch.zeros_like(s).scatter_(0, k[None], 1.0)
-        return s.gather(0, k[None])[0], weights
+        return s.gather(0, k[None])[0], torch.zeros_like(s).scatter_(0, k[None], 1.0)
 
     def own_passes(self, objective: str, draws: int | None) -> tuple[int, int]:
         n, (forward, backward) = self.steps + 1, self.base.passes()
