@@ -9,6 +9,8 @@ from scipy.optimize import brentq
 from detectors import Detector
 
 SHAPE = (5, 3, 6, 6)
+FREE = (-float("inf"), float("inf"))
+"""Bounds that bound nothing."""
 
 
 def generator(seed=0):

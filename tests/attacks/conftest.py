@@ -1,4 +1,4 @@
-"""Images and a linear score for the gradient attacks; a test file with other needs has its own."""
+"""Images and a linear score for the gradient attacks; a test file with other needs has a `shape` of its own."""
 
 import pytest
 import torch
@@ -7,10 +7,15 @@ from tests.attacks.analytic import SHAPE, generator
 
 
 @pytest.fixture
-def x():
-    return torch.rand(SHAPE, generator=generator(1), dtype=torch.double)
+def shape():
+    return SHAPE
 
 
 @pytest.fixture
-def w():
-    return torch.randn(SHAPE[1:], generator=generator(2), dtype=torch.double)
+def x(shape):
+    return torch.rand(shape, generator=generator(1), dtype=torch.double)
+
+
+@pytest.fixture
+def w(shape):
+    return torch.randn(shape[1:], generator=generator(2), dtype=torch.double)

@@ -6,9 +6,7 @@ import torch
 from attacks import ThreatModel, apgd
 from attacks.apgd import checkpoints
 from detectors import Detector
-from tests.attacks.analytic import SHAPE, Linear, Noisy, Quadratic, generator, linear_optimum
-
-FREE = (-float("inf"), float("inf"))
+from tests.attacks.analytic import FREE, SHAPE, Linear, Noisy, Quadratic, generator, linear_optimum
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), FREE])

@@ -5,22 +5,16 @@ import torch
 
 from attacks import ThreatModel, square
 from attacks.square import Line
-from tests.attacks.analytic import Linear, Noisy, Quadratic, generator, linear_optimum
+from tests.attacks.analytic import FREE, Linear, Noisy, Quadratic, generator, linear_optimum
 
 SHAPE = (3, 3, 4, 4)
 QUERIES = 2200
 """For 48 dimensions: 46 each."""
-FREE = (-float("inf"), float("inf"))
 
 
 @pytest.fixture
-def x():
-    return torch.rand(SHAPE, generator=generator(1), dtype=torch.double)
-
-
-@pytest.fixture
-def w():
-    return torch.randn(SHAPE[1:], generator=generator(2), dtype=torch.double)
+def shape():
+    return SHAPE
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from roodbench.certify.config import CertifyConfig
+from roodbench.certify.evidence import metrics_of
 from roodbench.certify.run import certify
 from roodbench.setup.config import RunConfig
 
@@ -36,3 +37,17 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="package")
 def certified(folder, digits_net):
     return certify(SMALL, out=folder)
+
+
+def consistent(certificate, stated):
+    """With the metrics that follow from its bounds and noisy scores, as a forger would have them."""
+    each = len(certificate["gauroc"]) // len(certificate["detectors"])
+    evidence = [stated.evidence(entry) for entry in certificate["detectors"]]
+    for place, row in enumerate(certificate["gauroc"]):
+        detector, entry = stated.detectors[place // each], certificate["detectors"][place // each]
+        own, other = (evidence[place // each][name] for name in ("digits", row["ood"]))
+        where = row["condition"], row["radius_l2"]
+        row |= metrics_of(detector, stated.config, stated.scope, own, other, *where, entry["slack"])
+    points = zip(stated.detectors, certificate["detectors"], evidence, strict=True)
+    certificate["operating"] = [stated.operating(*point).record(list(stated.radii.values())) for point in points]
+    return certificate

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from roodbench.certify.certificate import CERTIFIED, noise_seed, read
-from roodbench.certify.evidence import KINDS, metrics_of
+from roodbench.certify.evidence import KINDS
 from roodbench.certify.run import certify
 from roodbench.certify.stated import Stated
 from roodbench.certify.verifier import found_with, images_needed, verify
 from roodbench.machine.device import opened
 from roodbench.setup.setting import Setting
-from tests.roodbench.certify.conftest import ALONE, SMALL
+from tests.roodbench.certify.conftest import ALONE, SMALL, consistent
 
 BASE = replace(SMALL, run=replace(ALONE, detector=("median", "ross-q"), limit=8, device="cpu"), radius=(0.3,))
 
@@ -30,21 +30,6 @@ def stated_of(params):
     config = replace(BASE, run=replace(BASE.run, params=dict(params)))
     with opened("cpu") as device:
         return Stated(config, Setting(config.run_config(), device))
-
-
-def consistent(certificate):
-    """With the metrics that follow from its bounds and noisy scores, as a forger would have them."""
-    stated = stated_of(tuple(certificate["config"]["run"]["params"].items()))
-    each = len(certificate["gauroc"]) // len(certificate["detectors"])
-    evidence = [stated.evidence(entry) for entry in certificate["detectors"]]
-    for place, row in enumerate(certificate["gauroc"]):
-        detector, entry = stated.detectors[place // each], certificate["detectors"][place // each]
-        own, other = (evidence[place // each][name] for name in ("digits", row["ood"]))
-        where = row["condition"], row["radius_l2"]
-        row |= metrics_of(detector, stated.config, stated.scope, own, other, *where, entry["slack"])
-    points = zip(stated.detectors, certificate["detectors"], evidence, strict=True)
-    certificate["operating"] = [stated.operating(*point).record(list(stated.radii.values())) for point in points]
-    return certificate
 
 
 def populations(certificate):
@@ -172,7 +157,12 @@ def test_forgeries_are_found(honest, name):
     forge, message = FORGERIES[name]
     certificate = copy.deepcopy(honest)
     forge(certificate)
-    verdict = verify(consistent(certificate), seed=1, samples=600, power=0.99)
+    verdict = verify(
+        consistent(certificate, stated_of(tuple(certificate["config"]["run"]["params"].items()))),
+        seed=1,
+        samples=600,
+        power=0.99,
+    )
     assert any(message in line for line in verdict.failures), verdict.failures[:3]
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from roodbench.certify import operating
 from roodbench.certify.certificate import config_of, read
-from roodbench.certify.evidence import KINDS, metrics_of
+from roodbench.certify.evidence import KINDS
 from roodbench.certify.run import certify
 from roodbench.certify.stated import Stated
 from roodbench.certify.verifier import verify
 from roodbench.machine.device import opened
 from roodbench.metrics.deployed import knots
 from roodbench.setup.setting import Setting
-from tests.roodbench.certify.conftest import ALONE, SMALL
+from tests.roodbench.certify.conftest import ALONE, SMALL, consistent
 
 BASE = replace(SMALL, run=replace(ALONE, limit=6, device="cpu"), radius=(0.3,), samples=400)
 
@@ -60,24 +60,13 @@ def grafted(said, other, N):
             own["score"] = new["score"]
             own["sample"] = new["sample"] if N is None else resampled(new["sample"], N)
         mine["slack"] = its["slack"]
-    return consistent(said)
+    return consistent(said, stated_of(said))
 
 
-def consistent(certificate):
-    """With the metrics that follow from its bounds and noisy scores."""
+def stated_of(certificate):
     config = config_of(certificate)
     with opened("cpu") as device:
-        stated = Stated(config, Setting(config.run_config(), device))
-    each = len(certificate["gauroc"]) // len(certificate["detectors"])
-    evidence = [stated.evidence(entry) for entry in certificate["detectors"]]
-    for place, row in enumerate(certificate["gauroc"]):
-        detector, entry = stated.detectors[place // each], certificate["detectors"][place // each]
-        own, other = (evidence[place // each][name] for name in ("digits", row["ood"]))
-        where = row["condition"], row["radius_l2"]
-        row |= metrics_of(detector, stated.config, stated.scope, own, other, *where, entry["slack"])
-    points = zip(stated.detectors, certificate["detectors"], evidence, strict=True)
-    certificate["operating"] = [stated.operating(*point).record(list(stated.radii.values())) for point in points]
-    return certificate
+        return Stated(config, Setting(config.run_config(), device))
 
 
 def run(**settings):
@@ -119,7 +108,7 @@ def test_bounds_of_one_kind_that_say_to_be_of_another(made, kind, other):
     for entry in certificate["detectors"]:
         for population in entry["populations"].values():
             population[kind] = copy.deepcopy(population[other])
-    found = verify(consistent(certificate), seed=1, samples=500).failures
+    found = verify(consistent(certificate, stated_of(certificate)), seed=1, samples=500).failures
     assert any("(predicted)" in line and "noisy scores give" in line for line in found) == (kind == "predicted")
 
 
