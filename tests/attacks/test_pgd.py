@@ -7,10 +7,10 @@ import torch
 
 from attacks import ThreatModel, noise, pgd, step_sizes
 from detectors import Detector
-from tests.attacks.analytic import SHAPE, Linear, Noisy, Quadratic, generator, linear_optimum
+from tests.attacks.analytic import FREE, SHAPE, Linear, Noisy, Quadratic, generator, linear_optimum
 
 
-@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-float("inf"), float("inf"))])
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), FREE])
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("linf", 0.7), ("l2", 0.5), ("l2", 3.0)])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_linear_score_reaches_the_closed_form(x, w, norm, eps, bounds, sign):

@@ -157,12 +157,8 @@ def test_forgeries_are_found(honest, name):
     forge, message = FORGERIES[name]
     certificate = copy.deepcopy(honest)
     forge(certificate)
-    verdict = verify(
-        consistent(certificate, stated_of(tuple(certificate["config"]["run"]["params"].items()))),
-        seed=1,
-        samples=600,
-        power=0.99,
-    )
+    stated = stated_of(tuple(certificate["config"]["run"]["params"].items()))
+    verdict = verify(consistent(certificate, stated), seed=1, samples=600, power=0.99)
     assert any(message in line for line in verdict.failures), verdict.failures[:3]
 
 
