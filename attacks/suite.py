@@ -123,8 +123,9 @@ def suite(
     attacks = tuple(components_of(detector, plan) if components is None else components)
     names = tuple(attack.name for attack in attacks)
 
+    objectives = ["", *(attack.objective for attack in attacks)]
+
     def job(attack: Component, best: Tensor, winner: Sequence[int] = ()) -> Job:
-        objectives = ["", *(attack.objective for attack in attacks)]
         found_by = [objectives[place] for place in winner]
         return Job(sign, streams(f"attack/{attack.name}"), best, draws or {}, found_by, view)
 

@@ -13,13 +13,7 @@ from .given import one_format
 from .options import OPTIONS, Context, changed, taking
 from .run import evaluated, warn
 
-LIMIT = 32
-
-
-OWN = {
-    "limit": changed("limit", default=LIMIT),
-    "format": changed("format", help="Print a table, json or csv."),
-}
+OWN = {"limit": changed("limit", default=32), "format": changed("format", help="Print a table, json or csv.")}
 
 
 @taking(*(OWN.get(name, name) for name in OPTIONS if name != "no_check"))

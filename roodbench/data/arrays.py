@@ -109,20 +109,20 @@ def parts_of(where: str, file: Path) -> tuple[Any, Any]:
 
 
 def is_spread(part: torch.Tensor) -> bool:
-    """Whether a tensor repeats its numbers (expand), or is of none: a few bytes that would become many."""
+    """Whether a tensor repeats its numbers (expand), or has none: a few bytes that would become many."""
     if part.layout != torch.strided or part.is_meta:
         return True
     return part.numel() * part.element_size() > part.untyped_storage().nbytes()
 
 
 def is_channels_first(images: np.ndarray) -> bool:
-    """Whether bytes (n, C, H, W) are laid out as torch does, and can be no (n, H, W, C)."""
+    """Whether bytes (n, C, H, W) are laid out as torch does, and cannot be (n, H, W, C)."""
     shape = images.shape
     return images.dtype == np.uint8 and images.ndim == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3)
 
 
 def read_numpy(file: Path) -> Any:
-    """An array, of which what is asked for is read, or a dict of them."""
+    """An array, of which only what is asked for is read, or a dict of arrays."""
     if file.suffix == ".npy":
         return np.load(file, mmap_mode="r", allow_pickle=False)
     if bomb := bomb_in(file, stored=False):

@@ -49,7 +49,7 @@ def of_name(name: str) -> tuple[str, int] | None:
 
 
 def bare(path: str) -> str:
-    """A path without its corruption and severity: of the copies of one image the same."""
+    """A path without its corruption and severity: the same for all copies of one image."""
     return IN_PATH.sub("", path)
 
 

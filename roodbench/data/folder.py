@@ -27,9 +27,9 @@ ENDINGS = frozenset(
 
 
 def folder_source(folder: Path, frame: Frame, *, ood: bool, classes: Sequence[str] | None) -> Source:
-    """The images below a folder, in the order of their names; not of OOD its folders are the classes, by name.
+    """The images below a folder, in the order of their names; of ID its folders are the classes.
 
-    `classes` are those of the ID training set: ValueError, with the nearest, for a folder that is none of them.
+    `classes` are those of the ID training set: ValueError, with the nearest, for a folder that is not among them.
     """
     where = f"folder '{folder}'"
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""A benchmark of sets that somebody gives."""
+"""A benchmark of image sets that are given in Python, or by what names them."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class ImageSet:
 
     @property
     def array(self) -> np.ndarray:
-        """A copy of the images as they were read: nobody can write into the set, past numpy's lock neither."""
+        """A copy of the images as they were read: nobody can write into the set, not even past numpy's lock."""
         copied = self._content().pixels.copy()
         copied.flags.writeable = False
         return copied
@@ -225,7 +225,7 @@ class ImageSet:
         return view
 
     def at(self, index: np.ndarray) -> ImageSet:
-        """The images at some places (k,) alone; they may be equal."""
+        """The images at some places (k,) alone; a place may repeat."""
         part, content = copy.copy(self), self._content().at(index)
         part.labels, part.names = self.labels[index], [self.names[i] for i in index]
         part._content = cache(lambda: content)

@@ -74,7 +74,7 @@ def load_benchmark(
 
 
 def check_benchmark(name: object) -> None:
-    """ValueError, with the nearest name, for what names no benchmark."""
+    """ValueError, with the nearest name, for a name that is not a benchmark's."""
     if isinstance(name, str) and (name in BENCHMARKS or ":" in name or Path(name).is_dir()):
         return
     if not isinstance(name, str) or not name.endswith(".toml"):

@@ -1,4 +1,4 @@
-"""Where decoded images lie: in memory, or, of large sets, in a file of which memory keeps what is in use."""
+"""Where decoded images lie: in memory, or, for large sets, in a file of which memory holds what is in use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Room(np.memmap[Any, Any]):
 
 
 def room_for(where: str, shape: tuple[int, ...], kind: Any = np.uint8) -> np.ndarray:
-    """An array to fill; ValueError, naming the set, where the disk has no room for one that memory has not."""
+    """An array to fill; ValueError, naming the set, where neither memory nor the disk has room for it."""
     size = math.prod(shape) * np.dtype(kind).itemsize
     if size <= MEMORY:
         return np.empty(shape, kind)

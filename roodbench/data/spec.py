@@ -42,7 +42,7 @@ class Reading:
 
 
 def source_of(what: Any, how: Reading, *, ood: bool, classes: Sequence[str] | None = None, where: str = "") -> Source:
-    """The images of a set, not read yet; ValueError, in one line, for what names or is none.
+    """The images of a set, not read yet; ValueError, in one line, for anything else.
 
     Text is `torchvision:NAME/SPLIT`, `module:attribute` or `file.py:attribute` (a Dataset or a function that gives
     one), a file of arrays (.npz, .npy, .pt), a list (.txt), or a folder; a mapping {"images": FILE, "labels": FILE} or

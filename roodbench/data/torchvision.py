@@ -54,7 +54,7 @@ def torchvision_source(spec: str, root: Path | None, frame: Frame, *, ood: bool,
 
 
 def takes(kind: Any, argument: str) -> bool:
-    """Whether a class takes an argument, its own or that of a class which it passes others to."""
+    """Whether a class takes an argument, itself or through a class to which it passes the rest."""
     found: set[str] = set()
     for base in inspect.getmro(kind):
         if "__init__" not in vars(base):

@@ -180,7 +180,7 @@ def judge(looked: Looked, findings: list[Finding]) -> None:
 
 
 def judge_classes(bench: Benchmark, findings: list[Finding]) -> None:
-    """Classes of ID sets that ID train has not, or that it alone has."""
+    """Classes of ID sets that ID train lacks, or that only ID train has."""
     known = set(bench.id_train.labels.tolist())
     for images in (bench.id_val, bench.id_test, *bench.shifted.values()):
         own = set(images.labels.tolist())

@@ -62,7 +62,7 @@ class Block:
         return self.columns.index(name)
 
     def only(self, names: Sequence[str] | None) -> Block:
-        """The block of these detectors alone; ValueError for one that it has not."""
+        """The block of these detectors alone; ValueError for one that it lacks."""
         for name in names or ():
             if name not in self.names:
                 raise ValueError(unknown("detector", name, self.names))
