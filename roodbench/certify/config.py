@@ -63,12 +63,7 @@ class CertifyConfig:
         kinds = {f.name: f.type for f in fields(self) if f.name != "run"}
         for name, value in typed(kinds, {name: getattr(self, name) for name in kinds}).items():
             object.__setattr__(self, name, value)
-        check_certifiable_names(self.run.detector, CERTIFIABLE)
-        refuse({name: getattr(self.run, name) for name in IGNORED}, "certify")
-        one_of("attack", self.run.attack, ("none", "both"))
-        if self.run.attack == "none":
-            attacking = ("strength", "budget", "steps", "restarts")
-            refuse({name: getattr(self.run, name) for name in attacking}, "certify without an attack")
+        check_run(self.run, CERTIFIABLE)
         if not (self.sigma > 0 and math.isfinite(self.sigma)):
             raise ValueError(f"sigma {self.sigma:g}: expected a number above 0")
         if not 0 < self.alpha < 1:
@@ -142,6 +137,16 @@ class CertifyConfig:
         if len(lines) == len(radii) * len(self.run.detector):
             raise ValueError(lines[0])
         return lines
+
+
+def check_run(run: RunConfig, kind: Sequence[str]) -> None:
+    """ValueError for detectors without a certificate of a kind, and for settings that no certification honours."""
+    check_certifiable_names(run.detector, kind)
+    refuse({name: getattr(run, name) for name in IGNORED}, "certify")
+    one_of("attack", run.attack, ("none", "both"))
+    if run.attack == "none":
+        attacking = ("strength", "budget", "steps", "restarts")
+        refuse({name: getattr(run, name) for name in attacking}, "certify without an attack")
 
 
 def check_certifiable_names(names: Sequence[str], kind: Sequence[str]) -> None:

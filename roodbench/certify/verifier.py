@@ -6,7 +6,7 @@ import math
 import reprlib
 import secrets
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -218,9 +218,8 @@ def false(
     return [f"{name}: {line}" for name, bad in zip(names, wrong, strict=True) if bad]
 
 
-def demand(verdict: Verdict) -> None:
-    """EvaluationError for a verdict with failures, the first in full."""
-    if verdict.failures:
-        more = len(verdict.failures) - 1
-        rest = f" (and {more} more; --format json lists them)" if more else ""
-        raise EvaluationError(f"the certificate does not hold: {verdict.failures[0]}{rest}")
+def demand(failures: Sequence[str]) -> None:
+    """EvaluationError for the failures of a verdict, the first in full."""
+    if failures:
+        more = f" (and {len(failures) - 1} more; --format json lists them)" if len(failures) > 1 else ""
+        raise EvaluationError(f"the certificate does not hold: {failures[0]}{more}")

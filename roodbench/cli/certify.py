@@ -19,13 +19,15 @@ from .options import CERTIFICATE, NETWORKS, Context, changed, option, taking
 from .run import hands, showing
 
 if TYPE_CHECKING:
+    from ..certify.interval.verifier import IntervalVerdict
     from ..certify.verifier import Verdict
 
 RADII = ",".join(f"{radius:g}" for radius in CertifyConfig.radius)
 SHOWING = ("format", "log_format", "quiet")
 ASSESSORS = ("data_root", "checkpoint", "denoiser_checkpoint", "model_dir", "download", "trust_checkpoint")
 CODE = ("model", "benchmark", "base", "denoiser")
-VERIFYING = ("verify", "samples", "power", "seed", "device", *ASSESSORS, *CODE, *SHOWING)
+DRAWING = ("samples", "power", "seed")
+VERIFYING = ("verify", *DRAWING, "device", *ASSESSORS, *CODE, *SHOWING)
 """What --verify honours: the certificate has every other setting; model, benchmark, base, denoiser: for code in it."""
 ONLY_PLAN = ("width", "fpr")
 HANDS = ("workers", "engine", "address")
@@ -222,55 +224,42 @@ def show_plan(config: CertifyConfig, format: str, wanted: dict[str, float]) -> N
 def check_certificate(given: dict[str, Any], spelt: dict[str, Any]) -> None:
     """One line where a certificate holds (or a verdict, as JSON); EvaluationError where it does not."""
     from ..certify.certificate import INTERVAL, read
+    from ..certify.interval.verifier import verify_intervals
     from ..certify.verifier import demand, verify
 
     one_format(given["format"], ("table", "json"))
     computing()
     certificate, shared = read(given["verify"]), {"device": given["device"], "progress": progress_for(given)}
     own = {name: given[name] for name in ASSESSORS} | {name: spelt[name] for name in CODE if name in spelt}
+    verdict: Verdict | IntervalVerdict
     if certificate["schema"] == INTERVAL:
-        check_bounds(certificate, spelt, {**shared, **own}, given["format"])
-        return
-    drawing = {name: given[name] for name in ("samples", "power", "seed")}
-    verdict = verify(certificate, **drawing, **shared, **own)
+        if name := next((name for name in DRAWING if name in spelt), ""):
+            raise ValueError(f"--verify of interval bounds draws nothing: leave out --{name} {spelt[name]}")
+        verdict = verify_intervals(certificate, **shared, **own)
+    else:
+        verdict = verify(certificate, **{name: given[name] for name in DRAWING}, **shared, **own)
     if given["format"] == "json":
         typer.echo(json.dumps(asdict(verdict), indent=1))
-    demand(verdict)
+    demand(verdict.failures)
     if given["format"] == "table":
         typer.echo(in_words(verdict))
 
 
-def check_bounds(certificate: Any, spelt: dict[str, Any], settings: dict[str, Any], format: str) -> None:
-    """The same of a certificate of interval bounds, all of which are computed again."""
-    from ..certify.interval.verifier import demand, verify_intervals
-
-    for name in ("samples", "power", "seed"):
-        if name in spelt:
-            raise ValueError(f"--verify of interval bounds draws nothing: leave out --{name} {spelt[name]}")
-    verdict = verify_intervals(certificate, **settings)
-    if format == "json":
-        typer.echo(json.dumps(asdict(verdict), indent=1))
-    demand(verdict)
-    if format == "table":
-        again = f"{counted(verdict.bounds, 'bound')} of {counted(verdict.images, 'image')} computed again are the same"
-        why: dict[str, list[str]] = {}
-        for name, what in verdict.unverified.items():
-            why.setdefault(what, []).append(name)
-        left = [f"not verified: {', '.join(names)}: {what}" for what, names in why.items()]
-        typer.echo("\n".join([f"holds: settings, network and images are the certificate's, and {again}", *left]))
-
-
-def in_words(verdict: Verdict) -> str:
+def in_words(verdict: Verdict | IntervalVerdict) -> str:
     """What was checked of a certificate that holds, and what was not."""
     from ..certify.stated import unverified
+    from ..certify.verifier import Verdict
 
+    left = [f"not verified: {fields}: {what}" for fields, what in unverified(verdict.unverified)]
     bounds, images = counted(verdict.bounds, "bound"), counted(verdict.images, "image")
+    if not isinstance(verdict, Verdict):
+        again = f"{bounds} of {images} computed again are the same"
+        return "\n".join([f"holds: settings, network and images are the certificate's, and {again}", *left])
     fresh = f"{verdict.samples} fresh draws an image (seed {verdict.seed}) disprove none of {bounds} of {images}"
     holds = (
         f"holds: settings, network and images are the certificate's, its metrics follow from its bounds, and {fresh}"
     )
     drawn = ", ".join(f"{k} with probability {p:.3g}" for k, p in verdict.finds.items() if p < 1)
     power = [f"images of a population with forged bounds, had there been any, would have been drawn: {drawn}"]
-    left = [f"not verified: {fields}: {what}" for fields, what in unverified()]
     every = ["every image was drawn, so that no bound of any was left out"]
     return "\n".join([holds, *(power if drawn else every), *left])

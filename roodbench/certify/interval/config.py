@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
 
-from ...setup.config import RunConfig, check_eps, one_of, refuse
+from ...setup.config import RunConfig, check_eps
 from ...setup.values import typed, wrong
-from ..config import BOUNDED, IGNORED, check_certifiable_names
+from ..config import BOUNDED, check_run
 
 
 @dataclass(frozen=True)
@@ -20,17 +19,11 @@ class IntervalConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.run, RunConfig):
             raise wrong("run", self.run, "a RunConfig")
-        given: dict[str, Any] = {"radius": self.radius}
         kinds = {f.name: f.type for f in fields(self) if f.name != "run"}
-        radii = typed(kinds, given)["radius"]
-        check_certifiable_names(self.run.detector, BOUNDED)
+        radii = typed(kinds, {"radius": self.radius})["radius"]
+        check_run(self.run, BOUNDED)
         if self.run.norm != "linf":
             raise ValueError(f"{self.run.detector[0]} is certified by interval bounds, in linf: give --norm linf")
-        refuse({name: getattr(self.run, name) for name in IGNORED}, "certify")
-        one_of("attack", self.run.attack, ("none", "both"))
-        if self.run.attack == "none":
-            attacking = ("strength", "budget", "steps", "restarts")
-            refuse({name: getattr(self.run, name) for name in attacking}, "certify without an attack")
         for radius in radii:
             check_eps(radius, "linf", "pixel")
             if not radius > 0:

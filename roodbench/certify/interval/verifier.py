@@ -10,7 +10,6 @@ import numpy as np
 
 from detectors import Score
 
-from ...engine.errors import EvaluationError
 from ...engine.progress import Progress, progress_of
 from ...engine.worker import Worker
 from ...evaluation.attacker import Attacker
@@ -102,10 +101,3 @@ def config_of(certificate: Mapping[str, Any]) -> IntervalConfig:
         return IntervalConfig(**{**kept, "run": RunConfig(**run)})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the certificate's config is malformed: {type(error).__name__} {error}") from None
-
-
-def demand(verdict: IntervalVerdict) -> None:
-    """EvaluationError for a verdict with failures, the first in full."""
-    if verdict.failures:
-        more = f" (and {len(verdict.failures) - 1} more; --format json lists them)" if len(verdict.failures) > 1 else ""
-        raise EvaluationError(f"the certificate does not hold: {verdict.failures[0]}{more}")
