@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers that share the cores: one thread each, also in what they start
@@ -19,6 +22,29 @@ from torch import Tensor, nn
 import roodbench
 from detectors import Outputs
 from tests.pretend import Machine, pretending
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """SIGTERM and SIGHUP end the tests, and say which was running.
+
+    A command that one of them runs in this process would take the signal for its own and end with 143, so that a limit
+    on the time of the tests, as `timeout` sets it, would look like a failure of that one, and the others went on.
+    """
+
+    def end(number: int, frame: Any) -> None:
+        capture = config.pluginmanager.get_plugin("capturemanager")
+        if capture is not None:
+            capture.suspend_global_capture(in_=True)
+        running = os.environ.get("PYTEST_CURRENT_TEST", "no test")
+        print(f"\n{signal.Signals(number).name} ends the tests, {running} was running", file=sys.__stderr__, flush=True)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    found = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    alone = threading.current_thread() is threading.main_thread()
+    for number in found if alone else ():
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)
 
 
 def pytest_collection_finish() -> None:
