@@ -27,24 +27,23 @@ class Claims:
     """
 
     def __init__(self) -> None:
-        self._held: set[Path] = set()
         self._seen: dict[Path, tuple[int, float]] = {}
         """Of a claim elsewhere its last sign of life, and when we first saw that, by our own clock."""
-        self._beating: threading.Thread | None = None
 
     @contextmanager
     def on(self, file: Path) -> Iterator[bool]:
         """Whether the file is ours to compute, for as long as this lasts."""
         claim = file.with_suffix(".claim")
-        mine = self._take(claim)
+        if not self._take(claim):
+            yield False
+            return
         try:
-            yield mine
+            with beating(claim):
+                yield True
         finally:
-            if claim in self._held:
-                self._held.discard(claim)
-                with suppress(OSError):
-                    if claim.read_text(encoding="utf-8") == json.dumps(me()):  # not taken over while we slept
-                        claim.unlink()
+            with suppress(OSError):
+                if claim.read_text(encoding="utf-8") == json.dumps(me()):  # not taken over while we slept
+                    claim.unlink()
 
     def is_free(self, file: Path) -> bool:
         """Whether nobody else computes a file, as far as can be told."""
@@ -57,15 +56,9 @@ class Claims:
 
     def _take(self, claim: Path) -> bool:
         try:
-            if not create(claim) and not (self._take_over(claim) and create(claim)):
-                return False
+            return create(claim) or (self._take_over(claim) and create(claim))
         except OSError:  # a folder that takes no claims
             return True
-        self._held.add(claim)
-        if self._beating is None:
-            self._beating = threading.Thread(target=self._beat, daemon=True)
-            self._beating.start()
-        return True
 
     def _take_over(self, claim: Path) -> bool:
         """Move a claim out of the way whose owner is gone; whether we did."""
@@ -110,12 +103,22 @@ class Claims:
             return False
         return time.monotonic() - since > STALE
 
-    def _beat(self) -> None:
-        while True:
-            time.sleep(BEAT)
-            for claim in list(self._held):
-                with suppress(OSError):
-                    os.utime(claim)
+
+@contextmanager
+def beating(file: Path) -> Iterator[None]:
+    """Renew a file's date, a sign of life, for as long as this lasts."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT):
+            with suppress(OSError):
+                os.utime(file)
+
+    threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def create(claim: Path) -> bool:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .claims import BEAT
+from .claims import beating
 from .process import machine, me
 
 
@@ -25,7 +23,7 @@ class Journal:
 
     def __init__(self, folder: Path, **facts: Any) -> None:
         self.file = folder / "workers" / f"{machine().partition(' ')[0]}-{me()['pid']}-{time.time_ns():x}.jsonl"
-        self._over = threading.Event()
+        self._life = beating(self.file)
         self._write({"began": me(), **facts, "at": time.time()})
 
     def made(self, cell: Path, **facts: Any) -> None:
@@ -37,17 +35,12 @@ class Journal:
         self._write({"used": cell.stem})
 
     def __enter__(self) -> Journal:
-        threading.Thread(target=self._beat, daemon=True).start()
+        self._life.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._over.set()
+        self._life.__exit__(None, None, None)
         self._write({"ended": me(), "at": time.time()})
-
-    def _beat(self) -> None:
-        while not self._over.wait(BEAT):
-            with suppress(OSError):
-                os.utime(self.file)
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with suppress(OSError):  # a disk that is full: the cells say so

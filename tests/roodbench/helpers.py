@@ -1,5 +1,7 @@
 """What several test files need: small benchmarks, fitted detectors, evaluators."""
 
+import time
+
 import detectors
 import roodbench
 from roodbench.engine.worker import Worker
@@ -27,3 +29,11 @@ def few(name):
 def evaluator(detector, bench, **settings):
     """An evaluator of a fitted detector; `settings` are a worker's."""
     return Evaluator(Worker(detector, **settings), bench)
+
+
+def wait_for(what, done, seconds=600.0):
+    """Until done(), however loaded the machine is; AssertionError, saying what was waited for, after ten minutes."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, f"{seconds:g} s were not enough for {what}"
+        time.sleep(0.01)

@@ -1,7 +1,7 @@
 """What another process computes is left to it; the rest goes first."""
 
-import threading
 import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -26,9 +26,12 @@ def workers(tmp_path, digits_net, bench):
     return [Worker(gen, store=Store(tmp_path), key={"who": "gen"}) for _ in range(2)]
 
 
-def count(made):
+def count(made, meanwhile=lambda: None):
+    """What computes a shard, notes it, and lets another process do something `meanwhile`."""
+
     def compute(shard, x):
         made.append(shard)
+        meanwhile()
         return {"sum": x.flatten(1).sum(1)}, {}
 
     return compute
@@ -49,9 +52,7 @@ def test_two_share_the_shards(workers, bench):
     claim, finish = claimed(theirs, bench.id_test, 0)
     made = []
     with claim:
-        timer = threading.Timer(0.3, finish)
-        timer.start()
-        found = ours.map(bench.id_test, WHAT, "", count(made))
+        found = ours.map(bench.id_test, WHAT, "", count(made, finish))
     assert made == [1]
     assert torch.equal(found[0][0]["sum"], bench.id_test.shard(0, 64).flatten(1).sum(1))
 
@@ -60,10 +61,9 @@ def test_one_that_fails_leaves_its_shard_to_others(workers, bench):
     ours, theirs = workers
     claim, _ = claimed(theirs, bench.id_test, 0)
     made = []
-    claim.__enter__()
-    timer = threading.Timer(0.3, claim.__exit__, (None, None, None))
-    timer.start()
-    ours.map(bench.id_test, WHAT, "", count(made))
+    with ExitStack() as failing:
+        failing.enter_context(claim)
+        ours.map(bench.id_test, WHAT, "", count(made, failing.close))
     assert made == [1, 0]
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from roodbench.store import claims
 from roodbench.store.claims import Claims, create
 from roodbench.store.files import save_text, temporary_of
 from roodbench.store.process import is_alive, mark_of, me, of_mark
+from tests.roodbench.helpers import wait_for
 
 
 @pytest.fixture
@@ -44,6 +46,16 @@ def test_one_at_a_time(file):
         assert not second.is_free(file)
     assert second.is_free(file)
     assert list(file.parent.iterdir()) == []
+
+
+def test_a_claim_gives_signs_of_life_and_its_thread_ends_with_it(file, monkeypatch):
+    """A process that makes many stores, as a notebook or these tests do, is not full of threads at the end."""
+    monkeypatch.setattr(claims, "BEAT", 0.01)
+    claim, before = file.with_suffix(".claim"), threading.active_count()
+    with Claims().on(file):
+        os.utime(claim, (1, 1))
+        wait_for("a sign of life", lambda: claim.stat().st_mtime > 2)
+    wait_for("the end of a thread", lambda: threading.active_count() <= before)
 
 
 def test_an_error_frees_it(file):
