@@ -75,7 +75,9 @@ def main(kind, kills, seed):
                 time.sleep(draw.uniform(0, took / 2))
                 pid = draw.choice(running)
                 running.remove(pid)
-                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                faults += [f"status {status} of a process that nobody killed"] if status else []
+                if not ended:
                     os.kill(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
                     done += 1
