@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice, product
 from typing import Any
 
@@ -11,14 +12,15 @@ import torch
 
 from attacks import DIRECTIONS, SIGN
 
+from ..record.held import of_attacks
 from ..record.pairs import contradictions, oods_of, sizes_of
+from ..record.recomputed import of_numbers, of_places, same
+from ..record.recomputed_shifted import of_shifted
 from ..record.record import Record, score_key
-from ..record.row import Row, label_of
-from ..record.rows import CONDITIONS
+from ..record.row import label_of
+from ..record.verdicts import of_verdicts
 from ..setup.threats import CORRUPTIONS
 from ..words import counted
-from .judged import of_verdicts
-from .numbers import of_averages, of_numbers, of_shifted, same
 
 LISTS = ("detector", "eps", "ood")
 KINDS: dict[str, tuple[type, ...]] = {
@@ -32,16 +34,19 @@ MOVED = 1e-4
 """Relative: scores of one image twice."""
 
 
-def contradictions_of(record: Record, *, numbers: bool = True) -> Iterator[str]:
+def contradictions_of(record: Record, *, resampled: bool = True) -> Iterator[str]:
     """One line for everything in a record of `run`, with its scores, that cannot be true of one run.
 
-    What it says of its attack (which code made it, that nothing better was found) no line can tell. Metrics, intervals
-    and what else follows is computed again with `numbers`; without, as for a board, which computes what it shows
-    itself, AUROCs and their means alone.
+    What it says of its attack (which code made it, that nothing better was found) no line can tell. All that follows
+    from scores is computed again; without `resampled`, as for a board, but for intervals of FPR95 and AUPR.
     """
-    first = (of_config, of_rows, of_populations, of_scores)  # what follows rests on them
-    for check in (*first, of_numbers if numbers else of_averages, of_verdicts, of_attacks, of_shifted):
-        found = list(islice(check(record), 3))
+    first = (of_config, of_places, of_rows, of_populations, of_scores)  # what follows rests on them
+    numbers = partial(of_numbers, resampled=resampled)
+    for check in (*first, numbers, of_verdicts, of_attacks, of_moved, of_shifted):
+        try:
+            found = list(islice(check(record), 3))
+        except ValueError as error:  # populations of different draws, or of fewer than two images
+            found = [str(error)]
         yield from found
         if found and check in first:
             return
@@ -99,17 +104,11 @@ def are_copies(found: Any, images: int) -> bool:
 
 
 def of_rows(record: Record) -> Iterator[str]:
-    """Every detector has each OOD set, condition and radius once; all say the same of images, network, adversary."""
-    config, sizes = record.config, sizes_of(record)
-    (own, n), others = next(iter(sizes.items())), oods_of(record)
-    labels = list(dict.fromkeys(entry.detector for entry in record.detectors))
-    radii = list(config.get("eps") or dict.fromkeys(row.eps for row in record.rows if row.eps is not None))
-    states = [("clean", None), *product((c for c in CONDITIONS if c != "clean"), radii)]
-    wanted = Counter((label, ood, *state) for label in labels for ood in others for state in states)
-    have = Counter((label_of(row), row.ood, row.condition, row.eps) for row in record.rows)
-    for where, left in (("has no row", wanted - have), ("has one row more", have - wanted)):
-        for label, ood, condition, eps in left:
-            yield f"it {where} of {label} on {ood}, {condition}{'' if eps is None else f' at eps {eps:.6g}'}"
+    """Its detectors, radii, attack and network are those of its settings."""
+    config, labels = record.config, list(dict.fromkeys(entry.detector for entry in record.detectors))
+    radii = dict.fromkeys(row.eps for row in record.rows if row.eps is not None)
+    if config.get("eps") and not same(sorted(config["eps"]), sorted(radii)):
+        yield f"config attacks within {config['eps']}, its rows within {list(radii)}"
     said = {row.detector for row in record.rows}
     if len(labels) != len(config["detector"]) - len(config.get("left_out") or {}):
         named = counted(len(config["detector"]), "detector")
@@ -117,11 +116,8 @@ def of_rows(record: Record) -> Iterator[str]:
     if unnamed := sorted(said - set(config["detector"])) if not any(":" in name for name in config["detector"]) else []:
         yield f"config names {', '.join(config['detector'])}: its rows are of {', '.join(unnamed)}"
     method = config.get("method") if config.get("objective") is None else f"{config['method']}:{config['objective']}"
-    first: dict[str, Row] = {}
     for row in record.rows:
         is_clean, where = row.condition == "clean", f"{label_of(row)} on {row.ood}, {row.condition}:"
-        if (row.n_id, row.n_ood) != (n, sizes.get(row.ood)):
-            yield f"{where} {row.n_id} ID and {row.n_ood} OOD images, data has {n} of {own} and {sizes.get(row.ood)}"
         if (row.attack, row.norm) != ((None, None) if is_clean else (method, config.get("norm"))):
             yield f"{where} attack {row.attack}, {row.norm}: config says {method}, {config.get('norm')}"
         if {side: len(its) for side, its in row.passes.items()} != {"id": 2, "ood": 2}:
@@ -130,25 +126,18 @@ def of_rows(record: Record) -> Iterator[str]:
             yield f"{where} passes_equal {row.passes_equal}: expected forward and backward ones of id and of ood"
         if row.space != config.get("space") or (row.space == "pixel" and row.eps_pixel != row.eps):
             yield f"{where} eps {row.eps} in {row.space} space is {row.eps_pixel} in pixels: config says otherwise"
-        same = first.setdefault(label_of(row), row)
-        for name in ("params", "benchmark", "model", "id_accuracy"):
-            if getattr(row, name) != getattr(same, name):
-                yield f"{where} {name} {getattr(row, name)}, another row of it {getattr(same, name)}"
     denoiser = f" behind {config['denoiser']}" if config.get("denoiser") else ""
     if any(row.model != f"{config.get('model')}{denoiser}" for row in record.rows if row.model is not None):
         yield f"config names network {config.get('model')}, its rows another"
 
 
 def of_scores(record: Record) -> Iterator[str]:
-    """Scores of other images, draws or AUROCs than the rows', or that are not finite."""
+    """Scores of other images than the rows', or that are not finite."""
     for key, scores in record.scores.items():
         if not bool(torch.as_tensor(scores).isfinite().all()):
             yield f"scores, {key}: expected finite numbers"
             return
-    try:
-        yield from islice(contradictions(record) if record.scores else [], 1)
-    except ValueError as error:  # populations of different draws, or of fewer than two images
-        yield str(error)
+    yield from islice(contradictions(record) if record.scores else [], 1)
 
 
 def of_populations(record: Record) -> Iterator[str]:
@@ -163,24 +152,10 @@ def of_populations(record: Record) -> Iterator[str]:
         yield f"the attacks do not have {population}, {condition}, of {label} at eps {eps:.6g} once"
 
 
-def of_attacks(record: Record) -> Iterator[str]:
-    """Winners are counted, passes are the rows', and no attacked image has a better score than the clean one."""
-    sizes = sizes_of(record)
+def of_moved(record: Record) -> Iterator[str]:
+    """Attacked images with a better score than the clean ones, which were candidates too."""
     for a in record.attacks:
         where = f"{a.detector} on {a.population}, {a.condition}, at eps {a.eps:.6g}"
-        counted = {c: a.winner.count(i) for i, c in enumerate(a.components)}
-        if a.wins != counted or sum(counted.values()) != len(a.winner) or len(a.winner) != sizes.get(a.population):
-            yield f"{where}: wins are not the winners counted"
-            continue
-        for row in record.rows:
-            side = "ood" if row.ood == a.population else "id"
-            here = (label_of(row), row.eps) == (a.detector, a.eps) and a.population in (row.ood, next(iter(sizes)))
-            if (
-                here
-                and CONDITIONS[row.condition][side == "ood"] == a.condition
-                and not same(row.passes[side], a.passes)
-            ):
-                yield f"{where}: {a.passes} passes an image, its row of {row.condition} says {row.passes[side]}"
         moved = record.scores.get(score_key(a.detector, a.population, a.condition, a.eps))
         clean = record.scores.get(score_key(a.detector, a.population, "clean", None))
         if moved is None or clean is None or record.config.get("quantize") or "clean" not in a.components:

@@ -130,11 +130,11 @@ def winners_of(record: Result) -> dict[str, Tensor]:
     }
 
 
-def contradictions_of(entry: Entry | Certification, *, numbers: bool = True) -> Iterator[str]:
-    """One line for everything in an entry that cannot be true of one run (`numbers`: also what follows from scores)."""
+def contradictions_of(entry: Entry | Certification, *, resampled: bool = True) -> Iterator[str]:
+    """One line for everything in an entry that cannot be true of one run; `resampled` as of the records of `run`."""
     if isinstance(entry, Certification):
         return certified.contradictions_of(entry)
-    return consistency.contradictions_of(entry.record, numbers=numbers)
+    return consistency.contradictions_of(entry.record, resampled=resampled)
 
 
 def gathered(folders: Sequence[Path | str]) -> tuple[list[Entry | Certification], dict[str, str]]:
@@ -154,7 +154,7 @@ def gathered(folders: Sequence[Path | str]) -> tuple[list[Entry | Certification]
         name = place.name if stems.count(place.name) == 1 else str(place)
         try:
             entry = read(file, name)
-            for fault in contradictions_of(entry, numbers=False):
+            for fault in contradictions_of(entry, resampled=False):
                 raise ValueError(fault)
             entries.append(entry)
         except ValueError as error:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..record.pairs import is_hashed
 from ..record.record import Record
 from .certified import Certification
 from .file import Entry, contradictions_of
-from .judged import is_ours
 
 OPEN = (
     "that its hyper-parameters were not chosen on these images",
@@ -49,7 +49,7 @@ def inner(entry: Entry | Certification) -> Verdict:
     if not entry.record.scores:
         verdict.failures.append("it has no scores: expected an entry that `leaderboard --add RUN` wrote")
     scores = "its scores: taken as they are, clean and attacked, without --record-only the network scores images again"
-    verdict.unchecked += [scores, *([] if is_ours(entry.record) else [BEFORE]), *OPEN]
+    verdict.unchecked += [scores, *([] if is_hashed(entry.record) else [BEFORE]), *OPEN]
     return verdict
 
 
@@ -63,5 +63,5 @@ def open_of(verdict: Verdict, record: Record, *, noisy: bool) -> Iterator[str]:
         yield "attacked scores: taken as they are; --again N attacks N images of every set again"
     if noisy:
         yield "single clean scores of randomised detectors: the noise of another kind of device cannot be repeated"
-    yield from [] if is_ours(record) else [BEFORE]
+    yield from [] if is_hashed(record) else [BEFORE]
     yield from OPEN

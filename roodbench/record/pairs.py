@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import auroc
 from ..store.cells import checksum
 from .record import Record, score_key
 from .row import Row, label_of
@@ -20,20 +19,21 @@ ID, OOD = "ID test: ", "OOD test: "
 
 
 def check_scores(record: Record) -> None:
-    """ValueError, in one clause, where the scores of a record are not its own: by their hash.
-
-    Where it has none, as records of before did, the scores must have the names, shapes, winners and AUROCs that its
-    rows and attacks imply.
-    """
-    if record.scores_sha256 is None:
-        for line in contradictions(record):
-            raise ValueError(line)
-    elif (found := checksum(record.scores)) != record.scores_sha256:
+    """ValueError, in one clause, where the scores of a record are not its own: by their hash, which records of before
+    did not have, and by the names, shapes and winners that its detectors, data and attacks imply."""
+    if is_hashed(record) and (found := checksum(record.scores)) != record.scores_sha256:
         raise ValueError(f"the hash of the scores is {found}, the record's {record.scores_sha256}")
+    for line in contradictions(record):
+        raise ValueError(line)
+
+
+def is_hashed(record: Record) -> bool:
+    """Whether a record's scores have a hash: those of before had other intervals, and words for their checks."""
+    return record.scores_sha256 is not None
 
 
 def contradictions(record: Record) -> Iterator[str]:
-    """What scores have that a record cannot have made."""
+    """What scores have that a record cannot have made; what its rows say of them is for `held.contradictions`."""
     sizes = sizes_of(record)
     expected = {score_key(d.detector, name, "clean", None): n for d in record.detectors for name, n in sizes.items()}
     winners = {}
@@ -50,7 +50,6 @@ def contradictions(record: Record) -> Iterator[str]:
         if len(shape) != 2 or shape[1] != n:
             yield f"{key} has shape {shape}: expected (draws, {n})"
     yield from (f"{key} differs" for key, winner in winners.items() if record.scores[key].tolist() != winner)
-    yield from other_aurocs(record, next(iter(sizes)))
 
 
 def sizes_of(record: Record) -> dict[str, Any]:
@@ -88,15 +87,6 @@ def groups_of(record: Record, key: str) -> np.ndarray | None:
     return first
 
 
-def other_aurocs(record: Record, own: str) -> Iterator[str]:
-    """The rows whose AUROC does not follow from the scores; `own` is the name of the ID set."""
-    for row in record.rows:
-        pair = scores_of_row(record, row, own)
-        if pair is not None and abs((value := auroc(*pair)) - row.auroc) > ROUNDING:
-            where = f"{label_of(row)} on {row.ood}, {row.condition}"
-            yield f"the AUROC of {where}, is {value:.9g}, the record's {row.auroc:.9g}"
-
-
 def scores_of_row(record: Record, row: Row, own: str) -> tuple[np.ndarray, np.ndarray] | None:
     """The scores (R, n) of ID, the set `own`, and (R, m) of OOD that a row's AUROC is of; None where none are kept."""
     label = label_of(row)
@@ -109,5 +99,10 @@ def scores_of_row(record: Record, row: Row, own: str) -> tuple[np.ndarray, np.nd
 
 def reported(record: Record, key: str) -> np.ndarray:
     """The scores (R, n) of a key that rows speak of: where the adversary knows a draw, of that one."""
+    return record.scores[key].double().numpy()[: 1 if knows_seed(record) else None]
+
+
+def knows_seed(record: Record) -> bool:
+    """Whether the adversary of a record, of `run` or of `evaluate`, knows the noise."""
     threat = record.config.get("threat") or record.config.get("plan", {}).get("threat", {}).get("noise")
-    return record.scores[key].double().numpy()[: 1 if threat == "known-seed" else None]
+    return threat == "known-seed"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..store.files import file_in, load_tensors, read_text, save_tensors, save_text
+from .held import check
 from .notebook import data_frame, html_table
 from .pairs import check_scores
 from .pictures import check_images
@@ -64,21 +65,22 @@ class Result(Record):
     def load(cls, folder: Path | str) -> Self:
         """What `save` wrote into a folder, the per-image scores and images too, where they lie there.
 
-        ValueError where there is no such record, or what lies beside it is not its own (`check_scores`,
-        `check_images`).
+        ValueError where there is no such record, what lies beside it is not its own (`check_scores`, `check_images`),
+        or it says otherwise than follows from its scores and checks (`held.check`): then it was edited.
         """
         file = file_in(folder, "result.json")
         result = cls.from_json(read_text(file))
-        for field, name, check in (("scores", SCORES, check_scores), ("images", IMAGES, check_images)):
+        for field, name, is_own in (("scores", SCORES, check_scores), ("images", IMAGES, check_images)):
             beside = file.with_name(name)
             if not beside.is_file():
                 continue
             tensors: dict[str, Any] = {field: load_tensors(beside)}
             result = replace(result, **tensors)
             try:
-                check(result)
+                is_own(result)
             except ValueError as error:
                 raise ValueError(f"'{beside}' is not of the run in {file.name} beside it: {error}") from None
+        check(result, file)
         return result
 
     def _repr_html_(self) -> str:

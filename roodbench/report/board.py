@@ -13,7 +13,6 @@ import numpy as np
 from .. import metrics
 from ..entry.certified import Certification
 from ..entry.file import Entry
-from ..entry.judged import marking, unjudged
 from ..evaluation.attacker import REPORT_DRAWS
 from ..metrics.intervals import Estimate
 from ..metrics.paired import holm, rank_ranges, worst_of, worst_test
@@ -21,6 +20,7 @@ from ..record.pairs import evaluation_sets, sizes_of
 from ..record.record import Record
 from ..record.row import Row, label_of
 from ..record.text import as_fraction
+from ..record.verdicts import marking, unjudged
 from .bounded import Bounded
 from .compare import ALPHA, adversary, entries_of
 from .proven import Proof, proofs_of

@@ -16,6 +16,7 @@ from ..certify.row import CertifiedRow
 from ..entry.file import Entry
 from ..entry.file import read as entry
 from ..record.environment import Environment
+from ..record.held import check
 from ..record.record import parsed, typed
 from ..record.result import Result
 from ..store import manifest
@@ -64,7 +65,7 @@ class Kept:
 def read(place: Path | str, out: Path | str | None = None) -> Kept:
     """The record at a place, or of the run of that name in the folder `out`; ValueError where there is none.
 
-    Scores and certificates are read where they lie beside it, and must be its own.
+    Scores and certificates are read where they lie beside it, and must be its own, and it theirs.
     """
     file = record_file(place, out)
     found = content(file)
@@ -74,6 +75,7 @@ def read(place: Path | str, out: Path | str | None = None) -> Kept:
     if "scores" in found:  # an entry of a leaderboard, which holds them itself
         its = entry(file)
         if isinstance(its, Entry):
+            check(its.record, file)
             return Kept(its.name, its.record, {}, file.parent)
     record = certified(file) if "violations" in found else Result.load(file)
     said = manifest.read(file.parent) if file.with_name(manifest.NAME).is_file() else {}

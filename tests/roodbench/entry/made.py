@@ -7,18 +7,18 @@ import torch
 
 import roodbench
 from roodbench.entry.file import Entry
-from roodbench.entry.judged import marked, strongest
-from roodbench.entry.numbers import Again, passes_of, together
 from roodbench.evaluation.checks import CHECKS
 from roodbench.evaluation.indicators import verdict_of
 from roodbench.evaluation.plausibility import tied, worst
 from roodbench.evaluation.populations import above_chance
 from roodbench.metrics import average
 from roodbench.record.pairs import sizes_of
+from roodbench.record.recomputed import Again, passes_of, together
 from roodbench.record.record import score_key
 from roodbench.record.row import label_of
 from roodbench.record.rows import average as mean_of
 from roodbench.record.rows import numbers, warnings
+from roodbench.record.verdicts import marked, strongest
 from roodbench.store.cells import checksum
 from tests.roodbench.report import synthetic
 

@@ -231,7 +231,7 @@ def test_an_entry_that_does_not_hold_is_exit_one(file, capsys):
     assert cli.main(["validate-entry", str(file), "--record-only"]) == 1
     said = capsys.readouterr()
     assert "mine: does not hold" in said.out
-    assert "error: the entry does not hold: median(gen) on noise, both: params" in said.err
+    assert "error: the entry does not hold: median(gen) on noise, both at eps 0.0627451: params" in said.err
     file.write_text("{}")
     assert cli.main(["validate-entry", str(file)]) == 1
     assert "breaks the schema of a record" in capsys.readouterr().err

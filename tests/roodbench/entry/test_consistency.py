@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from roodbench.entry.consistency import contradictions_of
-from roodbench.entry.judged import of_verdicts, unjudged
 from roodbench.evaluation.indicators import Indicator
 from roodbench.record.row import Row
+from roodbench.record.verdicts import of_verdicts, unjudged
 from roodbench.store.cells import checksum
 from tests.roodbench.entry import made
 
@@ -56,8 +56,14 @@ def clean_winner(record):
 
 
 CHEATS = {
-    "an AUROC": (lambda r: replace(r, rows=first(r.rows, auroc=0.999)), "the AUROC of one on noise, clean, is "),
-    "scores and not their rows": (lambda r: raised(r, "one/0.0313725/noise/max", -1), "the AUROC of one on noise, max"),
+    "an AUROC": (
+        lambda r: replace(r, rows=first(r.rows, auroc=0.999)),
+        "clean: auroc is 0.999, its scores give 0.9",
+    ),
+    "scores and not their rows": (
+        lambda r: raised(r, "one/0.0313725/noise/max", -1),
+        "max at eps 0.0313725: auroc is 0.79",
+    ),
     "the mean": (
         lambda r: replace(r, averages=last(r.averages, auroc=0.99)),
         "two on all OOD sets, both at eps 0.0313725: auroc is 0.99",
@@ -65,15 +71,21 @@ CHEATS = {
     "a dropped set": (lambda r: only(r, ood="noise"), "has no row of one on noise"),
     "a dropped condition": (lambda r: only(r, condition="both"), "has no row of one on noise, both at eps 0.0313725"),
     "a row twice": (lambda r: replace(r, rows=[*r.rows, r.rows[0]]), "has one row more of one on noise, clean"),
-    "another radius": (lambda r: replace(r, config={**r.config, "eps": [16 / 255]}), "both at eps 0.062745"),
-    "fewer images": (lambda r: replace(r, rows=first(r.rows, n_id=1000)), "1000 ID and 40 OOD images, data has 40"),
+    "another radius": (lambda r: replace(r, config={**r.config, "eps": [16 / 255]}), "config attacks within [0.06"),
+    "fewer images": (
+        lambda r: replace(r, rows=first(r.rows, n_id=1000)),
+        "n_id is 1000, the rest of the record gives 40",
+    ),
     "another attack": (
         lambda r: replace(r, config={**r.config, "method": "pgd"}),
         "attack suite, linf: config says pgd",
     ),
     "another norm": (lambda r: replace(r, config={**r.config, "norm": "l2"}), "config says suite, l2"),
     "pixels": (lambda r: replace(r, rows=last(r.rows, eps_pixel=0.1)), "is 0.1 in pixels: config says otherwise"),
-    "parameters": (lambda r: replace(r, rows=last(r.rows, params={"k": 1})), "params {'k': 1}, another row of it {}"),
+    "parameters": (
+        lambda r: replace(r, rows=last(r.rows, params={"k": 1})),
+        "params is {'k': 1}, the rest",
+    ),
     "the network": (
         lambda r: replace(r, config={**r.config, "model": "x"}),
         "config names network x, its rows another",
@@ -99,10 +111,13 @@ CHEATS = {
         "has threshold 1: expected",
     ),
     "an infinite score": (lambda r: raised(r, "one/id/clean", float("inf")), "one/id/clean: expected finite numbers"),
-    "a population less": (dropped, "id, min, of one at eps 0.0313725 once"),
+    "a population less": (dropped, "it has one row more of one on noise, min at eps 0.0313725"),
     "too few winners": (lambda r: replace(r, attacks=first(r.attacks, winner=[1], wins={})), "id/min/winner differs"),
     "winners": (lambda r: replace(r, attacks=first(r.attacks, wins={"clean": 40})), "wins are not the winners counted"),
-    "passes": (lambda r: replace(r, attacks=first(r.attacks, passes=[1.0, 1.0])), "[1.0, 1.0] passes an image"),
+    "passes": (
+        lambda r: replace(r, attacks=first(r.attacks, passes=[1.0, 1.0])),
+        "passes is {'id': [80.0, 60.0]",
+    ),
     "a clean winner": (clean_winner, "an image that nothing moved has another score"),
 }
 
@@ -131,7 +146,7 @@ def test_an_attack_cannot_help_the_detector():
 def test_draws_that_differ_are_a_line():
     record = made.record()
     scores = {**record.scores, "one/id/clean": record.scores["one/id/clean"].repeat(3, 1)}
-    (line,) = contradictions_of(replace(record, scores=scores))
+    line, *_ = contradictions_of(replace(record, scores=scores))
     assert "3 draws of ID scores but 1 of OOD scores" in line
 
 
@@ -223,7 +238,7 @@ def test_a_margin_of_noise_that_is_wider_than_its_threshold_decides_nothing():
 def test_what_a_set_says_of_equal_images_can_be(where, said, words):
     record = made.record()
     edited = replace(record, data={**record.data, where: {**record.data[where], **said}})
-    (line,) = contradictions_of(edited, numbers=False)
+    (line,) = contradictions_of(edited, resampled=False)
     assert words in line
 
 

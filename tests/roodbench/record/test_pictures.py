@@ -144,7 +144,7 @@ def test_images_that_are_not_the_records_are_refused(made, forgery, tmp_path):
 @pytest.mark.parametrize("winner", [[0], [99] * 10])
 def test_winners_of_no_image_are_refused(made, winner, tmp_path):
     _, _, kept = made["gen"]
-    replace(kept, attacks=[replace(a, winner=winner) for a in kept.attacks]).save(tmp_path)
+    replace(kept, attacks=[replace(a, winner=winner) for a in kept.attacks], scores={}).save(tmp_path)
     with pytest.raises(ValueError, match="has no winner for each image"):
         roodbench.Result.load(tmp_path)
 

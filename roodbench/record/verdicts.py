@@ -1,4 +1,4 @@
-"""What a record's checks say, against their numbers and against what those follow from; and the rows that they mark."""
+"""What a record's checks say, against their numbers and what those follow from; and the rows that they mark."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..evaluation.indicators import LAST, Indicator, concerned, holds, too_short
 from ..evaluation.plausibility import tied, worst
 from ..evaluation.populations import above_chance
 from ..evaluation.sweep import rise_of
-from ..record.pairs import ID, OOD, groups_of, oods_of, reported, sizes_of
-from ..record.record import Record, score_key
-from ..record.row import Row, label_of
-from ..record.rows import unjudged as said_of_unjudged
+from .pairs import ID, OOD, groups_of, is_hashed, knows_seed, oods_of, reported, sizes_of
+from .record import Record, score_key
+from .row import Row, label_of
+from .rows import unjudged as said_of_unjudged
 
 NEEDED = ("feasibility", "black-box", "random")
 """Checks without which an attack was not judged: that its images lie in the ball, and two attacks without gradients."""
@@ -31,13 +31,20 @@ PROBED = ("random", "black-box")
 SLACK = 1e-9
 
 
-def of_verdicts(record: Record) -> Iterator[str]:
-    """Checks whose number, margin or verdict is not what it follows from, and rows that say otherwise than they do."""
+def of_verdicts(record: Record, *, exact: bool = True) -> Iterator[str]:
+    """Checks whose number, margin or verdict is not what it follows from, and rows that say otherwise than they do.
+
+    Not `exact`, each check is held against its own threshold alone: other code may have had others, and other words.
+    """
     labels, radii = {entry.detector for entry in record.detectors}, {row.eps for row in record.rows}
     for i in record.indicators:
         where = f"{i.detector or 'data and network'}: {i.name}"
         known = i.detector in {"", *labels} and i.eps in radii | {None} and (i.eps is None or i.about == "attack")
-        if is_ours(record) and not (i.name in CHECKS and known):
+        if not exact:
+            if i.passed and not is_within(i):
+                yield beyond(i, where)
+            continue
+        if is_hashed(record) and not (i.name in CHECKS and known):
             yield f"{where}{'' if i.eps is None else f' at eps {i.eps:.6g}'} is no check of this run"
         if i.name not in CHECKS:
             continue
@@ -46,28 +53,47 @@ def of_verdicts(record: Record) -> Iterator[str]:
             yield f"{where} has threshold {i.threshold:g}: expected {check.threshold:g}"
             continue
         try:
-            checks = (of_number, of_margin, of_verdict) if is_ours(record) else (of_verdict,)
+            checks = (of_number, of_margin, of_verdict) if is_hashed(record) else (of_verdict,)
             yield from list(chain.from_iterable(check(record, i, where) for check in checks))[:1]
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             yield f"{where} has detail {i.detail}: expected that of this check"
     yield from of_marks(record)
 
 
+def is_within(i: Indicator) -> bool:
+    """Whether a check's number is what its own threshold and margin let pass."""
+    return i.number >= i.threshold if i.least else i.number <= i.threshold + i.detail.get("margin", 0.0)
+
+
+def beyond(i: Indicator, where: str) -> str:
+    return f"{where} passed: its number is {i.number:.6g}, its threshold {i.threshold:g}"
+
+
 def of_marks(record: Record) -> Iterator[str]:
     """Rows and averages that are called what the checks do not say."""
     for row in [*record.rows, *record.averages]:
-        sets = (
-            [row.ood] if row.ood != "average" else [its.ood for its in record.rows if row.group in ("all", its.group)]
-        )
+        sets = sets_of(record, row)
         where, said = f"{label_of(row)} on {row.ood}, {row.condition},", called(record, row, sets)
         if row.reliable is not False and said is False:
             yield f"{where} is called reliable, though {marking(record, row, sets)[0].name} failed"
-        elif row.reliable is not said and is_ours(record):
+        elif row.reliable is not said and is_hashed(record):
             yield f"{where} is called reliable: {row.reliable}, its checks say {said}"
     for entry in record.shifted_id:
         mine = [i for i in record.indicators if i.detector in ("", entry.detector)]
-        if is_ours(record) and entry.reliable is any(i.marks("clean", [entry.name]) for i in mine):
+        if is_hashed(record) and entry.reliable is any(i.marks("clean", [entry.name]) for i in mine):
             yield f"{entry.detector} on shifted ID {entry.name} is called reliable: {entry.reliable}, its checks differ"
+
+
+def sets_of(record: Record, row: Row) -> list[str]:
+    """The OOD sets of a row or an average, and the corrupted ID sets that stand in the place of ID there."""
+    group = (its.ood for its in record.rows if row.group in ("all", its.group))
+    return [*([row.ood] if row.ood != "average" else dict.fromkeys(group)), *corrupted_of(record, row)]
+
+
+def corrupted_of(record: Record, row: Row) -> list[str]:
+    """The corrupted sets that a row is of: all, or the worst."""
+    names = [its.name for its in record.shifted_id if its.corruption and its.detector == label_of(row)]
+    return {"corrupted": names, "worst": [str(row.attack)]}.get(row.condition, [])
 
 
 def marking(record: Record, row: Row, sets: Collection[str] | None = None) -> list[Indicator]:
@@ -104,8 +130,8 @@ def of_verdict(record: Record, i: Indicator, where: str) -> Iterator[str]:
     """A check whose verdict, message or populations do not follow from its number."""
     own = next(iter(sizes_of(record)))
     if i.passed and not holds(i.name, i.number, i.detail):
-        yield f"{where} passed: its number is {i.number:.6g}, its threshold {i.threshold:g}"
-    if not is_ours(record):
+        yield beyond(i, where)
+    if not is_hashed(record):
         return
     passed, message = verdict_of(i.detector, i.name, i.number, i.detail)
     if i.name == "convergence" and i.message in [too_short(i.detector, steps) for steps in range(LAST)]:
@@ -116,16 +142,11 @@ def of_verdict(record: Record, i: Indicator, where: str) -> Iterator[str]:
         yield f"{where} is of {i.about}, concerns {', '.join(i.concerns) or 'every set'}: its numbers say otherwise"
 
 
-def is_ours(record: Record) -> bool:
-    """Whether a record's scores have a hash: those of before had other intervals, and words for their checks."""
-    return record.scores_sha256 is not None
-
-
 def of_margin(record: Record, i: Indicator, where: str) -> Iterator[str]:
     """A margin that no noise of this check grants, or that hides that the check cannot decide."""
     margin = i.detail.get("margin", 0.0)
     draws = len(record.scores.get(score_key(i.detector, next(iter(sizes_of(record))), "clean", None), [()]))
-    noisy = draws > 1 and record.config.get("threat") != "known-seed"
+    noisy = draws > 1 and not knows_seed(record)
     if i.name in SHARES and "margin" in i.detail:
         least = 1 / probed(record, i)
         if abs(margin - least) > SLACK:
@@ -142,11 +163,13 @@ def of_margin(record: Record, i: Indicator, where: str) -> Iterator[str]:
 
 
 def probed(record: Record, i: Indicator) -> int:
-    """How many images of ID and OOD a check's probe has, of as many a side as it says."""
+    """How many images a check's probe has, of ID and OOD where they are attacked as many a side as it says."""
     size, sets = int(i.detail["images"]), list(oods_of(record).values())
-    return min(size, next(iter(sizes_of(record).values()))) + min(
-        size, sum(min(-(-size // len(sets)), n) for n in sets)
-    )
+    sides = {
+        "min": min(size, next(iter(sizes_of(record).values()))),
+        "max": min(size, sum(min(-(-size // len(sets)), n) for n in sets)),
+    }
+    return sum(sides[side] for side in {a.condition for a in record.attacks})
 
 
 def of_number(record: Record, i: Indicator, where: str) -> Iterator[str]:
@@ -176,7 +199,7 @@ def of_number(record: Record, i: Indicator, where: str) -> Iterator[str]:
             yield f"{where} says an AUROC of {i.detail['auroc']:g}: it is {area.value:g}"
     elif i.name == "epsilon-monotone" and record.scores:
         radii = sorted({row.eps for row in record.rows if row.eps is not None and label_of(row) == i.detector})
-        value = rise_of([strongest(record, i.detector, eps, "both") for eps in radii])
+        value = rise_of([strongest(record, i.detector, eps, "attacked") for eps in radii])
     elif i.name == "id-accuracy":
         accuracy, chance = float(i.detail["accuracy"]), float(i.detail["chance"])
         said = {row.id_accuracy for row in record.rows} - {None}
@@ -191,8 +214,9 @@ def of_number(record: Record, i: Indicator, where: str) -> Iterator[str]:
 
 
 def strongest(record: Record, label: str, eps: float | None, condition: str) -> metrics.Components:
-    """AUROC averaged over OOD sets, clean or with both populations attacked."""
-    own, states = next(iter(sizes_of(record))), ("clean", "clean") if condition == "clean" else ("min", "max")
+    """AUROC averaged over OOD sets, clean or with all attacked that the record attacks."""
+    own, attacked = next(iter(sizes_of(record))), {a.condition for a in record.attacks if condition != "clean"}
+    states = [state if state in attacked else "clean" for state in ("min", "max")]
     mine = reported(record, score_key(label, own, states[0], eps))
     grouped = groups_of(record, ID + own)
     return metrics.average(
@@ -215,13 +239,11 @@ def same_numbers(sets: Any, expected: Mapping[str, float]) -> bool:
     return sets.keys() == expected.keys() and all(abs(sets[k] - v) <= SLACK for k, v in expected.items())
 
 
-def of_row(record: Record, row: Row, notes: Sequence[str]) -> dict[str, Any]:
-    """What a row is called, and its warnings."""
-    return marked(record, row, [row.ood], notes)
-
-
-def marked(record: Record, row: Row, sets: Collection[str], notes: Sequence[str] = ()) -> dict[str, Any]:
-    """What a row or an average over some sets is called, and its warnings, in a record of now."""
-    if not is_ours(record):
+def marked(
+    record: Record, row: Row, sets: Collection[str], notes: Sequence[str] = (), *, exact: bool = True
+) -> dict[str, Any]:
+    """What a row or an average over some sets is called, and its warnings in the words of this code (`exact`)."""
+    if not is_hashed(record):
         return {}
-    return {"reliable": called(record, row, sets), "warnings": warned(record, row, sets, notes)}
+    words = {"warnings": warned(record, row, sets, notes)} if exact else {}
+    return {"reliable": called(record, row, sets), **words}
