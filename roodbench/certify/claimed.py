@@ -11,10 +11,11 @@ import numpy as np
 from detectors import ROSS, ROSSQ, Detector, Median, Smoothed
 from detectors.detector import keywords
 
-from ..metrics import auroc
+from ..metrics import auroc, fpr95_id
+from ..metrics.gauroc import counted, gauroc, gfpr95
 from .compare import ANYTHING, Form, differences, is_number, side
 from .config import CERTIFIABLE, LEAST, MOST
-from .evidence import Evidence, Scope, Together, metrics_of
+from .evidence import CONDITIONS, Evidence, Scope, Together, metrics_of
 
 Entry = Mapping[str, Any]
 """A detector of a certificate."""
@@ -169,6 +170,28 @@ def clean_auroc(entry: Entry, ood: str) -> float:
     """The AUROC without an adversary of the scores that a detector's entry states."""
     own, other = (np.array(its["score"], dtype=float) for its in (id_population(entry), entry["populations"][ood]))
     return auroc(own, other)
+
+
+def stated_of(entry: Entry, ood: str, condition: str, radius: float) -> dict[str, Any]:
+    """What a record's row says that follows from the scores and bounds of its detector's entry, without its noise."""
+    own, other = id_population(entry), entry["populations"][ood]
+    near, far = (radius if bounded else 0.0 for bounded in CONDITIONS[condition])
+
+    def bound(kind: str, at_id: float = near) -> tuple[np.ndarray, np.ndarray]:
+        return side(own[kind][f"{at_id:.9g}"], "lower"), side(other[kind][f"{far:.9g}"], "upper")
+
+    (lower, upper), loose = bound("bounds"), bound("counted")
+    scores = [np.array(its["score"], dtype=float) for its in (own, other)]
+    return {
+        **{"base": entry["base"], "params": entry["params"], "copies": entry["params"]["copies"]},
+        **{"alpha_image": entry["alpha_image"], "n_id": len(lower), "n_ood": len(upper)},
+        "auroc_clean": clean_auroc(entry, ood),
+        "fpr95_clean": fpr95_id(*scores),
+        "gauroc": gauroc(lower, upper),
+        "gfpr95": gfpr95(lower if condition == "both" else bound("bounds", 0.0)[0], upper),
+        "gauroc_counted": max(0.0, gauroc(*loose) - counted(len(lower), len(upper))),
+        "gauroc_predicted": gauroc(*bound("predicted")),
+    }
 
 
 def id_name(entry: Entry) -> str:

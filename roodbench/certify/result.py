@@ -15,6 +15,7 @@ from ..store.files import file_in, read_text, save_text
 from ..store.identity import content_hash
 from ..words import counted
 from .certificate import CERTIFIED, KEY, NAME, PAGE, config_of, entries_of, header, read
+from .claimed import stated_of
 from .compare import differences
 from .config import CertifyConfig
 from .curve import curve
@@ -132,6 +133,12 @@ class CertifiedResult:
         found = content_hash(self.certificates)
         if self.certificates_sha256 not in (None, found):
             yield f"the hash of its detectors is {found}, the record's {self.certificates_sha256}"
+            return
+        for row in self.rows:
+            (entry,) = (its for its in self.certificates if its["detector"] == row.detector)
+            wanted = stated_of(entry, row.ood, row.condition, row.radius_l2)
+            where = f"{row.detector}({row.base}) on {row.ood}, {row.condition} at {row.radius:g}"
+            yield from differences({name: getattr(row, name) for name in wanted}, wanted, where)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(self.config.run.detector)}; {counted(len(self.rows), 'row')})"

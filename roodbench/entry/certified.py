@@ -10,11 +10,8 @@ from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any
 
-from ..certify.certificate import NAME as CERTIFICATE
-from ..certify.certificate import read
-from ..certify.coherent import incoherences
+from ..certify.beside import check_beside
 from ..certify.evidence import CONDITIONS
-from ..certify.result import CertifiedResult
 from ..record.environment import Environment
 from ..record.record import typed
 from ..store.runs import RECORD
@@ -98,11 +95,7 @@ def certification(found: Mapping[str, Any], file: Path, name: str) -> Certificat
     for fault in faults(found, published(CERTIFICATION)["$defs"][kind], file=CERTIFICATION):
         raise ValueError(f"'{file}' breaks the schema of a certification: {fault}")
     rows = found["rows"]
-    beside = kind == "ByNoise" and file.name == RECORD and file.with_name(CERTIFICATE).is_file()
-    if beside:
-        CertifiedResult.load(file)
-        for line in incoherences(read(file.with_name(CERTIFICATE))):
-            raise ValueError(f"'{file}': the certificate beside it contradicts itself: {line}")
+    beside = file.name == RECORD and check_beside(file)
     data = {key: its for key, its in found.get("data", {}).items() if key.partition(": ")[0].endswith(" test")}
     own = next((key.partition(": ")[2] for key in data if key.startswith("ID test: ")), "ID")
     sizes = {own: rows[0]["n_id"]} | {row["ood"]: row["n_ood"] for row in rows}

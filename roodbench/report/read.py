@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..certify.beside import check_beside
 from ..certify.certificate import NAME as CERTIFICATE
 from ..certify.interval.row import IntervalRow
 from ..certify.result import CertifiedResult
@@ -106,9 +107,11 @@ def interval_certificate(place: Path | str, out: Path | str | None) -> Path | No
 
 
 def interval_rows(file: Path) -> list[IntervalRow]:
-    """The rows of such a record; ValueError for a malformed one."""
+    """The rows of such a record; ValueError for malformed ones, and where the certificate beside it says otherwise."""
     rows = content(file).get("rows")
-    return [typed(IntervalRow, entry) for entry in rows] if isinstance(rows, list) else []
+    found = [typed(IntervalRow, entry) for entry in rows] if isinstance(rows, list) else []
+    check_beside(file)
+    return found
 
 
 def content(file: Path) -> dict[str, Any]:
@@ -121,9 +124,8 @@ def content(file: Path) -> dict[str, Any]:
 
 
 def certified(file: Path) -> Certified:
-    """A certification's record; a certificate beside it must be its own."""
-    if file.with_name(CERTIFICATE).is_file():
-        CertifiedResult.load(file)
+    """A certification's record; a certificate beside it must be its own, and agree with itself."""
+    check_beside(file)
     found = parsed(read_text(file), CertifiedResult, ("certificates",), "certify")
     rows = [typed(CertifiedRow, entry) for entry in found["rows"]]
     parts = {name: found[name] for name in ("config", "network", "data", "violations", "timing")}

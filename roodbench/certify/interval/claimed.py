@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from ...metrics import auroc
 from ...metrics.gauroc import gauroc, gfpr95
 from ..claimed import OTHER, OWN
+from ..compare import differences
 from ..evidence import CONDITIONS
 from ..stated import UNVERIFIED
+from .row import IntervalRow
 
 KEY = ("detector", "ood", "condition", "radius_linf")
 LEFT = {
@@ -39,6 +43,21 @@ def metrics_of(
                 threshold = lower if condition == "both" else sides_of(entry, own, 0.0)[0]
                 found = {"gauroc": gauroc(lower, upper), "gfpr95": gfpr95(threshold, upper)}
                 yield {**dict(zip(KEY, (entry["detector"], ood, condition, radius), strict=True)), **found}
+
+
+def other_rows(rows: Sequence[IntervalRow], certificate: Mapping[str, Any]) -> Iterator[str]:
+    """What the rows of a record say otherwise than the scores and bounds of the certificate beside it."""
+    entries = {entry["detector"]: entry for entry in certificate["detectors"]}
+    own, *others = tests_of(certificate)
+    wanted = []
+    for line in metrics_of(certificate["detectors"], own, others, certificate["threat"]["radii"]):
+        its = entries[line["detector"]]["populations"]
+        scores = [np.array(its[name]["score"], dtype=float) for name in (own, line["ood"])]
+        sizes = dict(zip(("n_id", "n_ood"), map(len, scores), strict=True))
+        found = {**line, "radius": line["radius_linf"], **sizes, "auroc_clean": auroc(*scores)}
+        wanted.append({name: value for name, value in found.items() if name != "radius_linf"})
+    have = [{name: asdict(row).get(name) for name in wanted[0]} for row in rows]
+    yield from differences(have, wanted, "rows")
 
 
 def sides_of(entry: Mapping[str, Any], name: str, radius: float) -> tuple[np.ndarray, np.ndarray]:

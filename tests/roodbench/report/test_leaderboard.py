@@ -99,7 +99,7 @@ def test_a_refused_file_is_a_line_and_exit_one(tmp_path, capsys):
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "refused: bad: " in said
-    assert "the AUROC of one on noise, clean, is " in said
+    assert "one on noise, clean: auroc is 0.99, its scores give 0.90" in said
     assert "bad" in Tables((tmp_path / "page.html").read_text()).text
 
 
