@@ -12,7 +12,7 @@ from .recomputed_shifted import of_shifted
 from .record import Record
 from .verdicts import of_verdicts
 
-MALFORMED = (AttributeError, ArithmeticError, IndexError, KeyError, StopIteration, TypeError)
+MALFORMED = (AttributeError, ArithmeticError, IndexError, KeyError, RuntimeError, TypeError)
 
 
 def check(record: Record, file: Path) -> None:

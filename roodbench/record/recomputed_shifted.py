@@ -10,7 +10,7 @@ import numpy as np
 from .. import metrics
 from ..data.corruptions import of_name
 from .pairs import ROUNDING, oods_of, sizes_of
-from .recomputed import Again, Points, differing, groups_in, named, of_gaps, points, same
+from .recomputed import SHARED, Again, Points, differing, groups_in, named, of_gaps, points, same
 from .record import Record
 from .row import CORRUPTED, Row, ShiftedSet, label_of
 from .rows import warnings
@@ -94,17 +94,20 @@ def of_one(
         yield f"{named(row)}: attack is {row.attack}, the least AUROC is that of {least}"
         return
     parts = [cells[name, ood] for name in names for ood in oods]
-    clean = [
-        its.auroc
-        for its in [*record.rows, *record.averages]
-        if (label_of(its), its.ood, its.group, its.condition) == (label_of(row), row.ood, row.group, "clean")
-    ]
+    others = record.averages if row.ood == "average" else record.rows
+    beside = [its for its in others if (label_of(its), its.condition, its.ood) == (label_of(row), "clean", row.ood)]
+    clean = next((its for its in beside if its.ood != "average" or its.group == row.group), None)
+    if clean is None:
+        yield f"{named(row)}: it has no clean row beside it"
+        return
     auroc = float(np.mean([part.area.value for part in parts]))
     accuracies = [entries[name].id_accuracy for name in names]
     known = [value for value in accuracies if value is not None]
+    first = next(its for its in record.rows if label_of(its) == label_of(row))
     given: dict[str, Any] = {
+        **{name: getattr(first, name) for name in SHARED},
         **{name: float(np.mean([part.values[name] for part in parts])) for name in parts[0].values},
-        **{"auroc": auroc, "auroc_drop": clean[0] - auroc, "auroc_drop_ci": None, "norm": None, "eps_pixel": None},
+        **{"auroc": auroc, "auroc_drop": clean.auroc - auroc, "auroc_drop_ci": None, "norm": None, "eps_pixel": None},
         "attack": "corruptions" if row.condition == MEAN else names[0],
         "n_id": sum(entries[name].n for name in names),
         "n_ood": sum(oods_of(record)[ood] for ood in oods),
@@ -115,6 +118,7 @@ def of_one(
     if row.condition == WORST and len(oods) == len(parts) == 1:
         given["auroc_ci"] = parts[0].area.interval().ci
     if row.ood != "average":
+        given["group"] = clean.group
         notes = [*warnings(row.ood, parts[0].area), *choice(row.condition, row.ood, every)]
     said = marked(record, row, sets_of(record, row), notes, exact=exact)
     if row.condition == MEAN:  # whether its images are few, its groups say
