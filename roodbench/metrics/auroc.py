@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,7 @@ class Components:
         """The values of each population, and by what their mean is divided in the metric."""
         return [(self.v_id, 1), *((v, len(self.v_ood)) for v in self.v_ood)]
 
+    @cached_property
     def variances(self) -> list[tuple[float, int]]:
         """What each population adds to the variance, with its degrees of freedom."""
         return [(variance_of_mean(v.mean(axis=0)) / by**2, max(1, v.shape[1] - 1)) for v, by in self.weighted()]
@@ -163,11 +165,11 @@ class Components:
 
     def standard_error(self) -> float:
         """Over images (DeLong) and over draws."""
-        return float(np.sqrt(self.shared()[0] + sum(variance for variance, _ in self.variances())))
+        return float(np.sqrt(self.shared()[0] + sum(variance for variance, _ in self.variances)))
 
     def degrees(self) -> float:
         """The degrees of freedom of the standard error (Satterthwaite; docs/theorems.md, T19)."""
-        doubt = self.shared()[1] + sum(variance**2 / freedom for variance, freedom in self.variances())
+        doubt = self.shared()[1] + sum(variance**2 / freedom for variance, freedom in self.variances)
         return self.standard_error() ** 4 / doubt if doubt > 0 else float("inf")
 
     def unseen(self, level: float = LEVEL) -> float:

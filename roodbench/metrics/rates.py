@@ -81,8 +81,11 @@ def published_fpr95(id_scores: np.ndarray, ood_scores: np.ndarray) -> float:
 
 def of_each(metric: Rate, id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
     """A metric of one row (n,) and (m,), of every row; ValueError for a score that is not finite."""
-    rates = np.vectorize(metric, signature="(n),(m)->()")(finite(id_scores), finite(ood_scores))
-    return rates if rates.ndim else float(rates)
+    populations = finite(id_scores), finite(ood_scores)
+    shape = np.broadcast_shapes(*(scores.shape[:-1] for scores in populations))
+    each = [np.broadcast_to(s, (*shape, s.shape[-1])).reshape(-1, s.shape[-1]) for s in populations]
+    rates = [metric(*pair) for pair in zip(*each, strict=True)]
+    return np.reshape(rates, shape) if shape else float(rates[0])
 
 
 def aupr_in(id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:

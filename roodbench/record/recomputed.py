@@ -17,7 +17,7 @@ from .pairs import ID, OOD, ROUNDING, groups_of, is_hashed, oods_of, overlaps_of
 from .record import Record, score_key
 from .row import CORRUPTED, Row, label_of
 from .rows import CONDITIONS, areas, average, numbers, separated, warnings
-from .verdicts import marked
+from .verdicts import said_of
 
 SHARED = ("params", "benchmark", "model", "space")
 """What all rows of a detector have in common."""
@@ -47,12 +47,12 @@ def points(pair: tuple[np.ndarray, np.ndarray], groups: Groups, stream: int, cle
         "aupr_in": metrics.aupr_in(*pair),
         "aupr_out": metrics.aupr_out(*pair),
     }
-    return Points(metrics.components(*pair, groups), {name: float(np.mean(values)) for name, values in drawn.items()})
+    return Points(metrics.components(*pair, groups), {name: float(values.mean()) for name, values in drawn.items()})
 
 
 def mean_points(parts: Sequence[Points]) -> Points:
     """`rows.average` of these."""
-    values = {name: float(np.mean([part.values[name] for part in parts])) for name in parts[0].values}
+    values = {name: sum(part.values[name] for part in parts) / len(parts) for name in parts[0].values}
     return Points(metrics.average([part.area for part in parts]), values)
 
 
@@ -102,7 +102,7 @@ def of_numbers(record: Record, *, resampled: bool = True, exact: bool = True) ->
     """
     again, before = Again(record, resampled), dict[tuple[str, str], Components]()
     states = dict.fromkeys((label_of(row), row.condition, row.eps) for row in record.rows)
-    first: dict[str, Row] = {}
+    first, spent, own = dict[str, Row](), passes_in(record), next(iter(sizes_of(record)))
     for label, condition, eps in sorted(states, key=lambda state: state[1] != "clean"):
         if condition in CORRUPTED:
             continue
@@ -112,11 +112,11 @@ def of_numbers(record: Record, *, resampled: bool = True, exact: bool = True) ->
             before |= {(label, row.ood): measured.area for row, measured in zip(its, found, strict=False)}
         clean = {} if condition == "clean" or not found else {row.ood: before[label, row.ood] for row in its}
         for place, row in enumerate(its):
-            given = of_facts(record, row, first.setdefault(label, its[0])) | passes_of(record, row)
+            given = of_facts(record, row, first.setdefault(label, its[0])) | passes_of(spent, row, own)
             if found:
-                own = found[place]
-                given |= again.numbers(own, clean.get(row.ood))
-                given |= marked(record, row, [row.ood], warnings(row.ood, own.area), exact=exact)
+                given |= again.numbers(found[place], clean.get(row.ood))
+                if exact:
+                    given |= said_of(record, row, [row.ood], warnings(row.ood, found[place].area))
             yield from differing(record, row, given)
             yield from of_gaps(record, row)
         yield from of_means(again, its, found, clean, exact=exact)
@@ -138,6 +138,7 @@ def of_means(
 ) -> Iterator[str]:
     """The averages of one detector, condition and radius over the groups that its OOD sets have."""
     record, first = again.record, its[0]
+    of_row = {id(row): measured for row, measured in zip(its, found, strict=False)}
     for group, mean, rows in groups_in(record, its):
         if isinstance(mean, str):
             yield mean
@@ -146,10 +147,10 @@ def of_means(
         given |= {"n_ood": sum(row.n_ood for row in rows), "passes": together(rows, [row.passes for row in rows])}
         oods = [row.ood for row in rows]
         notes = counted_twice(overlaps_of(record), oods)
-        given |= marked(record, mean, oods, notes, exact=exact)
+        given |= said_of(record, mean, oods, notes) if exact else {}
         if found:
             start = metrics.average([clean[ood] for ood in oods]) if clean else None
-            given |= again.numbers(again.mean([found[its.index(row)] for row in rows]), start)
+            given |= again.numbers(again.mean([of_row[id(row)] for row in rows]), start)
         else:
             given |= {name: mean_of(rows, name) for name in METRICS}
         equal = [row.passes_equal for row in rows if row.passes_equal is not None]
@@ -179,7 +180,7 @@ def groups_in(record: Record, its: Sequence[Row]) -> Iterator[tuple[str, Row | s
 def mean_of(rows: Sequence[Row], name: str) -> float | None:
     """The mean of a number over rows; None where one lacks it."""
     known = [value for row in rows if (value := getattr(row, name)) is not None]
-    return float(np.mean(known)) if len(known) == len(rows) else None
+    return sum(known) / len(known) if len(known) == len(rows) else None
 
 
 def differing(record: Record, row: Row, given: Mapping[str, Any]) -> Iterator[str]:
@@ -227,13 +228,15 @@ def of_gaps(record: Record, row: Row) -> Iterator[str]:
             yield f"{named(row)}: {gap} is {missed}, {area} and auroc give {above - row.auroc}"
 
 
-def passes_of(record: Record, row: Row) -> dict[str, Any]:
-    """The passes of a row: of either population those of its attack."""
-    found: dict[Any, list[float]] = {
-        (a.detector, a.population, a.condition, a.eps): list(a.passes) for a in record.attacks
-    }
-    sets = zip(("id", "ood"), (next(iter(sizes_of(record))), row.ood), CONDITIONS[row.condition], strict=True)
-    return {"passes": {side: found.get((label_of(row), name, state, row.eps), [0, 0]) for side, name, state in sets}}
+def passes_in(record: Record) -> dict[tuple[Any, ...], list[float]]:
+    """The passes of a record's attacks, by detector, population, condition and radius."""
+    return {(a.detector, a.population, a.condition, a.eps): list(a.passes) for a in record.attacks}
+
+
+def passes_of(spent: Mapping[tuple[Any, ...], list[float]], row: Row, own: str) -> dict[str, Any]:
+    """The passes of a row: of either population those of its attack; `own` is the ID set."""
+    sets = zip(("id", "ood"), (own, row.ood), CONDITIONS[row.condition], strict=True)
+    return {"passes": {side: spent.get((label_of(row), name, state, row.eps), [0, 0]) for side, name, state in sets}}
 
 
 def together(rows: Sequence[Row], passes: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:

@@ -15,7 +15,7 @@ from .record import Record
 from .row import CORRUPTED, Row, ShiftedSet, label_of
 from .rows import warnings
 from .shifted import choice
-from .verdicts import corrupted_of, marked, sets_of
+from .verdicts import corrupted_of, said_of, sets_of
 
 MEAN, WORST = CORRUPTED
 Cells = Mapping[tuple[str, str], Points]
@@ -120,8 +120,7 @@ def of_one(
     if row.ood != "average":
         given["group"] = clean.group
         notes = [*warnings(row.ood, parts[0].area), *choice(row.condition, row.ood, every)]
-    said = marked(record, row, sets_of(record, row), notes, exact=exact)
-    if row.condition == MEAN:  # whether its images are few, its groups say
-        said.pop("warnings", None)
-    yield from differing(record, row, given | said)
+    if exact and row.condition == WORST:  # over all, whether images are few, no record says
+        given |= said_of(record, row, sets_of(record, row), notes)
+    yield from differing(record, row, given)
     yield from of_gaps(record, row)

@@ -98,26 +98,31 @@ def corrupted_of(record: Record, row: Row) -> list[str]:
 
 def marking(record: Record, row: Row, sets: Collection[str] | None = None) -> list[Indicator]:
     """The failed checks that make a row unreliable, in their order; `sets` are those of an average."""
-    mine = [i for i in record.indicators if i.detector in ("", label_of(row)) and i.eps in (None, row.eps)]
+    concerned, radii, label = ([row.ood] if sets is None else sets), (None, row.eps), label_of(row)
+    failed = [i for i in record.indicators if i.passed is False]
+    mine = [i for i in failed if i.detector in ("", label) and i.eps in radii and i.marks(row.condition, concerned)]
     names = list(CHECKS)
-    mine.sort(key=lambda i: names.index(i.name) if i.name in CHECKS else len(names))
-    return [i for i in mine if i.marks(row.condition, [row.ood] if sets is None else sets)]
+    return sorted(mine, key=lambda i: names.index(i.name) if i.name in CHECKS else len(names))
 
 
 def called(record: Record, row: Row, sets: Collection[str]) -> bool | None:
     """Whether a row is reliable; None under an attack whose indicators' own attacks did not run."""
-    if marking(record, row, sets):
-        return False
-    here = {i.name for i in record.indicators if (i.detector, i.eps) == (label_of(row), row.eps)}
-    return None if row.eps and here.isdisjoint(PROBED) else True
+    return False if marking(record, row, sets) else None if row.eps and not is_probed(record, row) else True
+
+
+def is_probed(record: Record, row: Row) -> bool:
+    """Whether the indicators' own attacks ran on a row's detector at its radius."""
+    its = (label_of(row), row.eps)
+    return any(i.name in PROBED and (i.detector, i.eps) == its for i in record.indicators)
 
 
 def warned(record: Record, row: Row, sets: Collection[str], notes: Sequence[str] = ()) -> list[str]:
     """The warnings of a row: what failed checks say, or why it is not judged, and notes."""
-    if called(record, row, sets) is None:
+    failed = [i.message for i in marking(record, row, sets)]
+    if not failed and row.eps and not is_probed(record, row):
         texts = [said_of_unjudged(label_of(row), asked=asked) for asked in (True, False)]
-        return [next((text for text in texts if text in row.warnings), texts[0]), *notes]
-    return [*(i.message for i in marking(record, row, sets)), *notes]
+        failed = [next((text for text in texts if text in row.warnings), texts[0])]
+    return [*failed, *notes]
 
 
 def unjudged(record: Record, row: Row) -> list[str]:
@@ -239,11 +244,6 @@ def same_numbers(sets: Any, expected: Mapping[str, float]) -> bool:
     return sets.keys() == expected.keys() and all(abs(sets[k] - v) <= SLACK for k, v in expected.items())
 
 
-def marked(
-    record: Record, row: Row, sets: Collection[str], notes: Sequence[str] = (), *, exact: bool = True
-) -> dict[str, Any]:
-    """What a row or an average over some sets is called, and its warnings in the words of this code (`exact`)."""
-    if not is_hashed(record):
-        return {}
-    words = {"warnings": warned(record, row, sets, notes)} if exact else {}
-    return {"reliable": called(record, row, sets), **words}
+def said_of(record: Record, row: Row, sets: Collection[str], notes: Sequence[str] = ()) -> dict[str, Any]:
+    """The warnings of a row or an average over some sets, in the words of this code; nothing of a record of before."""
+    return {"warnings": warned(record, row, sets, notes)} if is_hashed(record) else {}

@@ -13,12 +13,12 @@ from roodbench.evaluation.plausibility import tied, worst
 from roodbench.evaluation.populations import above_chance
 from roodbench.metrics import average
 from roodbench.record.pairs import sizes_of
-from roodbench.record.recomputed import Again, passes_of, together
+from roodbench.record.recomputed import Again, passes_in, passes_of, together
 from roodbench.record.record import score_key
 from roodbench.record.row import label_of
 from roodbench.record.rows import average as mean_of
 from roodbench.record.rows import numbers, warnings
-from roodbench.record.verdicts import marked, strongest
+from roodbench.record.verdicts import called, said_of, strongest
 from roodbench.store.cells import checksum
 from tests.roodbench.report import synthetic
 
@@ -121,7 +121,7 @@ def recomputed(record):
             clean[label_of(row), row.ood] = found.area
         start = None if row.condition == "clean" else clean[label_of(row), row.ood]
         own = marked(record, row, [row.ood], warnings(row.ood, found.area))
-        rows.append(filled(row, found, start, **passes_of(record, row), **own))
+        rows.append(filled(row, found, start, **passes_of(passes_in(record), row, "id"), **own))
     for mean in {(label_of(m), m.condition, m.eps): m for m in record.averages}.values():
         for group in ("near", "far", "all"):
             its = [row for row in rows if same(row, mean) and group in ("all", row.group)]
@@ -132,6 +132,11 @@ def recomputed(record):
                 found = mean_of([again.measured(row) for row in its])
                 averages.append(filled(replace(mean, group=group), found, start, **own))
     return replace(record, rows=rows, averages=averages)
+
+
+def marked(record, row, sets, notes=()):
+    """What a row is called, and its warnings."""
+    return {"reliable": called(record, row, sets), **said_of(record, row, sets, notes)}
 
 
 def filled(row, found, start, **more):
