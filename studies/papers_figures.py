@@ -154,7 +154,7 @@ def kept(folder: Path, kind: str) -> list[Any]:
 
 def records_in(folder: Path) -> dict[str, Result]:
     """The records in a folder by the names of their runs."""
-    return {file.parent.name: Result.from_json(file.read_text()) for file in sorted(folder.glob("*/result.json"))}
+    return {file.parent.name: Result.load(file) for file in sorted(folder.glob("*/result.json"))}
 
 
 def draw(folder: Path) -> None:

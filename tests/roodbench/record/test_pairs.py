@@ -201,3 +201,19 @@ def test_an_older_certification_still_loads(certified_folders, tmp_path):
     shutil.copy(certified_folders[1] / "certificate.json", folder)
     with pytest.raises(ValueError, match="seed is 1: expected 0"):
         CertifiedResult.load(folder)
+
+
+FOLLOW = ("base", "params", "copies", "alpha_image", "n_id", "n_ood", "auroc_clean", "fpr95_clean", "gauroc", "gfpr95")
+FOLLOW += ("gauroc_counted", "gauroc_predicted", "gauroc_joint", "gauroc_new", "deployed")
+
+
+@pytest.mark.parametrize("name", FOLLOW)
+def test_what_a_certificate_decides_is_not_read_as_it_was_edited(name, certified_folders, tmp_path):
+    folder = shutil.copytree(certified_folders[0], tmp_path / "run")
+    record = json.loads((folder / "result.json").read_text())
+    value = record["rows"][0][name]
+    others = {"deployed": {**record["rows"][0]["deployed"], "certified": 0.9}, "params": {}, "base": "x"}
+    record["rows"][0][name] = others[name] if name in others else value + 0.5
+    (folder / "result.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=name):
+        CertifiedResult.load(folder)

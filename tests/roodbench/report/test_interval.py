@@ -17,6 +17,7 @@ from roodbench.certify.coherent import check_coherent
 from roodbench.certify.interval.config import IntervalConfig
 from roodbench.certify.interval.run import certify_intervals
 from roodbench.cli import main
+from roodbench.entry.file import read as read_entry
 from roodbench.report.bounded import Claims
 from roodbench.report.certificate import certificate_page
 from roodbench.report.compare import compare
@@ -165,3 +166,20 @@ def test_on_the_command_line(made, run, tmp_path, monkeypatch, capsys):
     for verb in ("report", "compare"):
         assert main([verb, "alone"]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["detector", "ood", "condition", "radius", "n_id", "auroc_clean", "gauroc", "gfpr95"])
+def test_a_record_says_what_the_certificate_beside_it_gives(name, made, tmp_path, capsys):
+    assert read_entry(made[1]).certificate
+    for file in made[1].glob("*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    record = json.loads((tmp_path / "result.json").read_text())
+    value = record["rows"][0][name]
+    record["rows"][0][name] = {"detector": "msp", "ood": "x", "condition": "both"}.get(name, 0.5)
+    assert record["rows"][0][name] != value
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    words = f"is not of the run in result.json beside it: rows, 0, {name} is "
+    with pytest.raises(ValueError, match=words):
+        read_entry(tmp_path)
+    assert main(["compare", str(tmp_path), str(made[1])]) == 2
+    assert words in capsys.readouterr().err
