@@ -251,7 +251,7 @@ def of_places(record: Record) -> Iterator[str]:
     own, oods = next(iter(sizes_of(record))), list(oods_of(record))
     wanted: Counter[tuple[str, str, str, float | None]] = Counter()
     for label in dict.fromkeys(entry.detector for entry in record.detectors):
-        states = [("clean", None)]
+        states: list[tuple[str, float | None]] = [("clean", None)]
         states += [(c, None) for c in CORRUPTED if any(e.corruption and e.detector == label for e in record.shifted_id)]
         done = {(a.population, a.condition, a.eps) for a in record.attacks if a.detector == label}
         for eps in dict.fromkeys(eps for *_, eps in done):

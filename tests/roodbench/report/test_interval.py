@@ -175,7 +175,7 @@ def test_a_record_says_what_the_certificate_beside_it_gives(name, made, tmp_path
         (tmp_path / file.name).write_bytes(file.read_bytes())
     record = json.loads((tmp_path / "result.json").read_text())
     value = record["rows"][0][name]
-    record["rows"][0][name] = {"detector": "msp", "ood": "x", "condition": "both"}.get(name, 0.5)
+    record["rows"][0][name] = {"detector": "msp", "ood": "x", "condition": "both", "n_id": 5}.get(name, 0.5)
     assert record["rows"][0][name] != value
     (tmp_path / "result.json").write_text(json.dumps(record))
     words = f"is not of the run in result.json beside it: rows, 0, {name} is "
