@@ -9,12 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..certify.beside import check_beside
 from ..certify.certificate import NAME as CERTIFICATE
 from ..certify.interval.row import IntervalRow
 from ..certify.result import CertifiedResult
 from ..certify.row import CertifiedRow
-from ..entry.file import Entry
+from ..entry.file import Entry, contradictions_of
 from ..entry.file import read as entry
 from ..record.environment import Environment
 from ..record.held import check
@@ -107,11 +106,9 @@ def interval_certificate(place: Path | str, out: Path | str | None) -> Path | No
 
 
 def interval_rows(file: Path) -> list[IntervalRow]:
-    """The rows of such a record; ValueError for malformed ones, and where the certificate beside it says otherwise."""
-    rows = content(file).get("rows")
-    found = [typed(IntervalRow, entry) for entry in rows] if isinstance(rows, list) else []
-    check_beside(file)
-    return found
+    """The rows of such a record, which must be one of a certification (`check_certification`)."""
+    check_certification(file)
+    return [typed(IntervalRow, row) for row in content(file)["rows"]]
 
 
 def content(file: Path) -> dict[str, Any]:
@@ -123,9 +120,16 @@ def content(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def check_certification(file: Path) -> None:
+    """ValueError for a record that says what cannot be of one certification, or not what the certificate beside it
+    gives, which must agree with itself."""
+    for line in contradictions_of(entry(file)):
+        raise ValueError(f"'{file}' is not as a run wrote it: {line}")
+
+
 def certified(file: Path) -> Certified:
     """A certification's record; a certificate beside it must be its own, and agree with itself."""
-    check_beside(file)
+    check_certification(file)
     found = parsed(read_text(file), CertifiedResult, ("certificates",), "certify")
     rows = [typed(CertifiedRow, entry) for entry in found["rows"]]
     parts = {name: found[name] for name in ("config", "network", "data", "violations", "timing")}

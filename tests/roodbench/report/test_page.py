@@ -1,5 +1,6 @@
 """The page of a record: its numbers are the table's, its names are text, and it needs nothing else."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -250,6 +251,15 @@ def test_scores_of_another_record_are_refused(tmp_path, capsys):
     (tmp_path / "other" / "scores.safetensors").replace(tmp_path / "scores.safetensors")
     assert cli.main(["report", str(tmp_path), "-o", str(tmp_path / "page.html")]) == 2
     assert "is not of the run in result.json beside it" in capsys.readouterr().err
+
+
+def test_a_certification_that_cannot_be_is_refused(tmp_path, capsys):
+    record = json.loads((REPORTS / "certified/digits-gen-0.25/result.json").read_text())
+    record["rows"][0]["gauroc"] = 1.0
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    assert cli.main(["report", str(tmp_path), "-o", str(tmp_path / "page.html")]) == 2
+    assert "result.json' is not as a run wrote it: " in (said := capsys.readouterr().err)
+    assert "certified 1 is above auroc_clean" in said
 
 
 def test_a_run_is_found_by_its_name_and_its_command_is_shown(tmp_path, capsys, monkeypatch):
