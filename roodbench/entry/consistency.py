@@ -38,7 +38,7 @@ def contradictions_of(record: Record, *, resampled: bool = True) -> Iterator[str
     """One line for everything in a record of `run`, with its scores, that cannot be true of one run.
 
     What it says of its attack (which code made it, that nothing better was found) no line can tell. All that follows
-    from scores is computed again; without `resampled`, as for a board, but for intervals of FPR95 and AUPR.
+    from scores is computed again; without `resampled`, as for a board, but for other intervals than AUROC's.
     """
     first = (of_config, of_places, of_rows, of_populations, of_scores)  # what follows rests on them
     numbers = partial(of_numbers, resampled=resampled)

@@ -18,9 +18,9 @@ MALFORMED = (AttributeError, ArithmeticError, IndexError, KeyError, RuntimeError
 def check(record: Record, file: Path) -> None:
     """ValueError, in one line, where the record in a file says what its scores, data, attacks and checks do not give.
 
-    Metrics, the intervals of AUROC, means, flags and counts are computed again; the intervals of FPR95 and AUPR, which
-    take a hundred times as long, must hold their number: `validate-entry --record-only` computes them again too. Of a
-    record without scores what its rows and checks decide is held.
+    Metrics, the intervals of AUROC, means, flags and counts are computed again; other intervals, which take many times
+    as long, must hold their number: `validate-entry --record-only` computes them again too. Of a record without scores
+    what its rows and checks decide is held.
     """
     try:
         for line in contradictions(record):

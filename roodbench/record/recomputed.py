@@ -16,7 +16,7 @@ from ..metrics import Components, Groups
 from .pairs import ID, OOD, ROUNDING, groups_of, is_hashed, oods_of, overlaps_of, reported, sizes_of
 from .record import Record, score_key
 from .row import CORRUPTED, Row, label_of
-from .rows import CONDITIONS, areas, average, numbers, separated, warnings
+from .rows import CONDITIONS, average, numbers, separated, warnings
 from .verdicts import said_of
 
 SHARED = ("params", "benchmark", "model", "space")
@@ -32,7 +32,7 @@ INTERVALS = [name.removesuffix("_ci") for name in (f.name for f in fields(Row)) 
 
 @dataclass(frozen=True)
 class Points:
-    """The metrics of a row, with an interval of AUROC alone: all others cost a hundred times as much."""
+    """The metrics of a row, with an interval of AUROC alone: all others cost many times as much."""
 
     area: Components
     values: dict[str, float]
@@ -57,8 +57,10 @@ def mean_points(parts: Sequence[Points]) -> Points:
 
 
 def numbers_of_points(found: Points, clean: Components | None) -> dict[str, Any]:
-    """`rows.numbers` of these."""
-    return {**areas(found.area, clean), **found.values}
+    """`rows.numbers` of these; the interval of a drop is left out."""
+    value = found.area.value
+    drop = {"auroc_drop_ci": None, "auroc_drop": None} if clean is None else {"auroc_drop": clean.value - value}
+    return {"auroc": value, "auroc_ci": found.area.interval().ci, **drop, **found.values}
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def of_numbers(record: Record, *, resampled: bool = True, exact: bool = True) ->
     """Fields of rows and averages that do not follow: metrics and intervals from the scores, passes from the attacks,
     flags from the checks, the rest of an average from its rows.
 
-    Without `resampled` the intervals of FPR95 and AUPR are left out, without `exact` the words of warnings. Of a record
+    Without `resampled` all intervals but AUROC's are left out, without `exact` the words of warnings. Of a record
     without a hash of its scores, as of before, metrics alone are held, of one without scores what its rows decide.
     """
     again, before = Again(record, resampled), dict[tuple[str, str], Components]()
@@ -196,6 +198,8 @@ def differing(record: Record, row: Row, given: Mapping[str, Any]) -> Iterator[st
 
 def same(one: Any, other: Any) -> bool:
     """Whether two values of a record are alike, numbers in them up to rounding."""
+    if type(one) is type(other) and one == other:
+        return True
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):

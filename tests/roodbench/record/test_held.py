@@ -15,7 +15,7 @@ from tests.roodbench.entry import made
 
 ROOT = Path(__file__).parents[3]
 KEPT = [f for f in ROOT.glob("reports/**/result.json") if "indicators" in json.loads(f.read_text())]
-RESAMPLED = [f"{name}_ci" for name in ("fpr95_id", "fpr95_id_refit", "fpr95_ood", "aupr_in", "aupr_out")]
+RESAMPLED = [f"{name}_ci" for name in ("auroc_drop", "fpr95_id", "fpr95_id_refit", "fpr95_ood", "aupr_in", "aupr_out")]
 """Intervals that loading does not draw again: `validate-entry` does."""
 STATED = ["passes_equal", "adaptive_gap_ci", "adaptive_gap_steps_ci"]
 """Of attacks whose scores no record has: their numbers must agree with each other alone."""
