@@ -115,13 +115,14 @@ def recomputed(record):
     record = replace(record, scores_sha256=checksum(record.scores))
     record = replace(record, indicators=[of_scores(i, record) for i in record.indicators])
     again, clean, rows, averages = Again(record), {}, [], []
+    own_set = next(iter(sizes_of(record)))
     for row in record.rows:
         found = again.measured(row)
         if row.condition == "clean":
             clean[label_of(row), row.ood] = found.area
         start = None if row.condition == "clean" else clean[label_of(row), row.ood]
         own = marked(record, row, [row.ood], warnings(row.ood, found.area))
-        rows.append(filled(row, found, start, **passes_of(passes_in(record), row, "id"), **own))
+        rows.append(filled(row, found, start, **passes_of(passes_in(record), row, own_set), **own))
     for mean in {(label_of(m), m.condition, m.eps): m for m in record.averages}.values():
         for group in ("near", "far", "all"):
             its = [row for row in rows if same(row, mean) and group in ("all", row.group)]
