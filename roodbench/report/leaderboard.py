@@ -12,7 +12,7 @@ from .board import UNKNOWN, Board, Field, Line, boards_of, title_of
 from .comparison import named
 from .parts import Block, Cell, Column, Fold, Notes, Page, Section, Table
 from .proven import blocks as proven_blocks
-from .proven import bound, certified_of
+from .proven import bound, certified_of, picked
 from .stated import stated, stated_certified
 from .trust import by_detector, trust
 
@@ -67,7 +67,8 @@ READING = [
 
 PROVEN = (
     "Certified lines are proven: no adversary within the radius, however strong, gets below, on those images; with the "
-    "probability that the line states, which is over the certification's own noise, or certainly (interval bounds). "
+    "probability that the line states, which is over the certification's own noise, or certainly (interval bounds). It "
+    "is that of the line alone; where the highest of several bounds is shown, that of all of them together. "
     "What an attack left bounds the truth from above, what is certified from below; a certified line is not ranked. "
     "One whose own certification broke it is called contradicted. `roodbench certify --verify` holds a certificate "
     "against network and images."
@@ -129,7 +130,9 @@ def overview(boards: Sequence[Board]) -> Section:
         "A benchmark, a network, a set of images and a radius each, and of its lists, each of one code and attack, the "
         "longest. Whoever may be the best has nobody on it who is significantly better in the worst case."
     )
-    table = Table("boards", "AUROC % [95% interval], worst case over the OOD sets", BOARDS, [Block(lines)], cards=True)
+    caption = "AUROC % [95% interval], worst case over the OOD sets; the interval is that line's alone: the best number of "
+    caption += "a list is rather too high, and ranges of ranks allow for that"
+    table = Table("boards", caption, BOARDS, [Block(lines)], cards=True)
     return Section("boards", "Boards", about, [table])
 
 
@@ -141,7 +144,10 @@ def proven(boards: Sequence[Board], folds: Sequence[Fold]) -> Section:
         images = ", ".join(f"{n} {name}" for name, n in its[0].entry.sizes.items()) if its else ""
         said = f"{images}; network {board.network}" + ("; among the attacked boards above" if board.lines else "")
         where = Cell(title_of(board), note=said.removeprefix("; "))
-        best = [bound(its[0].least[0], ""), Cell(its[0].name, note=its[0].entry.name)] if its else [Cell("-")] * 2
+        best = [Cell("-")] * 2
+        if its:
+            chosen = picked(its[0], board.proofs)
+            best = [bound(its[0].least[0], chosen), Cell(its[0].name, note=its[0].entry.name)]
         lines += [[where, Cell(str(len(board.proofs))), Cell(str(len(its))), *best]] if board.proofs else []
     about = (
         "What no adversary gets below, however strong. Most of these balls are other ones than those of the attacks "

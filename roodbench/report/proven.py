@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -45,9 +45,9 @@ class Proof:
 
     @property
     def sure(self) -> str:
-        """With which probability the bounds of all sets hold together."""
-        chance = 1 - self.entry.alpha * len(self.claim.certified)
-        return f"with probability {100 * chance:.4g}%" if self.entry.by_noise else "certain"
+        """With which probability all bounds of its line hold together, over all sets: of the population and, where it
+        names them, of fresh copies (docs/theorems.md, T13, T11)."""
+        return sure([self] if self.claim.copies is None else [self, self])
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -83,6 +83,15 @@ class Proof:
             yield "no certificate beside it: its bounds as its record states them"
 
 
+def sure(proofs: Iterable[Proof]) -> str:
+    """With which probability one bound of each proof holds, all together (union bound): so does the highest of them.
+
+    alpha is shared by the images of all sets, so that bounds of all sets are one event (docs/theorems.md, T13).
+    """
+    error = sum(proof.entry.alpha for proof in proofs if proof.entry.by_noise)
+    return f"with probability {at_least(max(0.0, 1 - error))}%" if error else "certain"
+
+
 def fit_of(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a detector was fitted with: hashes of ID train and val, and the seed."""
     data = record.get("data", {})
@@ -95,13 +104,20 @@ def proofs_of(entries: Sequence[Certification]) -> list[Proof]:
 
 
 def certified_of(proofs: Sequence[Proof], record: Record, label: str, params: Mapping[str, Any], sets: Any) -> Cell:
-    """What is proven of a detector that a run attacked, as it is deployed; a dash where nothing is."""
-    its = [p for p in proofs if p.word == "proven" and p.concerns(record, label, params, list(sets))]
-    found = [(value, proof.entry.name) for proof in its if (value := proof.claim.least(deployed=True)) is not None]
-    if not found:
+    """What is proven of a detector that a run attacked, as it is deployed: the highest of its bounds; a dash where
+    there is none."""
+    its = [p for p in proofs if p.concerns(record, label, params, list(sets))]
+    proven = [p for p in its if p.word == "proven" and p.claim.least(deployed=True) is not None]
+    if not proven:
         return Cell("-")
-    value, name = max(found)
-    return bound(value, name)
+    best = max(proven, key=lambda p: (p.claim.least(deployed=True), p.entry.name))
+    return bound(best.claim.least(deployed=True) or 0.0, f"{best.entry.name}, {picked(best, its)}")
+
+
+def picked(best: Proof, among: Sequence[Proof]) -> str:
+    """How sure the bound of a proof is that was chosen `among` several by its bound."""
+    of = f"the highest of {len(among)}, " if len(among) > 1 else ""
+    return of + (sure(among) if best.entry.by_noise else "certain")
 
 
 def bound(value: float, note: str) -> Cell:

@@ -58,7 +58,7 @@ def test_they_stand_below_the_attacked_lines_highest_first():
     assert [line["certified"] for line in lines] == ["-", "-", "≥ 50.0 noise", "≥ 20.0 photos", "≥ 0.0 photos"]
     assert {line["rank"] for line in lines[2:]} == {"-"}
     assert "3 certified lines of 3 certifications beside them." in found.text
-    assert found.lines["proven"][0][1:] == ["3", "2", "≥ 50.0", "four high"]
+    assert found.lines["proven"][0][1:] == ["3", "2", "≥ 50.0 the highest of 3, certain", "four high"]
     assert "2 lines, 2 ranked, 3 certified" in found.text
     assert len(found.lines["certifications"]) == 3
 
@@ -67,7 +67,11 @@ def test_a_bound_of_an_attacked_detector_on_its_images_stands_in_its_line():
     """Of a detector with noise that of its few copies; of other images, parameters or sets none."""
     run = entry("a")
     lines, _ = table([run, certification("mine", claim("one", (0.4, 0.3), few=(0.35, 0.25)), like=run)])
-    assert {line["detector"]: line["certified"] for line in lines[:2]} == {"one a": "≥ 25.0 mine", "two a": "-"}
+    assert {line["detector"]: line["certified"] for line in lines[:2]} == {
+        "one a": "≥ 25.0 mine, with probability 99.9%",
+        "two a": "-",
+    }
+    assert lines[-1]["remarks"].startswith("with probability 99.8%; of 25 fresh copies at least 25.0")
     for wrong in (
         certification("mine", claim("one")),
         certification("mine", claim("one"), like=entry("b", sets=["noise"])),
@@ -76,17 +80,32 @@ def test_a_bound_of_an_attacked_detector_on_its_images_stands_in_its_line():
         assert [line["certified"] for line in table([run, wrong])[0][:2]] == ["-", "-"]
 
 
+def test_the_highest_of_several_bounds_holds_with_the_probability_of_all():
+    """Chosen by the bounds, it is as sure as all together: what is 0 or contradicted was looked at too."""
+    run = entry("a")
+    bounds = [(0.4, 0.3), (0.5, 0.35), (0.5, 0.0), (0.9, 0.8)]
+    mine = [certification(f"of {b}", claim("one", b, few=b), like=run) for b in bounds]
+    mine[3].record["violations"].append("one: id, index 3 is attacked past its bound")
+    lines, found = table([run, *mine])
+    said = "the highest of 4, with probability 99.6%"
+    assert lines[0]["certified"] == f"≥ 35.0 of (0.5, 0.35), {said}"
+    assert found.lines["proven"][0][3] == f"≥ 35.0 {said}"
+    lines, found = table([run, *mine, certification("sure", claim("one", (0.6, 0.6)), like=run, noise=False)])
+    assert lines[0]["certified"] == "≥ 60.0 sure, the highest of 5, certain"
+    assert "that of the line alone" in found.text
+
+
 def test_a_detector_that_was_fitted_otherwise_is_another_one():
     """As ROSS's tau is, on other images of ID train or with another seed."""
     run, its = entry("a"), claim("one", few=(0.4, 0.3))
     fitted = {"ID train: t": {"images": 9, "sha256": "1"}, "ID val: v": {"images": 9, "sha256": "2"}}
     run = replace(run, record=replace(run.record, data={**run.record.data, **fitted}))
     mine = certification("mine", its, like=run)
-    assert table([run, mine])[0][0]["certified"] == "\u2265 30.0 mine"
+    assert table([run, mine])[0][0]["certified"].startswith("\u2265 30.0 mine")
     other = {**mine.record["data"], "ID train: t": {"images": 8, "sha256": "3"}}
     for changed in ({"data": other}, {"config": {"run": {"seed": 1}}}):
         found = [replace(mine, record={**mine.record, **changed}, by_noise=noise) for noise in (True, False)]
-        assert [table([run, its])[0][0]["certified"] for its in found] == ["-", "\u2265 30.0 mine"]
+        assert [table([run, its])[0][0]["certified"] for its in found] == ["-", "\u2265 30.0 mine, certain"]
 
 
 def test_a_record_without_a_hash_brings_no_networks_together():
@@ -132,7 +151,7 @@ def test_a_contradicted_one_is_kept_and_marked():
     bad.record["violations"].append("one: id, index 3 is attacked past its bound")
     lines, found = table([run, bad, certification("good", claim("six", (0.1, 0.1)), like=run)])
     assert [line["trust"] for line in lines[2:]] == ["proven", "contradicted"]
-    assert lines[-1]["remarks"].startswith("with probability 99.8%; one: id, index 3 is attacked past its bound")
+    assert lines[-1]["remarks"].startswith("with probability 99.9%; one: id, index 3 is attacked past its bound")
     assert {line["certified"] for line in lines[:2]} == {"-"}
     assert found.lines["proven"][0][-1] == "six, all copies good"
 
