@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..record.text import at_least, at_most, framed
+from ..record.text import as_radius, at_least, at_most, framed
 from .config import CertifyConfig
 from .row import CertifiedRow
 
@@ -62,7 +62,7 @@ def operating_cells(
                 [
                     f"{entry['detector']}({entry['base']})",
                     f"{entry['threshold']:.4g}",
-                    f"{radii.get(point['radius_l2'], 0.0):.4g}",
+                    as_radius(radii.get(point["radius_l2"], 0.0), norm),
                     f"{at_least(point['tpr'])} ({at_least(point['tpr_new'])})",
                     f"class {point['worst_class']}: {few[0]} ({few[1]})",
                     f"{worst}: {at_most(point['fpr'][worst])} ({at_most(new)})",
@@ -134,7 +134,7 @@ def cells_of(rows: Sequence[CertifiedRow]) -> tuple[list[str], list[list[str]]]:
         lines.append(
             [
                 f"{both.detector}({both.base})",
-                f"{both.radius:.4g}",
+                as_radius(both.radius, both.norm),
                 f"{both.ood} ({both.group})",
                 percent(both.auroc_clean),
                 *(f"{at_least(line[c].gauroc)} <= {percent(line[c].auroc_attacked)}" for c in CONDITIONS),

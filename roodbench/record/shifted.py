@@ -13,6 +13,7 @@ from .. import metrics
 from ..data.corruptions import bare
 from ..evaluation.indicators import Indicator
 from ..evaluation.populations import Evaluated
+from ..metrics.paired import worst_of
 from .row import CORRUPTED, Row, ShiftedSet
 from .rows import Measured, average, common, judged, numbers, separated, warnings
 
@@ -65,17 +66,18 @@ def corrupted_rows(
     """Rows of the mean over corruptions and severities and of the worst, and their averages over OOD sets.
 
     `others` are the detector's other rows and averages. What is the worst is chosen for each row: of an average, by the
-    mean AUROC over its OOD sets.
+    mean AUROC over its OOD sets. The interval of its AUROC holds the lowest of the true ones (`worst_of`).
     """
     bench, names = found.bench, list(found.bench.corruptions)
     clean = {(r.ood, r.group): r.auroc for part in others for r in part if r.condition == "clean"}
     mean = {ood: over_corruptions(found, ood, [cells[name, ood] for name in names]) for ood in bench.ood}
 
     def row(condition: str, oods: Sequence[str], group: str, ood: str) -> Row:
-        its = names if condition == MEAN else [worst_of(names, oods, cells)]
+        its = names if condition == MEAN else [least_of(names, oods, cells)]
         parts = [mean[o] if condition == MEAN else cells[its[0], o] for o in oods]
         whole = average(parts) if ood == "average" else parts[0]
-        notes = [] if ood == "average" else [*warnings(ood, whole.area), *choice(condition, ood, names)]
+        notes = [] if ood == "average" else warnings(ood, whole.area)
+        notes += choice(condition, f"mean of {group}" if ood == "average" else ood, names)
         facts: dict[str, Any] = {
             **common(found, condition),
             "attack": "corruptions" if condition == MEAN else its[0],
@@ -85,6 +87,9 @@ def corrupted_rows(
             **numbers(whole, None),
             "auroc_drop": clean[ood, group] - whole.area.value,
         }
+        if condition == WORST:
+            all_of_them = [metrics.average([cells[name, o].area for o in oods]) for name in names]
+            facts["auroc_ci"] = worst_of(all_of_them).ci
         n_ood = sum(len(bench.ood[o]) for o in oods)
         return Row(ood=ood, group=group, n_ood=n_ood, passes={"id": [0, 0], "ood": [0, 0]}, **facts)
 
@@ -134,13 +139,14 @@ def over_corruptions(found: Evaluated, ood: str, parts: Sequence[Measured]) -> M
     )
 
 
-def worst_of(names: Sequence[str], oods: Sequence[str], cells: Cells) -> str:
+def least_of(names: Sequence[str], oods: Sequence[str], cells: Cells) -> str:
     """The corrupted set with the least AUROC, averaged over some OOD sets."""
     return min(names, key=lambda name: sum(cells[name, ood].area.value for ood in oods))
 
 
-def choice(condition: str, ood: str, names: Sequence[str]) -> list[str]:
+def choice(condition: str, where: str, names: Sequence[str]) -> list[str]:
     """What to beware of in the least of several estimates."""
     if condition != WORST or len(names) < 2:
         return []
-    return [f"{ood}: the worst is the least of {len(names)} AUROCs, and as such too low rather than too high"]
+    said = f"the worst is the least of {len(names)} AUROCs, and as such too low rather than too high"
+    return [f"{where}: {said}; the interval of its AUROC allows for that, those of FPR95 and AUPR do not"]

@@ -63,6 +63,16 @@ def as_fraction(eps: float | None, norm: str | None = "linf") -> str:
     return f"{float(steps):g}/255" if abs(float(steps) - eps * 255) < 1e-9 else f"{eps:.4g}"
 
 
+def as_radius(radius: float, norm: str | None = "linf") -> str:
+    """A radius that is claimed: a fraction of 255 where it is one, else to nine digits, not to four rounded up.
+
+    >>> as_radius(8 / 255), as_radius(0.031376), as_radius(0.25, "l2")
+    ('8/255', '0.031376', '0.25')
+    """
+    fraction = as_fraction(radius, norm)
+    return fraction if fraction.endswith("/255") else f"{radius:.9g}"
+
+
 def at_least(value: float | None) -> str:
     """A share in percent, rounded down: no more than a lower bound claims. `-` where there is none.
 

@@ -16,7 +16,7 @@ from ..certify.certificate import INTERVAL, PAGE, read_with_hash
 from ..certify.claimed import OTHER, OWN, Settings, clean_auroc
 from ..certify.coherent import check_coherent
 from ..certify.stated import unverified
-from ..record.text import at_least, at_most
+from ..record.text import as_radius, at_least, at_most
 from .assessor import commands, data_hashes, made_on
 from .html import written
 from .interval import page_of_intervals
@@ -29,7 +29,6 @@ from .wording import (
     UNVERIFIED,
     VERIFIED,
     named,
-    of_linf,
     plain,
 )
 
@@ -250,5 +249,4 @@ def label_of(entry: Mapping[str, Any]) -> str:
 
 def radius_text(radius_l2: float, certificate: Certificate, config: Settings) -> str:
     """A radius in the norm of the certificate, to nine digits, or as a fraction where it is one."""
-    radius = config.radius[certificate["threat"]["radii"].index(radius_l2)]
-    return of_linf(radius) if config.norm == "linf" else f"{radius:.9g}"
+    return as_radius(config.radius[certificate["threat"]["radii"].index(radius_l2)], config.norm)

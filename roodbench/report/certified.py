@@ -7,7 +7,7 @@ from typing import Any
 
 from ..certify.row import CertifiedRow
 from ..certify.table import CONDITIONS, Line, by_line, cells_of, heading, notes_of, percent
-from ..record.text import at_least
+from ..record.text import as_radius, at_least
 from ..words import counted
 from .parts import Block, Cell, Column, Figures, Fold, Notes, Page, Part, Section, Table, title_of
 from .plots import over_radius
@@ -47,17 +47,21 @@ def label_of(row: CertifiedRow) -> str:
     return f"{row.detector}({row.base})"
 
 
+def radius_of(row: CertifiedRow) -> str:
+    return as_radius(row.radius, row.norm)
+
+
 def verdict(result: Certified) -> Table:
     """Per detector, radius and OOD set: clean, attacked, certified."""
     lines = by_line(result.rows)
-    radii = dict.fromkeys(f"{line['both'].radius:.4g}" for line in lines)
+    radii = dict.fromkeys(radius_of(line["both"]) for line in lines)
     heads = [Column("detector", "text", True), Column("radius", choice=len(radii) > 1), Column("OOD set", "text", True)]
     heads += [Column("clean"), *(Column(f"attacked {c}") for c in CONDITIONS)]
     heads += [Column("certified both"), Column("0 to 100", "drawing"), Column("trust", "text", True)]
     found = [
         [
             Cell(label_of(line["both"])),
-            Cell(f"{line['both'].radius:.4g}"),
+            Cell(radius_of(line["both"]), value=line["both"].radius),
             Cell(f"{line['both'].ood} ({line['both'].group})"),
             Cell(percent(line["both"].auroc_clean)),
             *(Cell(percent(line[c].auroc_attacked)) for c in CONDITIONS),
@@ -92,16 +96,22 @@ def trust(line: Line, violations: Sequence[str]) -> Cell:
 
 
 def said(result: Certified) -> list[str]:
-    """The best bound at the largest radius at which there is one."""
-    rows = [row for row in result.rows if row.condition == "both"]
-    most = max((row.radius for row in rows if row.gauroc > 0), default=rows[0].radius)
-    best = max((row for row in rows if row.radius == most), key=lambda row: row.gauroc)
-    words = (
-        f"{label_of(best)} on {best.ood} keeps an AUROC of at least {at_least(best.gauroc)} against every adversary "
-        f"within {best.norm} {best.radius:.4g}; {percent(best.auroc_clean)} clean"
-    )
-    reached = "" if best.auroc_attacked is None else f", {percent(best.auroc_attacked)} under attack"
-    return [f"{words}{reached}.", *(f"{len(result.violations)} contradictions." for _ in result.violations[:1])]
+    """Of every detector the bounds on the OOD set where they are lowest, at every radius."""
+    found: dict[str, dict[float, CertifiedRow]] = {}
+    for row in result.rows:
+        if row.condition == "both":
+            least = found.setdefault(label_of(row), {})
+            least[row.radius] = min(least.get(row.radius, row), row, key=lambda its: its.gauroc)
+    sets = len({row.ood for row in result.rows})
+    where = f"on the worst of {sets} OOD sets" if sets > 1 else f"on {result.rows[0].ood}"
+    lines = []
+    for label, its in found.items():
+        bounds = ", ".join(
+            f"{at_least(row.gauroc)} within {row.norm} {as_radius(radius, row.norm)}" for radius, row in its.items()
+        )
+        lines.append(f"{label} keeps an AUROC of at least, against every adversary, {where}: {bounds}.")
+    sure = f"Each of these bounds holds with probability {1 - result.rows[0].alpha:g}."
+    return [*lines, sure, *(f"{counted(len(result.violations), 'contradiction')}." for _ in result.violations[:1])]
 
 
 def radii(rows: Sequence[CertifiedRow]) -> Section:
@@ -115,11 +125,17 @@ def radii(rows: Sequence[CertifiedRow]) -> Section:
         its.sort(key=lambda row: row.radius)
         clean = (0.0, "clean", its[0].auroc_clean, ends(its[0].auroc_clean_ci), percent(its[0].auroc_clean))
         attacked = [
-            (r.radius, f"{r.radius:.4g}", r.auroc_attacked, ends(r.auroc_attacked_ci), percent(r.auroc_attacked))
+            (
+                r.radius,
+                radius_of(r),
+                r.auroc_attacked,
+                ends(r.auroc_attacked_ci),
+                percent(r.auroc_attacked),
+            )
             for r in its
             if r.auroc_attacked is not None and r.auroc_attacked_ci is not None
         ]
-        bound = [(r.radius, f"{r.radius:.4g}", r.gauroc, (r.gauroc, r.gauroc), at_least(r.gauroc)) for r in its]
+        bound = [(r.radius, radius_of(r), r.gauroc, (r.gauroc, r.gauroc), at_least(r.gauroc)) for r in its]
         lines = {**({"attacked": [clean, *attacked]} if attacked else {}), "certified": bound}
         drawn = over_radius(lines, f"{label} against {ood}, AUROC %", f"radius, {its[0].norm}")
         drawings.append((f"{label}, {ood}", drawn))

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..certify.interval.claimed import LEFT, tests_of
-from ..record.text import at_least, at_most
+from ..record.text import as_radius, at_least, at_most
 from .assessor import commands, data_hashes, made_on
 from .parts import Block, Cell, Column, Facts, Notes, Page, Section, Table
-from .wording import UNVERIFIED, named, of_linf, plain
+from .wording import UNVERIFIED, named, plain
 
 Certificate = Mapping[str, Any]
 ASSUMED = (
@@ -72,7 +72,7 @@ def said(certificate: Certificate) -> Iterator[str]:
             if (row["detector"], row["condition"]) == (entry["detector"], "both"):
                 radius = row["radius_linf"]
                 least[radius] = min(row["gauroc"], least.get(radius, 1.0))
-        found = [f"within {of_linf(r)} an AUROC of at least {at_least(area)}%" for r, area in least.items()]
+        found = [f"within {as_radius(r)} an AUROC of at least {at_least(area)}%" for r, area in least.items()]
         yield f"{entry['detector']} keeps {'; '.join(found)} [T12, T32]."
     yield (
         "Each of the images named below, against the worst of the OOD sets, whatever an adversary does to them (linf, "
@@ -89,7 +89,7 @@ def figures(certificate: Certificate) -> Table:
         lines.setdefault((row["detector"], row["radius_linf"], row["ood"]), {})[row["condition"]] = row
     found = [
         [
-            *(name, of_linf(radius), named(ood)),
+            *(name, as_radius(radius), named(ood)),
             *(at_least(rows[condition]["gauroc"]) for condition in ("min", "max", "both")),
             at_most(rows["both"]["gfpr95"]),
         ]
@@ -115,7 +115,7 @@ def objects(certificate: Certificate) -> Iterator[tuple[str, str]]:
 
 def threat(certificate: Certificate) -> Iterator[str]:
     """Who the adversary is."""
-    radii = ", ".join(map(of_linf, certificate["threat"]["radii"]))
+    radii = ", ".join(map(as_radius, certificate["threat"]["radii"]))
     yield f"Changes each pixel of each image by at most {radii}, in pixels of [0, 1], where the result stays [T32]."
     yield "Knows network, detector and all images: there is no noise to know [T32]."
 

@@ -20,7 +20,8 @@ MANY, FEW = 12, 8
 
 
 def said(result: Result, found: Lines) -> list[str]:
-    """The verdict in sentences: what an attack leaves of the best, and what cannot be believed."""
+    """The verdict in sentences: what an attack leaves of the best, on its worst OOD set too, and what cannot be
+    believed."""
     conditions, checked = conditions_of(result), by_detector(result.indicators)
     worst = conditions[-1]
     at_most = max((line[worst].eps or 0.0 for line, _ in found if worst in line), default=0.0)
@@ -28,13 +29,7 @@ def said(result: Result, found: Lines) -> list[str]:
     sound = [line for line in lines if line[worst].reliable is not False]
     how = {"clean": "without an attack", "corrupted": "under corruptions", "worst": "under the worst corruption"}
     where = how.get(worst, f"under attack at eps {as_fraction(at_most, lines[0][worst].norm)} ({worst})")
-    sentences = []
-    if sound:
-        best = max(sound, key=lambda line: line[worst].auroc)
-        label, number = label_of(best[worst]), cell(best[worst])
-        one, many = f"{label} has an AUROC of {number} {where}", f"{label} keeps the highest AUROC {where}: {number}"
-        before = "" if worst == "clean" else f"; {cell(best['clean']).partition(' ')[0]} clean"
-        sentences.append((one if len(lines) == 1 else f"Of {len(lines)} detectors, {many}") + before + ".")
+    sentences = best_of(result, worst, sound, len(lines), where) if sound else []
     words = [trust(line, checked).text for line, _ in found]
     counts = {word: words.count(word) for word in ("reliable", "inconclusive", "not judged", "unreliable")}
     kinds = [f"{n} {word}" for word, n in counts.items() if n]
@@ -44,6 +39,25 @@ def said(result: Result, found: Lines) -> list[str]:
     failed = dict.fromkeys(i.name for i in result.indicators if i.passed is False)
     why = [f"Checks that failed: {', '.join(failed)}."] if failed else []
     return [*sentences, one if len(words) == 1 else many, *why]
+
+
+def best_of(result: Result, worst: str, sound: Sequence[Mapping[str, Row]], of: int, where: str) -> list[str]:
+    """What is left of the best of so many detectors, in the mean over the OOD sets and on its worst one."""
+    line = max(sound, key=lambda line: line[worst].auroc)
+    best, over = line[worst], ""
+    label, number = label_of(best), cell(best)
+    if best.ood == "average":
+        its = [row for row in result.rows if (label_of(row), row.condition, row.eps) == (label, worst, best.eps)]
+        least = min(its, key=lambda row: row.auroc)
+        number += f", and {100 * least.auroc:.1f} on {least.ood}, the worst of them"
+        over = f" over {len(its)} OOD sets"
+    before = "" if worst == "clean" else f"; {cell(line['clean']).partition(' ')[0]} clean"
+    if of == 1:
+        return [f"{label} has {'a mean' if over else 'an'} AUROC{over} {where} of {number}{before}."]
+    return [
+        f"Of {of} detectors, {label} keeps the highest {'mean ' if over else ''}AUROC{over} {where}: {number}{before}.",
+        "Its interval allows for the images, not for the choice: the highest of several is rather too high.",
+    ]
 
 
 def verdict(result: Result, found: Lines, about: str) -> Section:

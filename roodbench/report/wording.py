@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..record.text import as_fraction, at_least, at_most
+from ..record.text import at_least, at_most
 
 LONGEST = 80
 """Characters of a name that is shown."""
@@ -95,16 +95,6 @@ VERIFIED = [
     "file agrees with itself.",
 ]
 UNVERIFIED = "Verification takes these as they are, or nearly: of each field what it leaves open."
-
-
-def of_linf(radius: float) -> str:
-    """A radius as a fraction of 255 where it is one, else to nine digits: never rounded up.
-
-    >>> of_linf(8 / 255), of_linf(0.031376)
-    ('8/255', '0.031376')
-    """
-    fraction = as_fraction(radius)
-    return fraction if fraction.endswith("/255") else f"{radius:.9g}"
 
 
 def named(value: Any) -> str:

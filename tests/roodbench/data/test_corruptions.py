@@ -12,6 +12,7 @@ import detectors
 import roodbench
 from roodbench import cli, metrics
 from roodbench.data.corruptions import bare, of_path
+from roodbench.metrics.paired import worst_of
 
 NETWORK = """import torch
 from torch import nn
@@ -123,6 +124,9 @@ def test_rows_are_those_of_scikit_learn_on_the_scores(result, detector):
         assert mean.fpr95_id_refit == pytest.approx(np.mean(list(fprs.values())))
         assert least.fpr95_id_refit == pytest.approx(fprs[worst])
         assert clean.fpr95_id == mean.fpr95_id == least.fpr95_id
+        parts = [metrics.components(scores[name], scores[ood]) for name in SETS]
+        assert least.auroc_ci == pytest.approx(worst_of(parts).ci)
+        assert f"{ood}: the worst is the least of 4 AUROCs" in least.warnings[-1]
         assert least.auroc_drop == pytest.approx(clean.auroc - areas[worst])
         for name in SETS:
             assert entries[name].auroc[ood] == pytest.approx(areas[name])
@@ -131,6 +135,7 @@ def test_rows_are_those_of_scikit_learn_on_the_scores(result, detector):
     by_name = {name: np.mean([area(name, ood) for ood in ("texture", "tin")]) for name in SETS}
     assert means["corrupted"].auroc == pytest.approx(np.mean(list(by_name.values())))
     assert means["worst"].auroc == pytest.approx(min(by_name.values()))
+    assert means["worst"].warnings[-1].startswith("mean of all: the worst is the least of 4 AUROCs")
     assert means["worst"].attack == min(by_name, key=by_name.get)
 
 
