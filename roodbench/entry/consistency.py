@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from itertools import islice, product
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from attacks import DIRECTIONS, SIGN
 
 from ..record.held import of_attacks
-from ..record.pairs import contradictions, oods_of, sizes_of
+from ..record.pairs import OOD, contradictions, oods_of, sizes_of
 from ..record.recomputed import of_numbers, of_places, same
 from ..record.recomputed_shifted import of_shifted
 from ..record.record import Record, score_key
@@ -67,8 +67,10 @@ def of_config(record: Record) -> Iterator[str]:
         yield f"attack is {config.get('attack')}, threat {config.get('threat')}: expected both ID and OOD attacked"
     if not isinstance(config.get("network_sha256"), str):
         yield "config has no network_sha256: nobody can tell which network it is"
+    before: dict[str, int] = {}
     for key, its in record.data.items():
-        yield from (f"data, {key}: {fault}" for fault in of_images(its, oods_of(record)))
+        yield from (f"data, {key}: {fault}" for fault in of_images(its, before))
+        before |= {key.removeprefix(OOD): its["images"]} if key.startswith(OOD) else {}
     splits, shifted = Counter(key.partition(": ")[0] for key in record.data), {e.name for e in record.shifted_id}
     if splits["ID test"] != 1 + len(shifted) or not splits["OOD test"]:
         yield (
@@ -78,7 +80,7 @@ def of_config(record: Record) -> Iterator[str]:
 
 
 def of_images(its: Mapping[str, Any], oods: Mapping[str, int]) -> Iterator[str]:
-    """What a set says of equal images that cannot be; `oods` are the images per OOD set."""
+    """What a set says of equal images that cannot be; `oods` are the images per OOD set before it."""
     copies, related, shared = its.get("copies", []), its.get("related", its.get("copies", [])), its.get("shared", {})
     for name, found in (("copies", copies), ("related", related)):
         if not are_copies(found, its["images"]):
@@ -88,9 +90,20 @@ def of_images(its: Mapping[str, Any], oods: Mapping[str, int]) -> Iterator[str]:
     if any(groups.get(image) != groups.get(first, first) for image, first in copies):
         yield "related has not all that are copies"
     if not isinstance(shared, dict) or not all(
-        type(n) is int and 0 < n <= min(its["images"], oods.get(name, 0)) for name, n in shared.items()
+        are_shared(pairs, its["images"], oods.get(name, 0), {i for i, _ in copies}) for name, pairs in shared.items()
     ):
-        yield f"shared is {shared!r}: expected other OOD sets, and how many of its images each has"
+        yield f"shared is {shared!r}: expected OOD sets before it, each with [image, its image] of what both have"
+
+
+def are_shared(found: Any, images: int, others: int, repeated: Collection[int]) -> bool:
+    """Whether this is [image, image of another set] of some images, either once; none is `repeated` in its own set."""
+    if not isinstance(found, list) or not found or not all(isinstance(its, list) and len(its) == 2 for its in found):
+        return False
+    if not all(type(i) is type(j) is int and 0 <= i < images and 0 <= j < others for i, j in found):
+        return False
+    return all(len(set(side)) == len(found) for side in zip(*found, strict=True)) and not {i for i, _ in found} & set(
+        repeated
+    )
 
 
 def are_copies(found: Any, images: int) -> bool:

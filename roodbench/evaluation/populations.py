@@ -123,8 +123,9 @@ class Evaluated:
         return drawn[:1] if known else drawn
 
     def groups(self, ood: str) -> Groups:
-        """Which images of ID and of an OOD set are the same, or copies of one: intervals count them once."""
-        return self.bench.id_test.related, self.bench.ood[ood].first
+        """Which images of ID and of an OOD set are the same, or copies of one: intervals count them once, over several
+        OOD sets too."""
+        return self.bench.id_test.related, self.bench.groups_of_ood[ood]
 
 
 def above_chance(accuracy: float, chance: float, n: int) -> float:

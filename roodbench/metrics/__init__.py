@@ -8,14 +8,13 @@ from .auroc import (
     Groups,
     Values,
     auroc,
-    average,
-    average_over_id,
     components,
     draws,
     paired_gap,
     placement_values,
     same_draws,
 )
+from .averages import average, average_over_id
 from .gauroc import gauroc, gfpr95
 from .intervals import EXTREME, FEW, LEVEL, Estimate
 from .rates import (

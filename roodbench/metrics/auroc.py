@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,8 @@ from ..words import counted
 from .intervals import LEVEL, ONE_SIDED, Estimate, student, two_sided, unseen, within
 
 Groups = tuple[np.ndarray | None, np.ndarray | None]
-"""Of ID (n,) and OOD (m,), for each image the index of the first of its group; None where each image is its own."""
+"""Of ID (n,) and OOD (m,), for each image the number of its group; None where each image is its own. OOD sets that are
+averaged have one numbering: images of several sets with one number are one image."""
 
 EACH_ALONE: Groups = (None, None)
 
@@ -103,6 +103,30 @@ def by_cluster(values: np.ndarray, first: np.ndarray | None) -> np.ndarray:
     return mean + len(heads) / len(group) * sums
 
 
+def numbers_of(first: np.ndarray) -> np.ndarray:
+    """(k,) the numbers of the groups, in the order of `by_cluster`."""
+    heads = np.unique(first)
+    return heads if len(heads) < len(first) else first
+
+
+def by_image(values: Sequence[np.ndarray], numbers: Sequence[np.ndarray | None]) -> np.ndarray:
+    """(R, g) of the values (R, m_k) of K OOD sets that have g images in all: the mean is that of their means.
+
+    mean + g sum_{k, i: image i of set k} (v_ki - mean_k) / (K m_k) (docs/theorems.md, T34)
+
+    >>> near, far = np.array([[1.0, 0.0]]), np.array([[0.5, 0.0, 0.25]])
+    >>> by_image([near, far], [np.array([0, 1]), np.array([0, 2, 3])]).round(3).tolist()
+    [[1.042, -0.125, 0.208, 0.375]]
+    """
+    means = [v.mean(axis=1, keepdims=True) for v in values]
+    parts = [(v - mean) / (len(values) * v.shape[1]) for v, mean in zip(values, means, strict=True)]
+    places = np.split(np.arange(sum(v.shape[1] for v in values)), np.cumsum([v.shape[1] for v in values])[:-1])
+    own = [-1 - alone if its is None else its for alone, its in zip(places, numbers, strict=True)]
+    heads, image = np.unique(np.concatenate(own), return_inverse=True)
+    sums = np.stack([np.bincount(image, row) for row in np.concatenate(parts, axis=1)])
+    return np.mean(means, axis=0) + len(heads) * sums
+
+
 def relative_sizes(first: np.ndarray | None, k: int) -> np.ndarray:
     """(k,) numbers of images of k groups over their mean."""
     counts = np.ones(k) if first is None else np.unique(first, return_counts=True)[1]
@@ -132,6 +156,8 @@ class Components:
     """Whether it is one of two metrics on the same images, in [-1, 1]."""
     sizes: Sequence[np.ndarray] = ()
     """Of ID and of each OOD set (k,), the groups' numbers of images over their mean; all 1 where it is empty."""
+    numbers: Sequence[np.ndarray | None] = ()
+    """Of each OOD set (k,), the numbers of its groups (`Groups`), None or empty where it shares none with another."""
     floor: float = 1.0
     """What three images beyond all of the other side would leave of a metric that is no mean over pairs, of sets the
     mean; 1 of an AUROC, whose `unseen` says it (docs/theorems.md, T18)."""
@@ -145,22 +171,34 @@ class Components:
         if others != R and min(R, others) > 1:
             raise ValueError(f"{counted(R, 'draw')} of one metric but {others} of the other: expected as many, or one")
         v_ood = [a - b for a, b in zip(self.v_ood, other.v_ood, strict=True)]
-        return Components(self.value - other.value, self.v_id - other.v_id, v_ood, difference=True, sizes=self.sizes)
+        gap, v_id = self.value - other.value, self.v_id - other.v_id
+        return Components(gap, v_id, v_ood, difference=True, sizes=self.sizes, numbers=self.numbers)
 
-    def weighted(self) -> list[tuple[np.ndarray, int]]:
-        """The values of each population, and by what their mean is divided in the metric."""
-        return [(self.v_id, 1), *((v, len(self.v_ood)) for v in self.v_ood)]
+    @property
+    def overlap(self) -> bool:
+        """Whether OOD sets share images."""
+        known = [its for its in self.numbers if its is not None]
+        return len(known) > 1 and len(np.unique(np.concatenate(known))) < sum(map(len, known))
+
+    def weighted(self) -> list[tuple[np.ndarray, int, int]]:
+        """The values of each population, by what their mean is divided in the metric, and their degrees of freedom;
+        OOD sets that share images are one population, as sure as the smallest of them."""
+        degrees = [max(1, v.shape[1] - 1) for v in (self.v_id, *self.v_ood)]
+        if self.overlap:
+            return [(self.v_id, 1, degrees[0]), (by_image(self.v_ood, self.numbers), 1, min(degrees[1:]))]
+        by = [1, *[len(self.v_ood)] * len(self.v_ood)]
+        return list(zip((self.v_id, *self.v_ood), by, degrees, strict=True))
 
     @cached_property
     def variances(self) -> list[tuple[float, int]]:
         """What each population adds to the variance, with its degrees of freedom."""
-        return [(variance_of_mean(v.mean(axis=0)) / by**2, max(1, v.shape[1] - 1)) for v, by in self.weighted()]
+        return [(variance_of_mean(v.mean(axis=0)) / by**2, degrees) for v, by, degrees in self.weighted()]
 
     def shared(self) -> tuple[float, float]:
         """What the draws' randomness adds to the variance, and half the variance of that estimate (T19)."""
         if len(self.v_id) == 1:
             return 0.0, 0.0
-        own = sum(float(v.var(axis=0, ddof=1).mean()) / v.shape[1] / by**2 for v, by in self.weighted())
+        own = sum(float(v.var(axis=0, ddof=1).mean()) / v.shape[1] / by**2 for v, by, _ in self.weighted())
         return shared_by_draws(self.v_id.mean(axis=1), own)
 
     def standard_error(self) -> float:
@@ -216,7 +254,8 @@ def components(
     sizes = [relative_sizes(first, v.shape[1]) for first, v in zip(groups, (v_id, v_ood), strict=True)]
     floor = 1.0 if values is None else with_three_failures(values, scores, (v_id.shape[1], v_ood.shape[1]))
     value = min(1.0, float(v_id.mean()))  # the mean of values on both sides of 1 may be rounded up
-    return Components(value, v_id, [v_ood], sizes=sizes, floor=floor)
+    numbers = [None if groups[1] is None else numbers_of(groups[1])]
+    return Components(value, v_id, [v_ood], sizes=sizes, numbers=numbers, floor=floor)
 
 
 def with_three_failures(values: Values, scores: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]) -> float:
@@ -241,42 +280,6 @@ def shared_by_draws(metric: np.ndarray, own: float) -> tuple[float, float]:
         return 0.0, 0.0
     variance = float(metric.var(ddof=1))
     return max(0.0, variance - own) / R, (variance / R) ** 2 / (R - 1)
-
-
-def average(parts: Sequence[Components]) -> Components:
-    """The mean AUROC over OOD sets that share the ID population and the draws.
-
-    >>> own, near, far = np.array([3.0, 1.0]), np.array([2.0, 0.0]), np.array([0.0, -1.0])
-    >>> average([components(own, near), components(own, far)]).value
-    0.875
-    """
-    value, v_id = float(np.mean([p.value for p in parts])), np.mean([p.v_id for p in parts], axis=0)
-    sizes = [size for place, part in enumerate(parts) for size in part.sizes[min(place, 1) :]]
-    floor = float(np.mean([p.floor for p in parts]))
-    return Components(value, v_id, [v for part in parts for v in part.v_ood], sizes=sizes, floor=floor)
-
-
-def average_over_id(parts: Sequence[Components], keys: Sequence[Sequence[Any]]) -> Components:
-    """The mean AUROC over ID populations that share the OOD population and the draws.
-
-    `keys` has of each population what its images (n,) are copies of: those of one key vary together (`by_cluster`).
-
-    >>> ood, mild, strong = np.array([2.0, 0.0]), np.array([3.0, 1.0]), np.array([1.0, -1.0])
-    >>> found = average_over_id([components(mild, ood), components(strong, ood)], [["cat", "dog"], ["cat", "dog"]])
-    >>> found.value, found.v_id.shape
-    (0.5, (1, 2))
-    """
-    total, v_ood = sum(part.v_id.shape[1] for part in parts), np.mean([part.v_ood[0] for part in parts], axis=0)
-    mean = v_ood.mean(axis=1, keepdims=True)
-    weighted = [
-        mean + total / (len(parts) * v.shape[1]) * (v - v.mean(axis=1, keepdims=True)) for v in (p.v_id for p in parts)
-    ]
-    places: dict[Any, int] = {}
-    first = np.array([places.setdefault(key, i) for i, key in enumerate(key for its in keys for key in its)])
-    v_id = by_cluster(np.concatenate(weighted, axis=1), first)
-    sizes = [relative_sizes(first, v_id.shape[1]), parts[0].sizes[1]]
-    floor = float(np.mean([part.floor for part in parts]))
-    return Components(float(np.mean([part.value for part in parts])), v_id, [v_ood], sizes=sizes, floor=floor)
 
 
 def paired_gap(first: Components, second: Components) -> tuple[float, float, float]:

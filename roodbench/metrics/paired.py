@@ -103,16 +103,18 @@ def below(first: Sequence[Components], second: Sequence[Components]) -> float:
 
 
 def by_both(first: Components, second: Components, *, same: bool) -> float:
-    """The p-value of equal AUROCs of the same ID images, against the `same` OOD images or others."""
+    """The p-value of equal AUROCs of the same ID images, against the `same` OOD images or a set of others, perhaps with
+    some of them in it."""
     if same:
         return paired_test(first, second).p
     sizes = [*first.sizes, *second.sizes[1:]] if first.sizes and second.sizes else []
     gap = Components(
         first.value - second.value,
         first.v_id - second.v_id,
-        [*first.v_ood, *second.v_ood],
+        [*first.v_ood, *(-v for v in second.v_ood)],
         difference=True,
         sizes=sizes,
+        numbers=[*first.numbers, *second.numbers],
     )
     R = len(gap.v_id)
     # a mean over sets halves their values, a difference does not

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..data import Benchmark
+from ..data.benchmark import shared
 from ..evaluation.indicators import Indicator, indicators_of
 from ..evaluation.populations import Evaluated
 from ..store.cells import checksum
@@ -64,7 +65,7 @@ def described(bench: Benchmark) -> dict[str, dict[str, Any]]:
     """Counts and hashes of all splits; of test sets that repeat images, `copies`: each with the first of its kind.
 
     Of ID test over the full spectrum `related` too: each copy of an image, corrupted or not, with the first of them. Of
-    OOD sets, `shared`: how many images one has of others before it.
+    OOD sets, `shared`: which images others before it have too, as [image, image of the other].
     """
     found = bench.description()
     for images in (bench.id_test, *bench.ood.values(), *bench.shifted.values()):
@@ -74,8 +75,9 @@ def described(bench: Benchmark) -> dict[str, dict[str, Any]]:
             **({} if images.origins is None else {"related": repeats(images.related)}),
         }
         its |= {name: pairs for name, pairs in said.items() if pairs}
-    for (one, other), n in bench.overlaps.items():
-        found[f"{bench.ood[other].split}: {other}"].setdefault("shared", {})[one] = n
+    for one, other in bench.overlaps:
+        pairs = shared(bench.ood[one], bench.ood[other])
+        found[f"{bench.ood[other].split}: {other}"].setdefault("shared", {})[one] = pairs
     return found
 
 

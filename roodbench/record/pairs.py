@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,22 +69,43 @@ def oods_of(record: Record) -> dict[str, Any]:
 
 def overlaps_of(record: Record) -> dict[tuple[str, str], int]:
     """How many images two OOD sets share, as `Benchmark.overlaps`; nothing in records of before they said."""
-    shared = {key.removeprefix(OOD): its.get("shared", {}) for key, its in record.data.items() if key.startswith(OOD)}
-    return {(one, other): n for other, its in shared.items() for one, n in its.items()}
+    return {(one, other): len(pairs) for other in oods_of(record) for one, pairs in shared_of(record, other).items()}
+
+
+def shared_of(record: Record, ood: str) -> dict[str, list[list[int]]]:
+    """Which images of an OOD set others before it have too, by their names: [image, image of the other]."""
+    its = record.data[OOD + ood].get("shared", {})
+    return {one: pairs for one, pairs in its.items() if isinstance(pairs, list)}  # a number, before pairs were kept
 
 
 def groups_of(record: Record, key: str) -> np.ndarray | None:
-    """For each image of a test set the first that it is a copy of; None where all differ, or the record does not say.
+    """For each image of a test set the number of its group; None where all differ, or the record does not say.
 
-    Of ID test over the full spectrum, the corrupted copies of one image are copies of it.
+    Of ID the first that it is a copy of, over the full spectrum also of the corrupted copies of one image; of OOD sets
+    `Benchmark.groups_of_ood`.
     """
     its = record.data[key]
-    if not (copies := its.get("related", its.get("copies"))):
+    copies = its.get("related", its.get("copies"))
+    if not key.startswith(OOD):
+        return with_copies(np.arange(its["images"]), copies) if copies else None
+    if not copies and not overlaps_of(record):
         return None
-    first = np.arange(its["images"])
+    found: dict[str, np.ndarray] = {}
+    place = 0
+    for name, n in oods_of(record).items():
+        own, place = np.arange(place, place + n), place + n
+        for one, pairs in shared_of(record, name).items():
+            for image, other in pairs:
+                own[image] = min(own[image], found[one][other])
+        found[name] = with_copies(own, record.data[OOD + name].get("copies", ()))
+    return found[key.removeprefix(OOD)]
+
+
+def with_copies(numbers: np.ndarray, copies: Iterable[Sequence[int]]) -> np.ndarray:
+    """The numbers (n,), that of an image at each of its copies, [image, the first that it is a copy of]."""
     for image, original in copies:
-        first[image] = original
-    return first
+        numbers[image] = numbers[original]
+    return numbers
 
 
 def scores_of_row(record: Record, row: Row, own: str) -> tuple[np.ndarray, np.ndarray] | None:

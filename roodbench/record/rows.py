@@ -130,12 +130,13 @@ def average(parts: Sequence[Measured]) -> Measured:
 
 
 def numbers(parts: Measured, clean: Components | None) -> dict[str, Any]:
-    """Every metric of a row with its interval; `clean` is the AUROC that a drop starts from, None in a clean row."""
-    found = {**areas(parts.area, clean), **gaps(parts)}
+    """Every metric of a row with its interval; `clean` is the AUROC that a drop starts from, None in a clean row.
+    Rates over OOD sets that share images have none: each set is resampled as if its images were its own."""
+    found, shared = {**areas(parts.area, clean), **gaps(parts)}, parts.area.overlap
     of_name: dict[str, Resampled | Components] = {**parts.rates, **parts.precisions}
     for name, metric in of_name.items():
         estimate = metric.interval()
-        found |= {name: estimate.value, f"{name}_ci": estimate.ci}
+        found |= {name: estimate.value, f"{name}_ci": None if shared and name in parts.rates else estimate.ci}
     return found
 
 
@@ -227,9 +228,8 @@ def gaps(parts: Measured) -> dict[str, Any]:
 
 def passes(found: Evaluated, id_state: str, oods: Sequence[str], ood_state: str) -> dict[str, Any]:
     """The row's `passes` and `passes_equal`: over the images of all its OOD sets."""
-    id_test = found.bench.id_test.name
     sides = {
-        "id": [found.populations[id_test, id_state]],
+        "id": [found.populations[found.bench.id_test.name, id_state]],
         "ood": [found.populations[ood, ood_state] for ood in oods],
     }
     equal = {side: [p.equal for p in its if p.equal is not None] for side, its in sides.items()}

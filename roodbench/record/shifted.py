@@ -109,11 +109,11 @@ def cells_of(found: Evaluated) -> Cells:
     """
     bench, cells = found.bench, dict[tuple[str, str], Measured]()
     clean = found.scores(bench.id_test.name, "clean")
-    for ood, images in bench.ood.items() if bench.corruptions else ():
+    for ood in bench.ood if bench.corruptions else ():
         scores, stream = found.scores(ood, "clean"), crc32(ood.encode())
         kept = metrics.resample(metrics.fpr95_id, clean, scores, found.groups(ood), stream=stream)
         for name in bench.corruptions:
-            pair, groups = (found.scores(name, "clean"), scores), (bench.shifted[name].first, images.first)
+            pair, groups = (found.scores(name, "clean"), scores), (bench.shifted[name].first, bench.groups_of_ood[ood])
             its = separated(pair, groups, stream)
             cells[name, ood] = replace(its, rates={**its.rates, "fpr95_id": kept})
     return cells
@@ -122,12 +122,12 @@ def cells_of(found: Evaluated) -> Cells:
 def over_corruptions(found: Evaluated, ood: str, parts: Sequence[Measured]) -> Measured:
     """The mean over corruptions and severities, each with equal weight; copies of one image vary together."""
     bench = found.bench
-    sets, images = [bench.shifted[name] for name in bench.corruptions], bench.ood[ood]
+    sets = [bench.shifted[name] for name in bench.corruptions]
     keys = [[bare(its.names[i]) for i in its.first] for its in sets]
 
     def mean(values: metrics.Values | None = None) -> metrics.Components:
         pairs = [(found.scores(its.name, "clean"), found.scores(ood, "clean")) for its in sets]
-        areas = [metrics.components(*pair, (None, images.first), values=values) for pair in pairs]
+        areas = [metrics.components(*pair, (None, bench.groups_of_ood[ood]), values=values) for pair in pairs]
         return metrics.average_over_id(areas, keys)
 
     return Measured(

@@ -189,7 +189,8 @@ def reasons_of(record: Record, sets: Mapping[str, Row], areas: Sequence[metrics.
 def key_of(line: Line) -> str:
     """What lines of one board have in common: images by hash and which are equal, network by hash, ball and noise."""
     record, row = line.record, line.row
-    images = {key: (its["images"], its["sha256"], its.get("copies")) for key, its in evaluation_sets(record).items()}
+    sets, said = evaluation_sets(record).items(), ("images", "sha256", "copies", "shared")
+    images = {key: [its.get(name) for name in said] for key, its in sets}
     network = record.config.get("network_sha256")
     ball = (row.norm, round(row.eps_pixel or 0.0, 9), row.space, adversary(record)["threat"])
     return json.dumps([row.benchmark, row.model, images, network, ball], sort_keys=True)

@@ -230,9 +230,13 @@ def test_a_margin_of_noise_that_is_wider_than_its_threshold_decides_nothing():
         ("ID test: id", {"related": 3}, "related is no list of images"),
         ("ID test: id", {"copies": [[3, 1]], "related": []}, "related has not all that are copies"),
         ("ID test: id", {"copies": [[3, 1]], "related": [[3, 2]]}, "related has not all that are copies"),
-        ("OOD test: photos", {"shared": "x"}, "shared is 'x': expected other OOD sets"),
-        ("OOD test: photos", {"shared": {"noise": 41}}, "expected other OOD sets, and how many of its images each has"),
-        ("OOD test: photos", {"shared": {"id": 1}}, "expected other OOD sets, and how many of its images each has"),
+        ("OOD test: photos", {"shared": "x"}, "shared is 'x': expected OOD sets before it"),
+        ("OOD test: photos", {"shared": {"noise": 4}}, "expected OOD sets before it, each with [image, its image]"),
+        ("OOD test: photos", {"shared": {"noise": [[0, 40]]}}, "expected OOD sets before it"),
+        ("OOD test: photos", {"shared": {"noise": [[0, 1], [0, 2]]}}, "expected OOD sets before it"),
+        ("OOD test: photos", {"copies": [[3, 1]], "shared": {"noise": [[3, 0]]}}, "expected OOD sets before it"),
+        ("OOD test: photos", {"shared": {"id": [[0, 0]]}}, "expected OOD sets before it"),
+        ("OOD test: noise", {"shared": {"photos": [[0, 0]]}}, "expected OOD sets before it"),
     ],
 )
 def test_what_a_set_says_of_equal_images_can_be(where, said, words):

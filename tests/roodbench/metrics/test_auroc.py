@@ -205,7 +205,8 @@ def test_a_list_with_every_line_eight_times_has_the_interval_of_the_list(often, 
     )
     once, eight = metrics.components(i, o), metrics.components(*again, groups)
     assert eight.interval().ci == pytest.approx(once.interval().ci, abs=1e-12)
-    assert metrics.average([eight, eight]).interval().ci == pytest.approx(
+    other = metrics.components(*again, (groups[0], groups[1] + 1000))  # numbers of no image of the first
+    assert metrics.average([eight, other]).interval().ci == pytest.approx(
         metrics.average([once, once]).interval().ci, abs=1e-12
     )
     assert eight.minus(eight).interval().ci == pytest.approx(once.minus(once).interval().ci, abs=1e-12)

@@ -10,7 +10,8 @@ import detectors
 import roodbench
 from roodbench import metrics
 from roodbench.data import ImageSet
-from roodbench.record.pairs import overlaps_of
+from roodbench.record.pairs import groups_of, overlaps_of
+from roodbench.report.compare import compare
 from tests.roodbench.helpers import small
 
 METRICS = ("auroc", "fpr95_id", "fpr95_id_refit", "fpr95_ood", "aupr_in", "aupr_out")
@@ -106,17 +107,41 @@ def test_a_table_shows_means_over_several_sets_each_once(names, digits_net):
     assert groups == {"all", *(row.group for row in result.rows)}
 
 
-def test_a_mean_over_sets_that_share_images_says_so(digits_net):
+def test_a_mean_over_sets_that_share_images_counts_them_once_in_its_intervals(digits_net):
+    """By the benchmark and, from its record, in a comparison; FPR95, whose resamples know nothing of it, has none."""
     bench = roodbench.load_benchmark("digits", ood="noise", limit=12)
     array = bench.ood["noise"].array
 
-    def half(name, part):
-        return ImageSet(name, "OOD test", np.full(len(part), -1), lambda: part)
+    def part(name, pixels):
+        return ImageSet(name, "OOD test", np.full(len(pixels), -1), lambda: pixels)
 
-    sets = {"one": half("one", array[:8]), "other": half("other", array[4:])}
-    both = replace(bench, ood=sets, groups={"one": "near", "other": "far"})
-    found = roodbench.evaluate(detectors.create("gen", digits_net), both, attack="none")
-    said = "OOD sets one and other share 4 images: their mean counts them twice, and its interval as different ones"
-    assert {row.group: said in row.warnings for row in found.averages} == {"near": False, "far": False, "all": True}
+    pixels = {"one": array[[0, 1, 2, 3, 3]], "other": array[2:9], "third": array[[8, 8, 0, 10]]}
+    sets = {name: part(name, its) for name, its in pixels.items()}
+    whole = replace(bench, ood=sets, groups={"one": "near", "other": "far", "third": "far"})
+    both = [roodbench.evaluate(detectors.create(name, digits_net), whole, attack="none") for name in ("gen", "msp")]
+    found = both[0]
+    said = "OOD sets one and other share 2 images: their mean counts them twice; its intervals of AUROC and AUPR allow"
+    mean = {row.group: row for row in found.averages}
+    assert {group: any(said in note for note in row.warnings) for group, row in mean.items()} == {
+        "near": False,
+        "far": False,
+        "all": True,
+    }
     assert said in found.to_table()
-    assert overlaps_of(found) == {("one", "other"): 4}
+    assert overlaps_of(found) == whole.overlaps == {("one", "other"): 2, ("one", "third"): 1, ("other", "third"): 1}
+    for name, its in whole.groups_of_ood.items():
+        assert groups_of(found, f"OOD test: {name}").tolist() == its.tolist()
+    parts = [components(found, name, whole.groups_of_ood[name]) for name in pixels]
+    assert metrics.average(parts).overlap
+    ends = metrics.average(parts).interval().ci
+    assert mean["all"].auroc_ci == pytest.approx(ends)
+    assert ends != pytest.approx(metrics.average([components(found, name) for name in pixels]).interval().ci)
+    assert (mean["all"].fpr95_id_ci, mean["all"].fpr95_ood_ci) == (None, None)
+    assert mean["near"].fpr95_id_ci is not None
+    again = [replace(roodbench.Result.from_json(its.to_json()), scores=its.scores) for its in both]
+    standing = next(s for s in compare(dict(zip("ab", again, strict=True))).standings if s.detector == "gen")
+    assert standing.auroc_ci == pytest.approx(ends)
+
+
+def components(found, ood, groups=None):
+    return metrics.components(found.scores_of("gen", "digits"), found.scores_of("gen", ood), (None, groups))
