@@ -17,6 +17,8 @@ from roodbench import Result
 from roodbench.certify.certificate import SCHEMA
 from roodbench.certify.coherent import incoherences
 from roodbench.certify.interval.row import IntervalRow
+from roodbench.certify.interval.run import interval_table
+from roodbench.certify.result import CertifiedResult
 from roodbench.certify.row import CertifiedRow
 from studies import certified, denoised, frontier, interval, papers_figures, ross_under_attack
 from studies.setting import area
@@ -89,6 +91,15 @@ def test_certifications_load(file):
 def test_interval_bounds_load(file):
     rows = [IntervalRow(**row) for row in json.loads(file.read_text())["rows"]]
     assert all(row.gauroc - 1e-12 <= row.auroc_attacked <= row.auroc_clean for row in rows)
+
+
+@pytest.mark.parametrize("file", [*DENOISED, *INTERVAL], ids=name_of)
+def test_tables_are_those_of_the_records_beside_them(file):
+    """So that what is certified is rounded as it is today."""
+    text = file.read_text()
+    rows = [IntervalRow(**row) for row in json.loads(text)["rows"]] if file in BOUNDED else []
+    table = interval_table(rows) if file in BOUNDED else CertifiedResult.from_json(text).to_table()
+    assert file.with_name("table.txt").read_text() == table + "\n"
 
 
 @pytest.mark.parametrize(("study", "names"), [(denoised, DENOISED), (interval, BOUNDED)], ids=["denoised", "interval"])
