@@ -14,7 +14,8 @@ TOLERANCE = 0.01
 ODD = 50
 """One image of so many may differ by more: a sign in a step may turn by rounding."""
 ERROR = 1e-3
-"""Probability of rejecting an honest entry for noise that is drawn anew."""
+"""Probability of rejecting an honest entry for noise that is drawn anew: in each test of a detector's scores of a set,
+or of its attack at a radius."""
 
 
 def is_same_noise(record: Record, device: torch.device) -> bool:

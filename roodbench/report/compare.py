@@ -170,7 +170,7 @@ def notes(
     """How to read the numbers, and what to beware of."""
     yield (
         f"paired by image (DeLong); p (Holm) is corrected for {counted(tests, 'test')}: with 95% probability no "
-        "`differs` and no range of a rank is wrong; intervals are of each difference alone"
+        "`differs` and no range of a rank is wrong; intervals are of each AUROC and each difference alone"
     )
     attacked = [key for key in found if key[0] in CONDITIONS and key[0] != "clean"]
     if attacked:
@@ -189,6 +189,11 @@ def notes(
                 "certified: no adversary within the radius gets below, each with probability at least "
                 f"{1 - alpha:g}; of all copies it is the detector's population form, of a few the expectation over "
                 "their noise, which is drawn so that float32 sums it exactly (docs/certification.md)"
+            )
+        if sum(its.alpha > 0 for its in claims) > 1:
+            yield (
+                "a detector of which several certificates speak has the highest of their bounds in its line: with "
+                f"probability at least {max(0.0, 1 - sum(its.alpha for its in claims)):g}, that of all of them together"
             )
         if not all(its.alpha for its in claims):
             yield (

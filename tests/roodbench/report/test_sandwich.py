@@ -100,6 +100,11 @@ def test_a_bound_stands_beside_the_run_of_the_same_detector_and_above_its_attack
     (line,) = both.contradictions
     assert line.startswith("CONTRADICTION: median(gen) at linf 16/255: certified 100.00 is above attacked ")
     assert both.to_table().splitlines()[0] == line
+    middle = replace(low, certificate=joined(run, json.loads(json.dumps(found)), 0.02))
+    two = compare({"run": run, "cert": replace(low, certificate=joined(run, found, 0.01)), "again": middle})
+    assert two.lines[0].certified == pytest.approx(0.02)
+    said = "has the highest of their bounds in its line: with probability at least 0.998, that of all of them together"
+    assert [any(said in note for note in its.notes) for its in (both, two)] == [False, True]
     other = replace(low, certificate={**found, "detectors": [{**found["detectors"][0], "fitted": {"tau": 1.0}}]})
     assert compare({"run": run, "cert": other}).lines[0].certified is None
 
