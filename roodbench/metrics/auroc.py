@@ -83,6 +83,17 @@ Values = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Of the scores of one draw, (n,) and (m,): each image's value, whose mean over either population is the metric."""
 
 
+def grouped(first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers (k,) of the groups of images (n,), in the order of their first images, and each image's place there.
+
+    >>> [found.tolist() for found in grouped(np.array([7, 3, 7, 5]))]
+    [[7, 3, 5], [0, 1, 0, 2]]
+    """
+    numbers, start, group = np.unique(first, return_index=True, return_inverse=True)
+    order = np.argsort(start)
+    return numbers[order], np.argsort(order)[group]
+
+
 def by_cluster(values: np.ndarray, first: np.ndarray | None) -> np.ndarray:
     """(R, k) of the values (R, n) of k groups: the mean is the same, the variance that of groups, not of images.
 
@@ -95,18 +106,12 @@ def by_cluster(values: np.ndarray, first: np.ndarray | None) -> np.ndarray:
         return values
     if np.shape(first) != values.shape[1:]:
         raise ValueError(f"groups of shape {np.shape(first)}: expected {values.shape[1:]}, one entry for each image")
-    heads, group = np.unique(first, return_inverse=True)
+    heads, group = grouped(first)
     if len(heads) == len(group):
         return values
     mean = values.mean(axis=1, keepdims=True)
     sums = np.stack([np.bincount(group, row) for row in values - mean])
     return mean + len(heads) / len(group) * sums
-
-
-def numbers_of(first: np.ndarray) -> np.ndarray:
-    """(k,) the numbers of the groups, in the order of `by_cluster`."""
-    heads = np.unique(first)
-    return heads if len(heads) < len(first) else first
 
 
 def by_image(values: Sequence[np.ndarray], numbers: Sequence[np.ndarray | None]) -> np.ndarray:
@@ -129,7 +134,7 @@ def by_image(values: Sequence[np.ndarray], numbers: Sequence[np.ndarray | None])
 
 def relative_sizes(first: np.ndarray | None, k: int) -> np.ndarray:
     """(k,) numbers of images of k groups over their mean."""
-    counts = np.ones(k) if first is None else np.unique(first, return_counts=True)[1]
+    counts = np.ones(k) if first is None else np.bincount(grouped(first)[1])
     return counts / counts.mean()
 
 
@@ -254,7 +259,7 @@ def components(
     sizes = [relative_sizes(first, v.shape[1]) for first, v in zip(groups, (v_id, v_ood), strict=True)]
     floor = 1.0 if values is None else with_three_failures(values, scores, (v_id.shape[1], v_ood.shape[1]))
     value = min(1.0, float(v_id.mean()))  # the mean of values on both sides of 1 may be rounded up
-    numbers = [None if groups[1] is None else numbers_of(groups[1])]
+    numbers = [None if groups[1] is None else grouped(groups[1])[0]]
     return Components(value, v_id, [v_ood], sizes=sizes, numbers=numbers, floor=floor)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .auroc import EACH_ALONE, Groups, finite, same_draws, shared_by_draws
+from .auroc import EACH_ALONE, Groups, finite, grouped, same_draws, shared_by_draws
 from .intervals import LEVEL, TWO_SIDED, Estimate, student, unseen, within
 
 BOOTSTRAPS = 200
@@ -202,10 +202,10 @@ def average_rate(parts: Sequence[Resampled]) -> Resampled:
 
 
 class Members:
-    """The images of each of k groups, groups by their first image; every image is its own where `first` is None."""
+    """The images of each of k groups, in the order of their first images; each is its own where `first` is None."""
 
     def __init__(self, first: np.ndarray | None, n: int) -> None:
-        group = np.arange(n) if first is None else np.unique(first, return_inverse=True)[1]
+        group = np.arange(n) if first is None else grouped(first)[1]
         self.sizes = np.bincount(group)
         self.images = np.argsort(group, kind="stable")
         self.starts = np.cumsum(self.sizes) - self.sizes

@@ -61,3 +61,14 @@ def test_worst_cases_on_one_set_of_two_names_are_paired_by_its_images():
     assert by_both(first[0], second[0], same=False) == pytest.approx(one)
     apart = metrics.components(own, near + 0.15, (None, np.arange(200, 400)))
     assert by_both(first[0], apart, same=False) > 10 * one
+
+
+def test_numbers_only_say_which_images_are_one():
+    """Records of other OOD sets number an image otherwise: their detectors are still paired by image."""
+    rng = np.random.default_rng(3)
+    own, ood = rng.normal(1, 1, 30), np.repeat(rng.normal(0, 1, 20), 2)
+    numbers = [np.repeat(places, 2) for places in (np.arange(20), rng.permutation(20))]
+    first, second = (metrics.components(own, ood, (None, its)) for its in numbers)
+    assert [v.tolist() for v in first.v_ood] == [v.tolist() for v in second.v_ood]
+    rates = [metrics.resample(metrics.fpr95_ood, own, ood, (None, its)).again for its in numbers]
+    assert rates[0].tolist() == rates[1].tolist()
