@@ -134,11 +134,7 @@ def overview(boards: Sequence[Board]) -> Section:
         "A benchmark, a network, a set of images and a radius each, and of its lists, each of one code and attack, the "
         "longest. Whoever may be the best has nobody on it who is significantly better in the worst case."
     )
-    caption = (
-        "AUROC % [95% interval], worst case over the OOD sets; the interval is that line's alone: the best number of "
-    )
-    caption += "a list is rather too high, and ranges of ranks allow for that"
-    table = Table("boards", caption, BOARDS, [Block(lines)], cards=True)
+    table = Table("boards", BEST, BOARDS, [Block(lines)], cards=True)
     return Section("boards", "Boards", about, [table])
 
 
