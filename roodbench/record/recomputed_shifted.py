@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import metrics
 from ..data.corruptions import of_name
+from ..metrics.paired import worst_of
 from .pairs import ROUNDING, oods_of, sizes_of
 from .recomputed import SHARED, Again, Points, differing, groups_in, named, of_gaps, points, same
 from .record import Record
@@ -67,8 +68,8 @@ def of_corrupted(
 ) -> Iterator[str]:
     """Rows of the mean over corruptions and of the worst, and their averages.
 
-    Their intervals but those of the worst AUROC are left out: which images are copies of one over corruptions, no
-    record says.
+    Their intervals but those of the worst AUROC are left out, and these of records of other code: which images are
+    copies of one over corruptions, no record says.
     """
     for condition in CORRUPTED:
         rows = [row for row in record.rows if (label_of(row), row.condition) == (label, condition)]
@@ -115,11 +116,12 @@ def of_one(
         "passes": {"id": [0, 0], "ood": [0, 0]},
     }
     notes: list[str] = []
-    if row.condition == WORST and len(oods) == len(parts) == 1:
-        given["auroc_ci"] = parts[0].area.interval().ci
+    if exact and row.condition == WORST:
+        given["auroc_ci"] = worst_of([metrics.average([cells[name, o].area for o in oods]) for name in every]).ci
     if row.ood != "average":
         given["group"] = clean.group
-        notes = [*warnings(row.ood, parts[0].area), *choice(row.condition, row.ood, every)]
+        notes = warnings(row.ood, parts[0].area)
+    notes += choice(row.condition, f"mean of {row.group}" if row.ood == "average" else row.ood, every)
     if exact and row.condition == WORST:  # over all, whether images are few, no record says
         given |= said_of(record, row, sets_of(record, row), notes)
     yield from differing(record, row, given)

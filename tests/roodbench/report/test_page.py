@@ -12,7 +12,6 @@ from roodbench.certify.table import cells_of as certified_cells
 from roodbench.certify.table import certified_table
 from roodbench.record.row import CORRUPTED
 from roodbench.record.table import cells_of, checks_table, table
-from roodbench.record.text import at_least
 from roodbench.report.html import page
 from roodbench.report.read import Kept, read
 from tests.roodbench.report import synthetic
@@ -91,33 +90,6 @@ def test_the_gap_marks_and_verdicts_of_a_made_up_record():
     assert all(line["both"].endswith("*") == ("unreliable" in line["trust"]) for line in verdict)
     assert "Of 6 lines of the verdict 2 inconclusive, 2 not judged, 2 unreliable." in found.text
     assert "Checks that failed: black-box." in found.text
-
-
-def test_the_headline_hides_no_set_and_owns_up_to_its_choice():
-    record = synthetic.record(["one", "two"], ["noise", "photos"], [8 / 255], n=40)
-    text = shown(record).text
-    row = next(r for r in record.averages if (r.detector, r.condition) == ("one", "both"))
-    sets = {r.ood: r.auroc for r in record.rows if (r.detector, r.condition) == ("one", "both")}
-    least = min(sets, key=sets.get)
-    said = f"one keeps the highest mean AUROC over 2 OOD sets under attack at eps 8/255 (both): {100 * row.auroc:.1f} ["
-    assert said in text
-    assert f"], and {100 * sets[least]:.1f} on {least}, the worst of them; " in text
-    assert "not for the choice" in text
-    text = shown(synthetic.record(["one"], ["noise"], [8 / 255], n=40)).text
-    assert "not for the choice" not in text
-
-
-def test_the_headline_of_a_certification_names_the_worst_set_of_every_detector():
-    record = read(REPORTS / "denoised" / "digits-bare-0.25").record
-    text, rows = shown(record).text, [row for row in record.rows if row.condition == "both"]
-    for label in {row.detector for row in rows}:
-        found = {r: min(row.gauroc for row in rows if (row.detector, row.radius) == (label, r)) for r in (0.25, 0.5)}
-        bounds = ", ".join(f"{at_least(value)} within l2 {radius:g}" for radius, value in found.items())
-        assert (
-            f"{label}(gen) keeps an AUROC of at least, against every adversary, on the worst of 2 OOD sets: {bounds}."
-            in text
-        )
-    assert "Each of these bounds holds with probability 0.999." in text
 
 
 @pytest.mark.parametrize(
