@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from attacks import STRENGTHS, AttackPlan, ThreatModel, attack_class, check_method, is_external
 from detectors import WRAPPERS, Detector, NeedsError, Smoothed
+from detectors.care import seeded
 
 from ..data import SHARD, Benchmark, load_benchmark
 from ..engine.errors import EvaluationError, users_code
@@ -57,7 +58,8 @@ class Setting:
             corruptions=config.threat == CORRUPTIONS,
         )
         bench = bench.full_spectrum() if config.full_spectrum else bench
-        net = network_of(config, bench, device)
+        with seeded(config.seed):
+            net = network_of(config, bench, device)
         pixels = config.space == "pixel"
         self.bench: Benchmark = bench if pixels else bench.normalized(net.mean, net.std)
         for images in (self.bench.id_train, self.bench.id_val, self.bench.ood_val):
@@ -174,7 +176,7 @@ class Setting:
                 "%s: best of %d candidates on %s: %s", name, facts["candidates"], facts["ood_val"], chosen or "no grid"
             )
             detector = self._make(name, chosen).to(self.device)
-        with users_code(f"{detector.label}, fit"):
+        with users_code(f"{detector.label}, fit"), seeded(self.config.seed):
             fitting(lambda: detector.fit(self.bench.id_train, self.bench.id_val), detector, f"{detector.label}, fit")
         return detector, facts
 
@@ -193,7 +195,8 @@ class Setting:
         """The detector with the run's parameters over the search's over the benchmark's over the published ones."""
         defaults = {"sigma": self.bench.sigma / self.bench.std, "seed": self.config.seed} if is_smoothed(name) else {}
         params = {**defaults, **searched, **self._fixed(name)}
-        return make_detector(name, self.net, base=self.config.base, **params)
+        with seeded(self.config.seed):
+            return make_detector(name, self.net, base=self.config.base, **params)
 
     @property
     def _batch(self) -> int:

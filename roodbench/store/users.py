@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.util
@@ -9,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -59,6 +60,7 @@ def import_attribute(name: str, kind: str = "detector") -> Any:
     try:
         with here():
             module = import_file(Path(module_name)) if is_file(module_name) else importlib.import_module(module_name)
+            check_imports(module)
     except FileNotFoundError as error:
         raise ValueError(f"{kind} {name!r}: {error}") from None
     except (Exception, SystemExit) as error:  # whatever a user's module raises
@@ -98,6 +100,58 @@ def is_taken(name: str, path: Path) -> bool:
     """Whether an import of this name would find another file."""
     spec = importlib.util.find_spec(name)
     return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path)
+
+
+def check_imports(module: ModuleType) -> None:
+    """ImportError where what a user's module imports is another file of a user's than the one in its own folder.
+
+    Python knows one module of a name, whichever folder's came first. What lies beside it is looked through as well.
+    """
+    file = Path(getattr(module, "__file__", None) or "<built in>")
+    if not is_users(file) or file.suffix != ".py":
+        return
+    root = file.parents[module.__name__.count(".") + (file.stem == "__init__")]
+    known = [file]
+    for user in known:
+        for name in imported(user, root):
+            own, taken = within([root], name), taken_by(name)
+            if own is None or own in known:
+                continue
+            if taken is not None and taken != own and is_users(taken) and taken.read_bytes() != own.read_bytes():
+                found, meant = (os.path.relpath(one) for one in (taken, own))
+                raise ImportError(f"{os.path.relpath(user)} imports {name}: {found} hides {meant}, rename one of them")
+            known.append(own)
+
+
+def imported(file: Path, root: Path) -> Iterator[str]:
+    """The names of all modules that a file below `root` may import, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = file.relative_to(root).parts[: -node.level] if node.level else ()
+            start = ".".join((*above, *filter(None, [node.module])))
+            yield from (start, *(f"{start}.{alias.name}" for alias in node.names))
+
+
+def taken_by(name: str) -> Path | None:
+    """The file of the module that Python has under a name, or would find."""
+    if loaded := getattr(sys.modules.get(name), "__file__", None):
+        return Path(loaded).resolve()
+    try:
+        spec = importlib.util.find_spec(name.partition(".")[0])
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    inside = spec.submodule_search_locations or ([] if spec.origin is None else [spec.origin])
+    return within([Path(place).resolve().parent for place in inside], name)
+
+
+def within(places: Iterable[Path], name: str) -> Path | None:
+    """The first file in some folders that a module of this name would be."""
+    files = [place.joinpath(*name.split(".")) for place in places]
+    return next((f for file in files for f in (file.with_suffix(".py"), file / "__init__.py") if f.is_file()), None)
 
 
 def missing(module: ModuleType, name: str, attribute: str) -> str:

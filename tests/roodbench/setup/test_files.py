@@ -107,6 +107,30 @@ def test_two_files_of_one_name_are_two_modules():
     assert [cls.__module__ for cls in (one, other, third)] == ["mine", "user_mine", "user_random"]
 
 
+@pytest.mark.parametrize(
+    ("imports", "files"),
+    [
+        ("from shared import SIGN", {"shared.py": "SIGN = {sign}"}),
+        ("if True:\n    from shared.parts import SIGN", {"shared/parts.py": "SIGN = {sign}"}),
+        ("import shared", {"shared/__init__.py": "from .parts import SIGN", "shared/parts.py": "SIGN = {sign}"}),
+        ("import between", {"between.py": "import shared", "shared.py": "SIGN = {sign}"}),
+    ],
+)
+def test_a_helper_of_another_folder_is_not_taken_for_ones_own(imports, files, tmp_path, monkeypatch):
+    """Python gives the second folder's file the first one's helper, without a word."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("shared", "between", "minev1")]:
+        monkeypatch.delitem(sys.modules, name)
+    for folder, sign in (("v1", 1), ("v2", -1), ("v3", 1)):
+        for name, text in {f"mine{folder}.py": f"{imports}\nclass Net:\n    pass\n", **files}.items():
+            file = tmp_path / folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text.format(sign=sign))
+    assert import_attribute(f"{tmp_path}/v1/minev1.py:Net").__module__ == "minev1"
+    with pytest.raises(ValueError, match=r"imports shared.*: .*v1/shared.* hides .*v2/shared.*, rename one of them"):
+        import_attribute(f"{tmp_path}/v2/minev2.py:Net")
+    assert import_attribute(f"{tmp_path}/v3/minev3.py:Net").__module__ == "minev3"  # the same helper
+
+
 MISTAKES = {
     "mine.py": (2, "detector 'mine.py': expected a class or function in the file mine.py, mine.py:NAME"),
     "mine": (2, "detector 'mine': expected a class or function in the file mine.py, mine.py:NAME"),

@@ -8,7 +8,43 @@ import torch
 from roodbench import RunConfig
 from roodbench.setup.setting import Setting
 
+DRAWS = """
+import random
+import numpy as np
+import torch
+from detectors import Detector
+class Net(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, 6))
+class Draws(Detector):
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.made = net, torch.nn.Linear(64, 4).weight
+    def fit(self, train, val):
+        self.drawn = [random.random(), np.random.rand(), float(torch.rand(()))]
+        return self
+    def forward(self, x, *, generator=None):
+        return self.net(x).amax(1)
+"""
+"""A network and a detector that draw from the global generators where they are made, and fitted."""
 TINY = {"ood": "unseen-digits", "limit": 4}
+
+
+def test_what_a_user_draws_where_a_detector_is_made_and_fitted_is_the_seeds(tmp_path):
+    file = tmp_path / "draws.py"
+    file.write_text(DRAWS)
+    found = []
+    for seed in (0, 0, 1):
+        config = RunConfig(detector=f"{file}:Draws", model=f"{file}:Net", seed=seed, **TINY)
+        before = torch.get_rng_state()
+        setting = Setting(config, torch.device("cpu"))
+        detector, _ = setting.fitted(config.detector[0])
+        assert torch.equal(torch.get_rng_state(), before)
+        weights = [detector.made, next(setting.plain.parameters())]
+        found.append([*detector.drawn, *(w.sum().item() for w in weights)])
+        torch.rand(3)
+    assert found[0] == found[1]
+    assert all(a != b for a, b in zip(found[0], found[2], strict=True))
 
 
 @pytest.mark.parametrize(
