@@ -21,7 +21,8 @@ import attacks
 from attacks import SIGN, AttackPlan, Direction
 from detectors import Detector
 
-from ..data import Benchmark, ImageSet
+from ..data import SHARD, Benchmark, ImageSet
+from ..engine.apart import Apart
 from ..engine.copies import OnCopies
 from ..engine.worker import Worker
 from ..store.cells import Cell
@@ -126,6 +127,21 @@ def unmet(attacker: Attacker, bench: Benchmark) -> Detector | None:
         if copies and scored(copies[1]) == said:  # a hook may look at the original's features, not the copy's
             return copies[0]
     return None
+
+
+def scored_apart(attacker: Attacker, bench: Benchmark) -> Apart | None:
+    """A copy of the process that scores the first shard of every set, ID last; None of a detector that is listed whole.
+
+    It gives scores (B,) by set. What a detector keeps outside of itself, in globals or closures, is in no copy of it.
+    """
+    worker = attacker.worker
+    sets = [s for s in (bench.id_test, *bench.ood.values(), *bench.shifted.values()) if s.name not in bench.corruptions]
+
+    def score() -> dict[str, np.ndarray]:
+        first = {s.name: s.shard(0, SHARD).to(worker.device) for s in reversed(sets)}
+        return {name: attacker.scores(x, name, 0, draws=1)[0].double().numpy() for name, x in first.items()}
+
+    return None if is_listed(worker.detector) else Apart(score, worker.device)
 
 
 @contextmanager

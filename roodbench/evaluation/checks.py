@@ -82,12 +82,13 @@ CHECKS = {
         "{label} scores the same images differently ({number:.2g} relative): set `randomized` in a "
         "Detector, draw all noise from the generator it is given, and depend on no earlier call or number of threads",
         "repeated scorings of the same images, also after others, or by a copy that has scored nothing before, differ "
-        "by more than 1e-4 (relative), or by a copy with another number of threads by more than 1e-3 of the spread: "
-        "noise that is not declared or, where it is, not drawn from the given generator, or a score that remembers "
-        "earlier calls (not what it keeps in globals, or where it cannot be copied) or depends on the threads",
+        "by more than 1e-4 (relative), or by a copy with another number of threads, or one of the whole process, by "
+        "more than 1e-3 of the spread: noise that is not declared or, where it is, not drawn from the given "
+        "generator, or a score that remembers earlier calls (on a GPU or off Linux not what it keeps in globals, or "
+        "where it cannot be copied; nowhere what it keeps in files) or depends on the threads",
         "6 scorings of the first 64 ID images, one of 64 of every set and of the attacked images; of a user's "
-        "detector, two more of 64 of every set, one of them by a copy of it, one of 64 ID images by that copy, and "
-        "four of 16 images of noise",
+        "detector, three more of 64 of every set, one of them by a copy of it and one in a copy of the process, one of "
+        "64 ID images by a copy of it, and four of 16 images of noise",
     ),
     "constant": Check(
         "detector",

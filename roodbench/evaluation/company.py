@@ -90,13 +90,14 @@ class Companies:
 
         Without `offset`, over their spread alone; `by` another detector than the one that reported.
         """
-        gaps = []
-        for s in sets:
-            reported, again = self.reported[s.name][0, :SHARD], self.scores(self.images[s.name], s.name, by=by)[0]
-            size = (offset * reported.abs() + self.spread).clamp_min(torch.finfo(torch.double).tiny)
-            beyond = ((again - reported).abs() - self.rounding(reported)).clamp_min(0)
-            gaps.append(float((beyond / size).nan_to_num(torch.inf).max()))
-        return max(gaps)
+        return max(self.change(s, self.scores(self.images[s.name], s.name, by=by)[0], offset=offset) for s in sets)
+
+    def change(self, images: ImageSet, again: Tensor, *, offset: bool) -> float:
+        """The largest difference of other scores (B,) of a set's first shard, over the scores' size and spread."""
+        reported = self.reported[images.name][0, :SHARD]
+        size = (offset * reported.abs() + self.spread).clamp_min(torch.finfo(torch.double).tiny)
+        beyond = ((again - reported).abs() - self.rounding(reported)).clamp_min(0)
+        return float((beyond / size).nan_to_num(torch.inf).max())
 
     def remembered(self, sets: Sequence[ImageSet]) -> float:
         """The largest difference where a copy that has met no image yet meets sets in another order, ID last."""
@@ -105,6 +106,13 @@ class Companies:
         with suppress(Exception):  # a copy of a user's own that does not work says nothing
             return self.repeated(sets, offset=False, by=self.evaluator.unmet)
         return 0.0
+
+    def apart(self, sets: Sequence[ImageSet]) -> float:
+        """The largest difference in a copy of the process that had met no image yet; 0 for what rounding does."""
+        apart = self.evaluator.apart
+        found = None if apart is None else apart.found()
+        gap = 0.0 if found is None else max(self.change(s, torch.from_numpy(found[s.name]), offset=False) for s in sets)
+        return gap if gap > ROUNDING else 0.0
 
     def threaded(self) -> float:
         """The largest difference where that copy scores ID with another number of threads; 0 for what rounding does."""
@@ -229,11 +237,15 @@ def check_scores(evaluator: Evaluator, sets: Sequence[ImageSet]) -> float:
 
 
 def forgotten(evaluator: Evaluator, sets: Sequence[ImageSet]) -> float:
-    """How much the scores of the first shards have changed by the end: a score may change after some number of calls.
+    """How much the scores of the first shards differ after everything else, or in a process that met nothing else.
 
-    Never kept; 0 for a detector that is listed whole, which has nothing to remember with.
+    A score may change from some call on. Never kept; 0 for a detector that is listed whole, which has nothing to
+    remember with.
     """
-    return 0.0 if is_listed(evaluator.detector) else Companies(evaluator, sets).repeated(sets)
+    if is_listed(evaluator.detector):
+        return 0.0
+    companies = Companies(evaluator, sets)
+    return max(companies.repeated(sets), companies.apart(sets))
 
 
 def check_gradients(evaluator: Evaluator, plan: AttackPlan) -> None:

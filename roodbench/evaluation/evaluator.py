@@ -22,7 +22,7 @@ from ..store.cells import Cell
 from ..store.identity import tensor_hash
 from ..store.listed import is_listed
 from .attacker import Attacker, within
-from .behaviour import COMPARED, gradients_of, scores_of, unmet
+from .behaviour import COMPARED, gradients_of, scored_apart, scores_of, unmet
 from .differences import differing
 from .populations import Population, kept_of, pictures_of, population_of
 from .usage import uses_network
@@ -52,6 +52,7 @@ class Evaluator:
         self._cleaned: dict[str, Population] = {}
         self._draws: dict[str, dict[str, tuple[int, float]]] = {}
         self._gradients: dict[str, str] = {}
+        self.apart = scored_apart(self.plain, bench)
         self.unmet = unmet(self.plain, bench)
         if worker.store is not None:
             worker.key["behaviour"] = scores_of(self.plain, bench)
