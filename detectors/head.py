@@ -78,7 +78,8 @@ def gives_logits(net: nn.Module, x: Tensor, name: str) -> bool:
             logits = net(x)
         finally:
             hook.remove()
-        if not is_near(F.linear(pooled(layer, given[-1]), linear.weight, linear.bias), logits):
+        h = pooled(layer, given[-1]).to(linear.weight.dtype)  # autocast halves what goes in
+        if not is_near(F.linear(h, linear.weight, linear.bias), logits):
             return False
     return True
 

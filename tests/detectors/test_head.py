@@ -164,3 +164,20 @@ def test_scores_of_features_on_a_plain_network():
 def test_a_network_in_training_mode_is_refused():
     with pytest.raises(ValueError, match="network HeadFirst is in training mode"):
         detectors.create("knn", HeadFirst())(X)
+
+
+class Halved(nn.Module):
+    """A network whose layers compute in bfloat16."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(X[0].numel(), 8), nn.ReLU(), nn.Linear(8, 4))
+
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.layers(x).float()
+
+
+def test_logits_that_bfloat16_rounded_are_not_those_of_the_layer():
+    with pytest.raises(NoHeadError, match=r"not those of its last linear layer layers\.3: something follows it"):
+        find_head(Halved().eval(), X)

@@ -259,3 +259,41 @@ def test_suite_beats_transfer_on_real_cifar10(data_root, resnet20):
     gap, _, low = metrics.paired_gap(areas["transfer"], areas["pgd"])
     assert gap > 0.05
     assert low > 0
+
+
+class Unnormalised(torch.nn.Module):
+    """The digits network without the normalisation before it."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.backbone, self.shift = net.backbone, 3.0
+
+    def forward(self, x):
+        return self.backbone.head(self.backbone.features(x + self.shift))
+
+
+def test_a_network_that_nothing_normalises_for_is_noticed(digits_net, caplog):
+    net = Unnormalised(digits_net).eval()
+    plain = Plainly(net)
+    for detector in (detectors.create("ebo", net), plain):
+        caplog.clear()
+        roodbench.evaluate(detector, small(12), attack="none")
+        (said,) = [message for message in caplog.messages if message.startswith("network ")]
+        assert "of 100 ID validation images are right with" in said
+        assert "as it is normalised now: give it (x - " in said
+    caplog.clear()
+    roodbench.evaluate(detectors.create("ebo", digits_net), small(12), attack="none")
+    assert not caplog.messages
+
+
+class Plainly(detectors.Detector):
+    """The largest logit of a network of one's own."""
+
+    name = "plainly"
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x, *, generator=None):
+        return self.net(x).amax(1)
