@@ -18,6 +18,10 @@ NOTED = "weights_at_fit"
 """The attribute of a detector with what was noted: no part of what it is, its network is that."""
 GIVEN: weakref.WeakKeyDictionary[nn.Module, list[Any]] = weakref.WeakKeyDictionary()
 """What is known of the images that each detector was fitted on (`note_of`): no copy of it inherits that."""
+RANGES: weakref.WeakKeyDictionary[nn.Module, tuple[float, float]] = weakref.WeakKeyDictionary()
+"""The least and the largest pixel that the network was given while each detector was fitted (`met`)."""
+RUNNING: list[list[Tensor]] = []
+"""Those of the batches so far, of each fit that runs: one may call another."""
 CLOSE = 1e-9
 """How far signatures of one image may lie apart."""
 
@@ -30,14 +34,26 @@ def noting(fit: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(fit)
     def noted(self: Detector, *given: Any, **settings: Any) -> Any:
-        before = own(self)
-        found = fit(self, *given, **settings)
+        before, ranges = own(self), list[Tensor]()
+        RUNNING.append(ranges)
+        try:
+            found = fit(self, *given, **settings)
+        finally:
+            RUNNING.pop()
         if NOTED in vars(self) or differ(before, own(self)):
             object.__setattr__(self, NOTED, weights_of(self.network))
             GIVEN[self] = [note for note in map(note_of, read_of(self, *given, **settings)) if note is not None]
+            low, high = torch.stack(ranges).T if ranges else (torch.zeros(1), torch.ones(1))
+            RANGES[self] = float(low.min()), float(high.max())
         return found
 
     return noted
+
+
+def met(x: Tensor) -> None:
+    """Note the range of images that a network is given, in the fits that run."""
+    for ranges in RUNNING:
+        ranges.append(torch.stack(x.detach().aminmax()).float().cpu())
 
 
 def read_of(detector: Detector, train: Any = None, val: Any = None, **_: Any) -> list[Any]:

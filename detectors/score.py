@@ -13,6 +13,7 @@ from .care import in_eval, usual_state
 from .detector import Batches, Classifier, Detector, Images, Over, autograd
 from .given import NeedsError, kind_of_outputs, said_of_outputs, shown
 from .head import Headed, LogitsOnly
+from .noted import met
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,7 +38,10 @@ def collect(net: Classifier, batches: Batches) -> Fitting:
         return cast(Fitting, batches.outputs(net))
     device = device_of(net)
     with torch.inference_mode(False), torch.no_grad(), in_eval(net):
-        parts = [(net.outputs(x.to(device)), y.to(device)) for x, y in batches]
+        parts = []
+        for x, y in batches:
+            met(x)
+            parts.append((net.outputs(x.to(device)), y.to(device)))
     if not parts:
         raise ValueError("cannot fit on an empty split: expected at least one batch of (images, labels)")
     features = None if parts[0][0].features is None else torch.cat([cast(Tensor, o.features) for o, _ in parts])

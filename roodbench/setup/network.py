@@ -208,10 +208,11 @@ def better_normalisation(net: detectors.Classifier | None, bench: Benchmark, dev
                 means, stds = (list(v) * channels if len(v) == 1 else list(v) for v in (mean, std))
                 shift, scale = (x.new_tensor(v).view(1, -1, 1, 1) for v in (means, stds))
                 found[said] = accuracy(net, (x - shift) / scale * own[1] + own[0], y), written(means), written(stds)
-    said, (best, mean, std) = max(found.items(), key=lambda entry: entry[1][0])
+    said, (best, shifts, scales) = max(found.items(), key=lambda entry: entry[1][0])
     if best < given + BETTER:
         return ""
-    cure = f"is it --mean {mean} --std {std}?" if isinstance(net, Classifier) else f"give it (x - {mean}) / {std}"
+    options, plainly = f"is it --mean {shifts} --std {scales}?", f"give it (x - {shifts}) / {scales}"
+    cure = options if isinstance(net, Classifier) else plainly
     return (
         f"network {getattr(net, 'name', type(net).__name__)}: {best:.0%} of {len(x)} ID validation images are right "
         f"with {said}, {given:.0%} as it is normalised now: {cure}"

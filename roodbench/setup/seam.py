@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from detectors import Detector, Plain, Score, shown
-from detectors.noted import GIVEN, check_weights, same_images
+from detectors.noted import GIVEN, RANGES, check_weights, same_images
 
 from ..data import Benchmark, ImageSet
 from ..store.users import described
@@ -127,12 +127,24 @@ def is_pair(count: Any) -> bool:
     return isinstance(count, tuple | list) and len(count) == 2 and all(isinstance(n, int) and n >= 0 for n in count)
 
 
+OVERSHOOT = 0.2
+"""How far resized images may lie outside of [0, 1]."""
+
+
 def check_fitted(detector: Detector, bench: Benchmark) -> None:
-    """ValueError for a detector whose network's weights have changed since its fit, or that was fitted on test images.
+    """ValueError for a detector whose network's weights have changed since its fit, or that was fitted on test images
+    or on images of another range.
 
     Known are the images of lists of batches and of image sets: what an iterator or a loader gave is gone.
     """
     check_weights(detector)
+    for part in detector.chain:
+        low, high = RANGES.get(part, (0.0, 1.0))
+        if bench.space == "pixel" and (low < -OVERSHOOT or high > 1 + OVERSHOOT):
+            raise ValueError(
+                f"{part.label} was fitted on images from {low:.3g} to {high:.3g}, {bench.name} has pixels in [0, 1]: "
+                "fit on such, and normalise in the network"
+            )
     notes = [note for part in detector.chain for note in GIVEN.get(part, ())]
     lists = [note for note in notes if isinstance(note, Tensor) and len(note)]
     sets = [images for note in notes if not isinstance(note, Tensor) and (images := note()) is not None]

@@ -175,3 +175,24 @@ def test_training_images_as_tensors_and_unread_test_images_pass(net, bench):
     roodbench.evaluate(detectors.create("knn", net).fit(given, batches(bench.id_test)), bench, attack="none")
     roodbench.evaluate(detectors.create("ross", net).fit(given, batches(bench.id_val)), bench, attack="none")
     roodbench.evaluate(detectors.create("msp", net).fit(batches(bench.id_test), []), bench, attack="none")
+
+
+OUTSIDE = "{} was fitted on images from {}, digits has pixels in [0, 1]: fit on such, and normalise in the network"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(lambda x: 2 * x - 1, "-1 to 1"), (lambda x: 255 * x, "0 to 255"), (lambda x: 1.1 * x, "")]
+)
+@pytest.mark.parametrize("name", ["knn", "vim", "nearest", "pro"])
+def test_a_fit_on_images_of_another_range_is_noticed(name, change, said, net):
+    bench = small(4)
+    train, val = ([(change(x), y) for x, y in images] for images in (bench.id_train, bench.id_val))
+    base = {"base": "knn"} if name == "pro" else {}
+    made = Nearest(net) if name == "nearest" else detectors.create(name, net, **base, **PARAMS.get(name, {}))
+    detector = made.fit(train, iter(val))
+    label = "knn" if name == "pro" else name
+    if said:
+        with pytest.raises(ValueError, match=f"^{re.escape(OUTSIDE.format(label, said))}$"):
+            roodbench.evaluate(detector, bench, attack="none")
+    detector.fit(bench.id_train, bench.id_val)
+    roodbench.evaluate(detector, bench, attack="none")
