@@ -115,7 +115,21 @@ def test_labels_that_a_dataset_says_are_asked_for_no_image():
     source = read(dataset).at(np.array([1, 2]))
     assert dataset.asked == 0
     source.images()
-    assert dataset.asked == 4  # the first twice more: is it the same again?
+    assert dataset.asked == 5  # the first for its shape, both again: are they the same?
+
+
+class Flips(Pairs):
+    """Half of the items are flipped, others each time, but never the first."""
+
+    def __getitem__(self, i):
+        image, label = self.pairs[i]
+        return (image[:, ::-1] if i and RNG.random() < 0.5 else image), label
+
+
+def test_a_random_flip_is_noticed_wherever_it_happens():
+    found = Flips([(RNG.integers(0, 256, (4, 4, 3), dtype=np.uint8), 1) for _ in range(40)])
+    with pytest.raises(ValueError, match=r"item \d+ is another image every time: leave out random transforms"):
+        read(found).images()
 
 
 class Odd(Pairs):
