@@ -28,7 +28,7 @@ from .machine.device import opened
 from .record.build import build
 from .record.result import Result
 from .setup.config import SPENDING, RunConfig, check_budget, check_kept, check_seed, one_of, refuse
-from .setup.network import check_needs, check_network, note_normalisation
+from .setup.network import check_needs, check_network, note_doubts
 from .setup.seam import check_fitted, check_seam
 from .setup.setting import LOOKED, plan_of
 from .setup.threats import CORRUPTIONS, attack_under
@@ -127,7 +127,7 @@ def evaluate(
     refuse_inference(detector.label, tensors)
     with opened(tensors[0].device if tensors else torch.device("cpu")) as device, borrowed(detector):
         check_network(detector.network, bench, device)
-        note_normalisation(detector.network, bench, device)
+        note_doubts(detector.network, bench, device)
         check_needs(detector, bench.id_val.shard(0, LOOKED).to(device))
         key = None if store is None else identity(detector)
         worker = Worker(detector, seed=seed, device=device, store=store, key=key, progress=progress)

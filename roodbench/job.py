@@ -28,7 +28,7 @@ from .machine.device import opened
 from .machine.prepare import operations
 from .record.environment import environment
 from .setup.config import RunConfig
-from .setup.network import check_network, note_normalisation
+from .setup.network import check_network, note_doubts
 from .setup.setting import Setting
 from .setup.threats import CORRUPTIONS
 from .store import manifest
@@ -158,7 +158,7 @@ def expected_work(setting: Setting) -> dict[str, float]:
             detector.check_objective(config.objective)
         if detector.network is not setting.net:
             check_network(detector.network, setting.bench, setting.device)
-            note_normalisation(detector.network, setting.bench, setting.device)
+            note_doubts(detector.network, setting.bench, setting.device)
         if config.threat not in ("fresh", CORRUPTIONS) and not detector.randomized:
             log.warning("--threat %s changes nothing for %s, which draws no noise", config.threat, detector.label)
         if detector.label in labels:

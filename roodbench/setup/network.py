@@ -6,13 +6,14 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import detectors
 from detectors.care import in_eval
 
-from ..data import Benchmark
+from ..data import Benchmark, ImageSet
 from ..models import CIFAR10, IMAGENET, Classifier, load_model
 from ..models.denoiser import check_images, denoised
 from ..models.head import Body
@@ -31,6 +32,8 @@ TOLERANCE = 1e-3
 """Largest difference between two passes over the same image, of the largest logit: rounding is far below it."""
 JUDGED = {64: 100, 10**9: 25}
 """ID validation images on which normalisations are compared, by the largest side that is meant."""
+MISLABELLED = 0.3
+"""Accuracy by which ID train or val must be worse than ID test for its labels to be doubted."""
 BETTER = 0.1
 """Accuracy by which another normalisation must be better to be named."""
 CANDIDATES = {
@@ -75,7 +78,7 @@ def network_of(config: RunConfig, bench: Benchmark, device: torch.device) -> Cla
         )
     check_network(net, bench, device)
     check_function(net, bench.id_val.shard(0, IMAGES).to(device))
-    note_normalisation(net, bench, device)
+    note_doubts(net, bench, device)
     return net if config.denoiser is None else behind_denoiser(net, config, bench, device)
 
 
@@ -184,18 +187,43 @@ def accuracy(net: detectors.Classifier, x: Tensor, y: Tensor) -> float:
     return float((net(x).argmax(1) == y.to(x.device)).float().mean())
 
 
-def note_normalisation(net: detectors.Classifier | None, bench: Benchmark, device: torch.device) -> None:
-    """Say what `better_normalisation` finds."""
-    if note := better_normalisation(net, bench, device):
+def note_doubts(net: detectors.Classifier | None, bench: Benchmark, device: torch.device) -> None:
+    """Say what `better_normalisation` and `other_labels` find."""
+    for note in filter(None, (better_normalisation(net, bench, device), other_labels(net, bench, device))):
         log.warning("%s", note)
+
+
+def other_labels(net: detectors.Classifier | None, bench: Benchmark, device: torch.device) -> str:
+    """A line where far fewer labels of ID train or val are the network's than of ID test; "" where they are as many."""
+    if net is None:
+        return ""
+    shares = dict[str, float]()
+    for images in (bench.id_test, bench.id_train, bench.id_val):
+        index = np.unique(np.linspace(0, len(images) - 1, judged(images)).round().astype(int))
+        some = images.at(index)
+        with in_eval(net):
+            shares[images.split] = accuracy(net, some.shard(0, len(some)).to(device), some.labels)
+    test = shares.pop("ID test")
+    split, least = min(shares.items(), key=lambda entry: entry[1])
+    if least > test - MISLABELLED:
+        return ""
+    name = getattr(net, "name", type(net).__name__)
+    return (
+        f"network {name} gives {least:.0%} of some {split} images the class of their label, and {test:.0%} of ID test: "
+        f"are the labels of {split} in the order of its images?"
+    )
+
+
+def judged(images: ImageSet) -> int:
+    """How many images accuracies are compared on: fewer of large ones."""
+    return next(n for most, n in JUDGED.items() if max(images.shape[1:]) <= most)
 
 
 def better_normalisation(net: detectors.Classifier | None, bench: Benchmark, device: torch.device) -> str:
     """A line where ID validation is classified better by 10 points under another normalisation; "" where it is not."""
     if net is None or bench.space != "pixel":
         return ""
-    side = max(bench.id_val.shape[1:])
-    count = next(n for most, n in JUDGED.items() if side <= most)
+    count = judged(bench.id_val)
     x, y = bench.id_val.shard(0, count).to(device), bench.id_val.labels[:count]
     channels, found = x.shape[1], {}
     own = (net.mean, net.std) if isinstance(net, Classifier) else (0.0, 1.0)

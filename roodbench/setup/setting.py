@@ -48,15 +48,16 @@ class Setting:
     def __init__(self, config: RunConfig, device: torch.device, *, fresh: bool = False) -> None:
         self.config, self.device = config, device
         ood = None if config.ood is None else list(config.ood)
-        bench = load_benchmark(
-            config.benchmark,
-            root=config.data_root,
-            ood=ood,
-            limit=config.limit or None,
-            train_limit=config.train_limit,
-            download=config.download,
-            corruptions=config.threat == CORRUPTIONS,
-        )
+        with seeded(0):  # a user's own function may draw: the same images for every seed
+            bench = load_benchmark(
+                config.benchmark,
+                root=config.data_root,
+                ood=ood,
+                limit=config.limit or None,
+                train_limit=config.train_limit,
+                download=config.download,
+                corruptions=config.threat == CORRUPTIONS,
+            )
         bench = bench.full_spectrum() if config.full_spectrum else bench
         with seeded(config.seed):
             net = network_of(config, bench, device)
