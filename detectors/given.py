@@ -103,26 +103,30 @@ def fault_of_logits(given: Any, x: Tensor, classes: int = 2) -> str:
 
 
 def kind_of_outputs(logits: Tensor) -> str:
-    """What the outputs (B, K) of a network are that ends in a softmax, or in its logarithm; "" where it does not.
+    """What the outputs (B, K) of a network are that ends in a softmax, in its logarithm or in a sigmoid; "" of others.
 
-    >>> z = torch.tensor([[4.0, 1.0], [0.0, 2.0]])
-    >>> kind_of_outputs(z.softmax(1)), kind_of_outputs(z.log_softmax(1)), kind_of_outputs(z)
-    ('probabilities', 'log-probabilities', '')
+    A sigmoid shows in 8 numbers, all of them in [0, 1] and one above 1/2.
+
+    >>> z = torch.tensor([[4.0, 1.0, -2.0, 0.0], [0.0, 2.0, 1.0, -9.0]])
+    >>> [kind_of_outputs(outputs) for outputs in (z.softmax(1), z.log_softmax(1), z.sigmoid(), z)]
+    ['probabilities', 'log-probabilities', 'sigmoids', '']
     """
     ones = torch.ones(len(logits), device=logits.device)
     for kind, found in (("probabilities", logits), ("log-probabilities", logits.exp())):
         if bool((found >= 0).all()) and torch.allclose(found.sum(1).float(), ones, rtol=0, atol=SUM):
             return kind
-    return ""
+    low, high = logits.aminmax()
+    return "sigmoids" if logits.numel() >= 8 and low >= 0 and 0.5 < high <= 1 else ""
 
 
 def said_of_outputs(name: str, kind: str) -> str:
     """What was seen of a network whose outputs are of this kind, what is expected, and the cure."""
     seen, layer = {
-        "probabilities": ("its outputs add", "softmax"),
-        "log-probabilities": ("exp of its outputs adds", "log_softmax"),
+        "probabilities": ("its outputs add up to 1 for every image", "softmax"),
+        "log-probabilities": ("exp of its outputs adds up to 1 for every image", "log_softmax"),
+        "sigmoids": ("all its outputs lie in [0, 1]", "sigmoid"),
     }[kind]
-    return f"network {name} gives {kind}, expected logits: {seen} up to 1 for every image, leave out its {layer}"
+    return f"network {name} gives {kind}, expected logits: {seen}, leave out its {layer}"
 
 
 def fault_of_tensor(given: Any, x: Tensor, shape: Sequence[int | None], what: str) -> str:
