@@ -40,9 +40,12 @@ def leaderboard(context: Context, *, folders: list[str] | None, add: str | None,
 
 
 def put(run: str, folders: list[str], out: str | None) -> None:
-    """Write the entry of a run or certification into a folder; ValueError for several folders, or one of that name."""
+    """Write the entry of a run or certification into a folder.
+
+    ValueError for several folders, for a file of that name, and for what no board takes.
+    """
     from ..entry.certified import Certification
-    from ..entry.file import read, text_of
+    from ..entry.file import contradictions_of, read, text_of
     from ..report.read import record_file
     from ..store.files import save_text
 
@@ -53,4 +56,6 @@ def put(run: str, folders: list[str], out: str | None) -> None:
     file = Path(folders[0]) / f"{found.name}.json"
     if file.exists():
         raise ValueError(f"--add {run}: '{file}' exists: an entry is never overwritten")
+    for fault in contradictions_of(found, numbers=False):
+        raise ValueError(f"--add {run}: {fault}")
     save_text(text_of(found if isinstance(found, Certification) else found.record), file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -81,7 +82,7 @@ def show_all(found: list[dict[str, Any]], folder: Path, format: str) -> None:
 
 def as_text(found: dict[str, Any]) -> str:
     """One run, one thing a line."""
-    command = " ".join(found["manifest"]["command"])
+    command = shlex.join(found["manifest"]["command"])
     lines = [f"{found['name']}: {found['state']}", f"folder: {found['folder']}", f"began: {found['began']}"]
     lines += [f"command: {command}", f"in: {found['manifest']['cwd']}"]
     lines += [f"workers: {', '.join(map(str, found['workers'])) or 'none'}"]

@@ -64,7 +64,10 @@ def of_config(record: Record) -> Iterator[str]:
             yield f"config, {name} is {config[name]!r}: expected {' or '.join(k.__name__ for k in kind)}"
             return
     if config.get("threat") == CORRUPTIONS or config.get("attack") != "both":
-        yield f"attack is {config.get('attack')}, threat {config.get('threat')}: expected both ID and OOD attacked"
+        yield (
+            f"its attack is {config.get('attack')}, its threat {config.get('threat')}: a board has what is left with "
+            "ID and OOD attacked, expected a run with --attack both"
+        )
     if not isinstance(config.get("network_sha256"), str):
         yield "config has no network_sha256: nobody can tell which network it is"
     before: dict[str, int] = {}

@@ -109,12 +109,13 @@ def means_of(record: Record) -> list[str]:
     return [g for g, n in members.items() if n > 1 and (g == "all" or n < len(sets))]
 
 
-def title_of(record: Record, row: Row) -> str:
-    """The condition, and of an attack all that says which one."""
+def title_of(record: Record, row: Row, *, radius: bool = True) -> str:
+    """The condition, and of an attack all that says which one, with norm and `radius` or without."""
     if row.eps is None:
         return row.condition
     steps = record.config.get("steps")
-    said = f"{row.condition}: {row.attack}, {row.norm} {as_fraction(row.eps, row.norm)}"
+    said = f"{row.condition}: {row.attack}"
+    said += f", {row.norm} {as_fraction(row.eps, row.norm)}" if radius else ""
     said += "" if row.space == "pixel" else f" in {row.space} space"
     return said + adversary_of(record.config) + ("" if steps is None else f", steps {steps}")
 

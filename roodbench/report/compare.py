@@ -18,6 +18,7 @@ from .. import metrics
 from ..metrics.paired import Paired, holm, paired_test, rank_ranges
 from ..record.pairs import evaluation_sets, groups_of
 from ..record.record import Record
+from ..record.row import CORRUPTED
 from ..record.rows import CONDITIONS
 from ..record.table import label_of
 from ..record.text import as_fraction
@@ -205,6 +206,8 @@ def notes(
             "lower may be as robust"
         )
     runs = {name: its for name, its in records.items() if isinstance(its, Record)}
+    if any(row.condition in CORRUPTED for its in runs.values() for row in its.rows):
+        yield "corrupted ID is not compared, clean ID alone is: `table` and `report` show it"
     for (one, a), (other, b) in combinations(runs.items(), 2):
         weights = {its.config.get("network_sha256") for its in (a, b)}
         if None not in weights and len(weights) > 1:

@@ -19,7 +19,7 @@ from ..record.surroundings import Copies, Landscape, Shifts
 from ..record.text import as_fraction
 from ..store.files import replacing
 from .blocks import blocks_of
-from .figures_areas import bars, epsilon, lines_of
+from .figures_areas import Line, bars, epsilon, lines_of
 from .figures_near import heights, instabilities, landscape, medians, shift
 from .figures_scatter import scatter
 from .figures_scores import areas, scores
@@ -67,10 +67,12 @@ def on_blocks(draw: Callable[..., Any]) -> Callable[[Mapping[str, Record], Asked
 
 
 def over_radius(records: Mapping[str, Record], asked: Asked) -> Panels:
-    condition = asked.condition or "both"
-    lines = lines_of(records, condition, asked.ood, asked.detectors)
-    row = lines[0].rows[-1]
-    return [(f"{row.benchmark}, {row.model}", f"{condition}: {row.attack}", partial(epsilon, lines=lines))]
+    """A panel per network, images, ball and adversary."""
+    places: dict[str, list[Line]] = {}
+    for line in lines_of(records, asked.condition or "both", asked.ood, asked.detectors):
+        places.setdefault(line.place, []).append(line)
+    rows = [(lines, lines[0].rows[-1]) for lines in places.values()]
+    return [(f"{row.benchmark}, {row.model}", lines[0].attack, partial(epsilon, lines=lines)) for lines, row in rows]
 
 
 def histograms(records: Mapping[str, Record], asked: Asked) -> Panels:

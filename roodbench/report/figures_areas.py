@@ -9,11 +9,13 @@ from typing import Any
 
 from detectors import unknown
 
+from ..record.pairs import evaluation_sets
 from ..record.record import Record
 from ..record.row import Row
 from ..record.table import label_of
-from .blocks import MEANS, Block
+from .blocks import MEANS, Block, title_of
 from .comparison import differing, named
+from .entries import adversary
 from .style import COLOURS, GREY, HATCHES, INK, LINES, MARKS, chance, shade, warn
 
 
@@ -80,6 +82,10 @@ class Line:
     setting: tuple[str, float] | None
     """The one number by which it differs from other lines of its detector, as ("sigma", 0.05)."""
     rows: list[Row]
+    place: str = ""
+    """Network, images, ball and adversary: lines that have them in common may be compared."""
+    attack: str = ""
+    """What a title says of the attack."""
 
 
 def lines_of(
@@ -87,32 +93,47 @@ def lines_of(
 ) -> list[Line]:
     """Every detector's rows of an OOD set (or near, far, average) in a condition, by radius.
 
-    Lines of one label have the settings that differ in their names, as "ross(gen), sigma 0.05". ValueError where no
-    record has such rows.
+    Lines of one label and place have the settings that differ in their names, as "ross(gen), sigma 0.05". ValueError
+    where no record has such rows.
     """
     found: dict[tuple[str, str, str], dict[float, Row]] = {}
+    heads: dict[str, str] = {}
     for record in records.values():
+        attacked = next((row for row in record.rows if row.eps is not None and row.condition == condition), None)
+        if attacked is None:
+            continue
+        place = place_of(record, attacked)
+        heads[place] = title_of(record, attacked, radius=False)
         for row in [*record.rows, *record.averages]:
-            if row.condition in ("clean", condition) and is_of(row, ood, record):
-                key = (label_of(row), json.dumps(row.params), row.model or "")
-                found.setdefault(key, {})[row.eps or 0.0] = row
+            drawn = row.condition == ("clean" if row.eps is None else condition)
+            if drawn and is_of(row, ood, record):
+                found.setdefault((place, label_of(row), json.dumps(row.params)), {})[row.eps_pixel or 0.0] = row
     known = {row.ood: None for record in records.values() for row in record.rows}
     if ood is not None and ood not in (*known, *MEANS.values()):
         raise ValueError(unknown("OOD set", ood, [*known, *MEANS.values()]))
-    labels = list(dict.fromkeys(label for label, _, _ in found))
+    labels = list(dict.fromkeys(label for _, label, _ in found))
     for name in names or ():
         if name not in labels:
             raise ValueError(unknown("detector", name, labels))
-    found = {key: its for key, its in found.items() if len(its) > 1 and (names is None or key[0] in names)}
+    found = {key: its for key, its in found.items() if len(its) > 1 and (names is None or key[1] in names)}
     if not found:
-        has = sorted({row.condition for r in records.values() for row in r.rows if row.condition != "clean"})
+        has = sorted({row.condition for r in records.values() for row in r.rows if row.eps is not None})
         raise ValueError(unknown("attacked condition", condition, has) if has else "no attacked rows in these records")
-    those = [(label, json.loads(params), model) for label, params, model in found]
     lines = []
-    for name, (label, params, _), its in zip(named(those), those, found.values(), strict=True):
-        differ = [(k, v) for k, v in differing(label, params, those).items() if isinstance(v, int | float)]
-        lines.append(Line(name, differ[0] if len(differ) == 1 else None, [its[eps] for eps in sorted(its)]))
+    for place in dict.fromkeys(place for place, _, _ in found):
+        its = {(label, text): rows for (where, label, text), rows in found.items() if where == place}
+        those = [(label, json.loads(text), "") for label, text in its]
+        for name, (label, params, _), rows in zip(named(those), those, its.values(), strict=True):
+            differ = [(k, v) for k, v in differing(label, params, those).items() if isinstance(v, int | float)]
+            setting, ordered = differ[0] if len(differ) == 1 else None, [rows[eps] for eps in sorted(rows)]
+            lines.append(Line(name, setting, ordered, place, heads[place]))
     return lines
+
+
+def place_of(record: Record, row: Row) -> str:
+    """What lines on one axis have in common, by an attacked row of their record."""
+    ball = (row.norm, row.space, row.attack, adversary(record))
+    return json.dumps([row.benchmark, row.model, evaluation_sets(record), ball], default=str)
 
 
 def is_of(row: Row, ood: str | None, record: Record) -> bool:
@@ -133,12 +154,12 @@ def epsilon(axes: Any, lines: Sequence[Line]) -> Any:
     valued = sorted({line.setting[1] for line in lines if line.setting})
     rest = [line for line in lines if not line.setting]
     linf = lines[0].rows[-1].norm != "l2"
-    widest = max(row.eps or 0.0 for line in lines for row in line.rows) * (255 if linf else 1)
+    widest = max(row.eps_pixel or 0.0 for line in lines for row in line.rows) * (255 if linf else 1)
     for place, line in enumerate(sorted(lines, key=lambda its: (its.setting is not None, its.setting or ("", 0.0)))):
         order = valued.index(line.setting[1]) if line.setting else 0
         colour = shade(order, len(valued)) if line.setting else COLOURS[rest.index(line) % len(COLOURS)]
         apart = 0.009 * widest * (place - (len(lines) - 1) / 2)
-        x = [(row.eps or 0.0) * (255 if linf else 1) + apart for row in line.rows]
+        x = [(row.eps_pixel or 0.0) * (255 if linf else 1) + apart for row in line.rows]
         y = [100 * row.auroc for row in line.rows]
         for at, row in zip(x, line.rows, strict=True):
             axes.plot([at, at], [100 * end for end in row.auroc_ci], color=colour, linewidth=0.9, clip_on=False)

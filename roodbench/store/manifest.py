@@ -32,7 +32,7 @@ def announce(folder: Path, kind: str, facts: Mapping[str, Any], environment: Any
     if isinstance(joins, Path) and joins.name != folder.name:
         raise ValueError(
             f"what '{joins}' asks for is another run here, {folder.name}: code, torch, network, images or kind of "
-            "device are others than where it began"
+            "device are others than where it began, or the folder was renamed"
         )
     if joins and (folder / NAME).exists():
         return

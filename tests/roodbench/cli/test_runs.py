@@ -61,6 +61,14 @@ def test_one_is_shown(out, capsys):
     assert "ebo" not in text.partition("parts:")[2]  # the first run had computed that
 
 
+def test_its_command_may_be_pasted(out, capsys):
+    file = out / called(capsys, "--out", out)[1].partition(":")[0] / "manifest.json"
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({**said, "command": ["roodbench", "--benchmark", "my pics", "--out", "ü $x"]}))
+    _, text, _ = called(capsys, "show", file.parent.name, "--out", out)
+    assert "command: roodbench --benchmark 'my pics' --out 'ü $x'\n" in text
+
+
 def test_a_run_that_goes_on_is_left_alone(out, capsys):
     name = listed(out, capsys)[0]["name"]
     Journal(out / name)

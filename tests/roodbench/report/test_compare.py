@@ -61,6 +61,14 @@ def test_tests_are_delongs_and_corrected_together():
     assert pair.difference >= 0  # the better one stands first
 
 
+def test_corrupted_id_is_said_not_to_be_compared():
+    record = several()
+    assert not any("corrupted" in note for note in compare({"run": record}).notes)
+    worst = [replace(row, condition="worst") for row in record.rows if row.condition == "clean"]
+    found = compare({"run": replace(record, rows=[*record.rows, *worst])})
+    assert any("corrupted ID is not compared" in note for note in found.notes)
+
+
 def test_detectors_of_several_runs_are_compared_and_named():
     one, other = evaluated("median"), evaluated("median", sigma=0.2)
     names = {s.detector for s in compare({"a": one, "b": other}).standings}

@@ -120,6 +120,38 @@ def test_no_line_without_an_attack():
         lines_of({"run": several()}, "bot", None)
 
 
+def test_what_has_no_radius_is_no_line():
+    rows = [replace(row, condition="worst", eps=None) for row in several().rows if row.condition == "both"]
+    clean = [row for row in several().rows if row.condition == "clean"]
+    with pytest.raises(ValueError, match="no attacked rows"):
+        lines_of({"run": replace(several(), rows=[*clean, *rows], averages=[])}, "worst", None)
+
+
+@drawing
+@pytest.mark.parametrize("field", ["norm", "space", "model", "attack"])
+def test_lines_of_other_balls_networks_and_attacks_share_no_axis(field):
+    other = replace(
+        several(),
+        rows=[replace(row, **{field: "l2"}) if row.eps or field == "model" else row for row in several().rows],
+        averages=[],
+    )
+    drawn = figure("epsilon", {"a": several(), "b": other}, ood="noise")
+    assert len(drawn.axes) == 2
+    wanted = {"msp", "gen", "median(gen)"}
+    assert all(wanted <= {*axes.get_legend_handles_labels()[1]} for axes in drawn.axes)
+    assert len(figure("epsilon", {"a": several()}, ood="noise").axes) == 1
+
+
+@drawing
+def test_radii_are_drawn_in_pixels(axes):
+    rows = [replace(row, space="normalized", eps=row.eps and 4 * row.eps) for row in several().rows]
+    lines = lines_of({"run": replace(several(), rows=rows, averages=[])}, "both", "noise")
+    epsilon(axes, lines)
+    drawn = {line.get_label(): line for line in axes.lines}
+    assert list(drawn["msp"].get_xdata()) == pytest.approx([0, 16, 96], abs=1)
+    assert "in normalized space" in lines[0].attack
+
+
 @drawing
 @pytest.mark.parametrize("detector", ["gen", "median(gen)"])
 def test_histograms_hold_every_score(axes, detector):

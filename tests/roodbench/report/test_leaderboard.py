@@ -103,6 +103,22 @@ def test_a_refused_file_is_a_line_and_exit_one(tmp_path, capsys):
     assert "bad" in Tables((tmp_path / "page.html").read_text()).text
 
 
+@pytest.mark.parametrize("attack", ["none", "min", "max"])
+def test_what_no_board_takes_is_not_put_into_one(attack, tmp_path, capsys):
+    for name in ("board", "run"):
+        (tmp_path / name).mkdir()
+    whole = json.loads(text_of(record()))
+    whole["config"]["attack"] = attack
+    (tmp_path / "run" / "result.json").write_text(json.dumps(whole))
+    page = tmp_path / "page.html"
+    assert cli.main(["leaderboard", str(tmp_path / "board"), "--add", str(tmp_path / "run"), "-o", str(page)]) == 2
+    said = capsys.readouterr().err
+    assert f"its attack is {attack}" in said
+    assert "expected a run with --attack both" in said
+    assert not page.exists()
+    assert not list((tmp_path / "board").iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     {
