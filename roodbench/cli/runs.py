@@ -36,10 +36,10 @@ def runs(context: Context, **given: Any) -> None:
         raise ValueError(unknown("action", action, ACTIONS))
     if (name is None) != (action == "list"):
         raise ValueError(f"runs {action}: " + ("takes no name" if action == "list" else "expected the name of a run"))
-    from ..store.folder import runs_folder
+    from ..store.folder import runs_place
     from ..store.runs import remove, run_in, runs_in
 
-    folder = runs_folder(given["out"])
+    folder = runs_place(given["out"])
     if action == "list":
         show_all([summary(run) for run in runs_in(folder)], folder, given["format"])
     elif action == "show":

@@ -21,7 +21,7 @@ from ..record.record import parsed, typed
 from ..record.result import Result
 from ..store import manifest
 from ..store.files import file_in, read_text
-from ..store.folder import runs_folder
+from ..store.folder import runs_place
 from ..store.runs import RECORD, run_in
 
 
@@ -86,7 +86,7 @@ def record_file(place: Path | str, out: Path | str | None) -> Path:
     """The file of the record at a place, or of the run of that name in the folder `out`; ValueError for none."""
     folder = Path(place)
     if not folder.exists() and folder.name == str(place) and place:
-        folder = run_in(runs_folder(out), str(place)).folder
+        folder = run_in(runs_place(out), str(place)).folder
     file = file_in(folder, RECORD)
     if not file.exists():
         what = "stopped before its end: the command that began it goes on" if (folder / manifest.NAME).exists() else ""

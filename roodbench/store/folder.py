@@ -16,8 +16,8 @@ LONGEST = 40
 """Bytes of a word in the name of a folder, which has at most 255."""
 
 
-def runs_folder(out: Path | str | None) -> Path:
-    """The folder of all runs: `out`, or one in the user's cache; ValueError where nothing can be written to it."""
+def runs_place(out: Path | str | None) -> Path:
+    """Where all runs lie: `out`, or a folder in the user's cache; it may be read-only, or not there yet."""
     from platformdirs import user_cache_path
 
     if out == "":
@@ -25,6 +25,13 @@ def runs_folder(out: Path | str | None) -> Path:
     folder = user_cache_path("roodbench") / "runs" if out is None else Path(out)
     if folder.is_file():
         raise ValueError(f"out '{folder}' is a file: expected a folder")
+    check_cache(folder)
+    return folder
+
+
+def runs_folder(out: Path | str | None) -> Path:
+    """`runs_place`, made where it is not there; ValueError where nothing can be written to it."""
+    folder = runs_place(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -61,6 +61,14 @@ def test_one_is_shown(out, capsys):
     assert "ebo" not in text.partition("parts:")[2]  # the first run had computed that
 
 
+@pytest.mark.parametrize("verb", [["runs"], ["report", "x"], ["compare", "x", "y"]], ids=str)
+def test_to_look_at_runs_writes_nothing(verb, tmp_path, capsys):
+    main([*verb, "--out", str(tmp_path / "typo")])
+    said = capsys.readouterr()
+    assert "no runs in" in said.out + said.err
+    assert not (tmp_path / "typo").exists()
+
+
 def test_its_command_may_be_pasted(out, capsys):
     file = out / called(capsys, "--out", out)[1].partition(":")[0] / "manifest.json"
     said = json.loads(file.read_text())
