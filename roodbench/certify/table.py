@@ -158,11 +158,12 @@ def heading(row: CertifiedRow) -> str:
         if row.norm == "l2"
         else f"linf adversary (through its l2 ball, {row.radius_l2 / row.radius:.3g} times)"
     )
+    attacked = "nothing attacked" if row.auroc_attacked is None else "attacked: by the suite in that l2 ball"
     return (
         f"{row.benchmark}, {row.model}, {row.n_id} ID images; noise sigma {row.sigma:g}, {row.samples} samples each, "
         f"alpha {row.alpha:g} for each number\n"
         "AUROC % of the detector in its population form (of infinitely many copies, estimated from the samples): "
-        f"clean; certified: no {ball} within the radius gets below; attacked: by the suite in that l2 ball. "
+        f"clean; certified: no {ball} within the radius gets below; {attacked}. "
         "min: ID is moved, max: OOD, both: both. Fresh copies have noise of their own, so theirs is a little lower. "
         "What is certified is rounded to the side that claims less."
     )

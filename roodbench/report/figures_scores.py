@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..metrics import threshold95
 from ..record.record import Record
+from ..record.row import Row
+from ..record.rows import CONDITIONS
 from ..record.table import label_of
 from ..record.text import as_fraction
 from .style import COLOURS, GREY, THRESHOLD, warn
@@ -46,7 +49,7 @@ def scores(axes: Any, record: Record, detector: str, ood: str, eps: float | None
     axes.set_ylim(bottom=0)
     axes.set_xlabel(f"score of {detector}")
     axes.set_ylabel("images (%)")
-    warn(axes, "*", (row for row in rows if row.condition == "both" and row.eps == eps))
+    warn(axes, "*", (row for row in rows if row.condition == worst_of(rows) and row.eps == eps))
     return axes
 
 
@@ -55,11 +58,18 @@ def areas(record: Record, detector: str, ood: str) -> str:
     rows = [row for row in record.rows if label_of(row) == detector and row.ood == ood]
     clean = next(row for row in rows if row.condition == "clean")
     said = f"AUROC {100 * clean.auroc:.1f}%"
-    attacked = max((row for row in rows if row.condition == "both"), key=lambda row: row.eps or 0.0, default=None)
+    worst = worst_of(rows)
+    attacked = max((row for row in rows if row.condition == worst), key=lambda row: row.eps or 0.0, default=None)
     if attacked is None:
         return said
-    star = "*" if attacked.reliable is False else ""
-    return f"{said}, attacked {100 * attacked.auroc:.1f}%{star} ({as_fraction(attacked.eps, attacked.norm)})"
+    star, what = "*" if attacked.reliable is False else "", "attacked" if worst == "both" else f"{worst} alone"
+    return f"{said}, {what} {100 * attacked.auroc:.1f}%{star} ({as_fraction(attacked.eps, attacked.norm)})"
+
+
+def worst_of(rows: Sequence[Row]) -> str | None:
+    """The condition in which most is attacked: both, or ID (min) or OOD (max) where that alone was."""
+    found = [row.condition for row in rows if row.eps is not None]
+    return max(found, key=list(CONDITIONS).index, default=None)
 
 
 def edges_of(scores: list[np.ndarray]) -> np.ndarray:

@@ -36,7 +36,8 @@ def scored(result: Result) -> list[Section]:
         if row.ood != "average" and pair_of(row) is not None:
             found.setdefault(label_of(row), {}).setdefault(f"{row.ood} ({row.group})", []).append(line)
     key = [("clean", "clean")] + ([(worst, f"{worst}, fainter at smaller radii")] if worst != "clean" else [])
-    outlined = [("id moved", "ID attacked"), ("ood moved", "OOD attacked")] if worst != "clean" else []
+    states = zip((("id moved", "ID attacked"), ("ood moved", "OOD attacked")), CONDITIONS[worst], strict=True)
+    outlined = [its for its, state in states if state != "clean"]
     filled = [("id filled", "ID clean"), ("ood filled", "OOD clean"), *outlined]
     curves = [(label, [Figures(curves_of(sets, worst, pair_of), key, together=2)]) for label, sets in found.items()]
     bars = [

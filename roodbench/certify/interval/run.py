@@ -193,10 +193,11 @@ def interval_table(rows: list[IntervalRow]) -> str:
             lines.append([*what, *cells, at_most(row.gfpr95)])
     both = [f"{condition}: certified <= attacked" for condition in CONDITIONS]
     columns = ["score", "radius (linf)", "OOD set", "clean", *both, "certified FPR95 both"]
+    attacked = "nothing attacked" if first.auroc_attacked is None else "attacked: by the suite"
     before = [
         f"{first.benchmark}, {first.model}, {first.n_id} ID images; {METHOD}",
-        "AUROC % of these images: clean; certified: no linf adversary within the radius gets below; attacked: by the "
-        "suite. min: ID is moved, max: OOD, both: both. Certified AUROCs are rounded down, FPR95 up.",
+        f"AUROC % of these images: clean; certified: no linf adversary within the radius gets below; {attacked}. "
+        "min: ID is moved, max: OOD, both: both. Certified AUROCs are rounded down, FPR95 up.",
     ]
     return framed(columns, lines, before=before, after=mute(rows), left=(0, 2))
 

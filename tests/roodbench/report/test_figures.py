@@ -13,7 +13,7 @@ from roodbench.report.blocks import blocks_of
 from roodbench.report.figures import FIGURES, figure, save
 from roodbench.report.figures_areas import bars, epsilon, lines_of
 from roodbench.report.figures_scatter import FAMILIES, family_of, scatter
-from roodbench.report.figures_scores import edges_of, scores, shares
+from roodbench.report.figures_scores import areas, edges_of, scores, shares
 from tests.roodbench.report.small import evaluated, several
 
 drawing = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="pip install '.[report]'")
@@ -150,6 +150,15 @@ def test_radii_are_drawn_in_pixels(axes):
     drawn = {line.get_label(): line for line in axes.lines}
     assert list(drawn["msp"].get_xdata()) == pytest.approx([0, 16, 96], abs=1)
     assert "in normalized space" in lines[0].attack
+
+
+@pytest.mark.parametrize(("condition", "words"), {"min": "min alone", "max": "max alone", "both": "attacked"}.items())
+def test_the_areas_are_of_what_was_attacked(condition, words):
+    rows = [row for row in several().rows if row.condition in ("clean", condition)]
+    largest = max(row.eps for row in rows if row.eps)
+    (row,) = (r for r in rows if (r.detector, r.ood, r.eps) == ("gen", "noise", largest))
+    said = areas(replace(several(), rows=rows), "gen", "noise")
+    assert f", {words} {100 * row.auroc:.1f}%{'*' if row.reliable is False else ''} (96/255)" in said
 
 
 @drawing

@@ -16,6 +16,7 @@ from roodbench.report.html import page
 from roodbench.report.read import Kept, read
 from tests.roodbench.report import synthetic
 from tests.roodbench.report.reading import Tables
+from tests.roodbench.report.small import several
 
 REPORTS = Path(__file__).parents[3] / "reports"
 CERTIFIED = sorted((REPORTS / "certified").glob("*/result.json"))
@@ -56,6 +57,19 @@ def test_records_of_runs_are_shown_with_the_numbers_of_their_tables(file):
     check_numbers(found, kept.record)
     assert "not kept: the record lies alone" in found.text
     assert ("Who won" in found.text) == bool(kept.record.attacks)
+
+
+@pytest.mark.parametrize("condition", ["min", "max", "both"])
+def test_the_key_of_histograms_names_what_was_attacked(condition):
+    rows = [row for row in several().rows if row.condition in ("clean", condition)]
+    said = shown(replace(several(), rows=rows, averages=[])).text
+    assert ("ID attacked" in said, "OOD attacked" in said) == (condition != "max", condition != "min")
+
+
+@pytest.mark.parametrize(("auroc", "words"), [(None, "nothing attacked. "), (0.9, "attacked: by the suite")])
+def test_a_certification_without_an_attack_speaks_of_none(auroc, words):
+    rows = [replace(row, auroc_attacked=auroc) for row in read(CERTIFIED[0]).record.rows]
+    assert words in certified_table(rows)
 
 
 @pytest.mark.parametrize("file", CERTIFIED, ids=name_of)
