@@ -81,10 +81,10 @@ def header(
         "sigma": config.sigma,
         "samples": config.samples,
         "alpha": config.alpha,
-        "seed": noise_seed(network, data, code),
         "network": dict(network),
         "data": dict(data),
         "code": code,
+        "seed": noise_seed(network, data, code),
     }
 
 

@@ -64,6 +64,11 @@ def near(value: float, allowed: float) -> Form:
     return Form(f"{value} up to {allowed:.2g}", lambda have: is_number(have) and abs(have - value) <= allowed)
 
 
+def revision(code: str) -> Form:
+    """The code of who verifies, by its hash."""
+    return Form(f"{code!r}, of this revision; its own can verify it", lambda have: have == code)
+
+
 def differences(have: Any, wanted: Any, where: str = "") -> Iterator[str]:
     """One line for every place where JSON-like values differ; numbers up to rounding, forms where they do not fit."""
     if isinstance(wanted, Form):

@@ -18,7 +18,20 @@ from ..metrics.ranks import largest_radius
 from ..metrics.simultaneous import knots_with
 from ..setup.setting import Setting
 from .certificate import CERTIFIED, KEY, code_of, described, header, role_of
-from .compare import ANYTHING, NUMBER, POSITIVE, TEXT, TOLERANCE, Form, ascending, differences, near, numbers, side
+from .compare import (
+    ANYTHING,
+    NUMBER,
+    POSITIVE,
+    TEXT,
+    TOLERANCE,
+    Form,
+    ascending,
+    differences,
+    near,
+    numbers,
+    revision,
+    side,
+)
 from .config import SHARES, CertifyConfig
 from .evidence import CONDITIONS, KINDS, Evidence, Scope, Together, better_than_scores, metrics_of
 from .operating import Operating, fixed, validation_of
@@ -87,6 +100,7 @@ class Stated:
         self.content = {
             **header(config, setting.network, self.bench.description(), code, self.radii),
             "network": {**setting.network, "prepared": TEXT},
+            "code": revision(code),
             "config": asdict(config),
             "environment": ANYTHING,
             "detectors": [self._entry(detector) for detector in self.detectors],

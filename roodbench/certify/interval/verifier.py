@@ -16,7 +16,7 @@ from ...evaluation.attacker import Attacker
 from ...machine.device import opened, summing_products
 from ...setup.config import RunConfig
 from ...setup.setting import Setting
-from ..compare import ANYTHING, TOLERANCE, differences, near
+from ..compare import ANYTHING, TOLERANCE, differences, near, revision
 from ..verifier import refuse_code
 from .claimed import LEFT, metrics_of
 from .config import IntervalConfig
@@ -47,7 +47,8 @@ def verify_intervals(
     config = config_of(certificate)
     with opened(device) as place, summing_products():
         setting = Setting(replace(config.run, device=device, **own), place)
-        stated = {**header(config, setting), "environment": ANYTHING}
+        about = header(config, setting)
+        stated = {**about, "code": revision(about["code"]), "environment": ANYTHING}
         failures = list(differences({k: certificate.get(k) for k in stated if k in certificate}, stated))
         failures += [f"the certificate has an unknown {k}" for k in certificate if k not in (*stated, *SAID)]
         failures += [f"the certificate has no {k}" for k in SAID if k not in certificate]

@@ -109,6 +109,16 @@ def test_forgeries_are_found(certified, forge, message):
     assert any(message in line for line in verdict.failures), verdict.failures
 
 
+def test_another_revision_is_said_first(certified):
+    """The seed of its noise is another one too: it follows from the code."""
+    _, folder = certified
+    certificate = {**read(folder / "certificate.json"), "code": "0" * 24, "seed": 7}
+    first, second = verify(certificate, seed=1, samples=600).failures
+    assert first.startswith(f"code is '{'0' * 24}': expected '")
+    assert first.endswith("', of this revision; its own can verify it")
+    assert second.startswith("seed is 7: expected ")
+
+
 @pytest.mark.parametrize(("side", "shift"), [("lower", 0.25), ("upper", -0.25)])
 def test_bounds_that_claim_too_much_are_found_by_fresh_noise(certified, side, shift):
     """Scores and metrics moved along, so that nothing but fresh evidence tells."""
