@@ -56,6 +56,6 @@ def put(run: str, folders: list[str], out: str | None) -> None:
     file = Path(folders[0]) / f"{found.name}.json"
     if file.exists():
         raise ValueError(f"--add {run}: '{file}' exists: an entry is never overwritten")
-    for fault in contradictions_of(found, numbers=False):
+    for fault in contradictions_of(found):
         raise ValueError(f"--add {run}: {fault}")
     save_text(text_of(found if isinstance(found, Certification) else found.record), file)
