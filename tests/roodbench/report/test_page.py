@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from roodbench import Result, cli
+from roodbench.certify.config import CertifyConfig
 from roodbench.certify.table import cells_of as certified_cells
 from roodbench.certify.table import certified_table
 from roodbench.record.row import CORRUPTED
@@ -69,7 +70,7 @@ def test_the_key_of_histograms_names_what_was_attacked(condition):
 @pytest.mark.parametrize(("auroc", "words"), [(None, "nothing attacked. "), (0.9, "attacked: by the suite")])
 def test_a_certification_without_an_attack_speaks_of_none(auroc, words):
     rows = [replace(row, auroc_attacked=auroc) for row in read(CERTIFIED[0]).record.rows]
-    assert words in certified_table(rows)
+    assert words in certified_table(rows, [], CertifyConfig())
 
 
 @pytest.mark.parametrize("file", CERTIFIED, ids=name_of)
