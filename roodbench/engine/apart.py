@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import select
@@ -15,6 +16,8 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 import torch
+
+log = logging.getLogger("roodbench")
 
 PATIENCE = 20.0
 """Seconds that a copy is waited for, at least; and as long again as it has had."""
@@ -35,15 +38,19 @@ class Apart:
             warnings.simplefilter("ignore")  # of threads, which the copy has not: it meets no lock of theirs
             child = os.fork()
         if child == 0:
+            os.close(self._pipe)  # or nobody misses a reader that is gone
             give(compute, pipe)
         os.close(pipe)
         self._end = weakref.finalize(self, ended, child, self._pipe)
 
     def found(self) -> Any:
-        """What it gives, once; None where there is no copy, it fails, or takes far longer than this process had."""
+        """What it gives, once; None where there is no copy, or, with a warning, one that fails or takes far longer than
+        this process had."""
+        if self._pipe < 0:
+            return None
         parts, now = list[bytes](), time.monotonic()
         until = now + max(PATIENCE, now - self._begun)
-        while self._pipe >= 0 and select.select([self._pipe], [], [], max(0.0, until - time.monotonic()))[0]:
+        while select.select([self._pipe], [], [], max(0.0, until - time.monotonic()))[0]:
             if not (part := os.read(self._pipe, 2**16)):
                 break
             parts.append(part)
@@ -51,6 +58,7 @@ class Apart:
         self._end()
         with suppress(EOFError, pickle.UnpicklingError):
             return pickle.loads(b"".join(parts))
+        log.warning("a copy of this process failed or took too long: what globals remember was not looked at")
         return None
 
 

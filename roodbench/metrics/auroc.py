@@ -176,8 +176,8 @@ class Components:
         if others != R and min(R, others) > 1:
             raise ValueError(f"{counted(R, 'draw')} of one metric but {others} of the other: expected as many, or one")
         v_ood = [a - b for a, b in zip(self.v_ood, other.v_ood, strict=True)]
-        gap, v_id = self.value - other.value, self.v_id - other.v_id
-        return Components(gap, v_id, v_ood, difference=True, sizes=self.sizes, numbers=self.numbers)
+        gap, v_id, its = self.value - other.value, self.v_id - other.v_id, self if self.overlap else other
+        return Components(gap, v_id, v_ood, difference=True, sizes=self.sizes, numbers=its.numbers)
 
     @property
     def overlap(self) -> bool:

@@ -25,7 +25,8 @@ def is_alive(process: Mapping[str, Any]) -> bool | None:
     pid, born = process.get("pid"), process.get("born")
     if process.get("machine") != machine() or os.name == "nt":
         return None
-    return isinstance(pid, int) and born is not None and birth(pid) == born
+    found = birth(pid) if isinstance(pid, int) and born is not None else None
+    return None if found == "" != born else found == born
 
 
 def mark_of(process: Mapping[str, Any]) -> str:
@@ -46,18 +47,17 @@ def of_mark(mark: str) -> dict[str, Any] | None:
 
 
 def birth(pid: int) -> str | None:
-    """When a process of this machine began, "" where the system does not say; None where there is none."""
+    """When a process of this machine began, "" where the system does not say, or hides it: of another user's processes
+    it may; None where there is none."""
     try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        state, *rest = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()
         return None if state == "Z" else rest[18]
     except OSError:
         pass
-    if Path("/proc/self/stat").exists():
-        return None
     try:
         if os.name != "nt":  # there signal 0 is Ctrl-C
             os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return None
     except OSError:
         pass

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from roodbench import metrics
-from roodbench.metrics.paired import by_both
+from roodbench.metrics.paired import by_both, worst_test
 
 ID, SAMPLES = 500, 300
 SETS = {
@@ -72,3 +72,24 @@ def test_numbers_only_say_which_images_are_one():
     assert [v.tolist() for v in first.v_ood] == [v.tolist() for v in second.v_ood]
     rates = [metrics.resample(metrics.fpr95_ood, own, ood, (None, its)).again for its in numbers]
     assert rates[0].tolist() == rates[1].tolist()
+
+
+def test_records_of_sets_in_another_order_are_of_the_same_images():
+    """Each numbers its images in its own order; what one says of them is true of both, also where one says nothing."""
+    rng = np.random.default_rng(4)
+    own, near, far = rng.normal(1, 1, 60), rng.normal(0, 1, 40), rng.normal(-0.5, 1, 40)
+    places, later = np.arange(40), np.arange(40, 80)
+
+    def found(gain, numbers):
+        scores = [(near + gain * rng.normal(0, 1, 40)), (far + gain * rng.normal(0, 1, 40))]
+        return [
+            [metrics.components(own, s, (None, its)) for s, its in zip(scores, its, strict=True)] for its in numbers
+        ]
+
+    first, _ = found(0.0, [(places, later)] * 2)
+    second, turned = found(0.4, [(places, later), (later, places)])
+    assert worst_test(first, turned) == worst_test(first, second)
+    one, other = ([metrics.average(its) for its in found(gain, [(places, places), (None, None)])] for gain in (0, 0.4))
+    known = one[0].minus(other[0]).standard_error()
+    assert known != one[1].minus(other[1]).standard_error()
+    assert one[0].minus(other[1]).standard_error() == one[1].minus(other[0]).standard_error() == known

@@ -82,6 +82,34 @@ def test_what_processes_that_are_gone_left_is_swept(file, other):
         assert {p.name for p in file.parent.iterdir()} == {file.name, "ours.claim", *(p.name for p in living)}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says when a process began")
+def test_a_process_that_the_system_hides_may_live(file, monkeypatch):
+    """/proc with `hidepid` shows nobody another user's processes; signals still meet them."""
+
+    def refused(pid, number):
+        raise PermissionError
+
+    hidden = {**me(), "pid": 2**22 + 1}
+    half = half_by(hidden, file)
+    assert is_alive(hidden) is False
+    monkeypatch.setattr(os, "kill", refused)
+    assert is_alive(hidden) is None
+    save_text("", file)
+    assert half.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux names processes in bytes")
+def test_a_name_that_is_cut_within_a_letter():
+    """Linux keeps 15 bytes of it."""
+    comm = Path("/proc/self/comm")
+    before = comm.read_bytes()
+    comm.write_bytes("évaluer-modèle".encode()[:13])
+    try:
+        assert is_alive(me())
+    finally:
+        comm.write_bytes(before.strip())
+
+
 def half_by(process, file, days=0.0):
     """Half a file that a process was writing so many days ago."""
     half = file.with_name(f"{file.name}.{mark_of(process)}.0a1b2c3d.tmp")
