@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -89,12 +90,14 @@ def sweep(
     check: bool = True,
     thorough: bool = False,
 ) -> list[Evaluated]:
-    """One evaluation per plan; with several radii, each knows of the largest rise of AUROC between them."""
+    """One evaluation per plan; with several radii, each knows of the largest rise of AUROC between them, and of scores
+    that did not repeat at any of them: a memory shows once."""
     one = partial(evaluated, evaluator, attack, budget=budget, check=check, thorough=thorough)
     done = {plan.threat.eps: one(plan) for plan in in_turn(plans, evaluator.worker.turn)}
     found = [done[plan.threat.eps] for plan in plans]
     note_rise([(f, strongest(f)) for f in sorted(found, key=lambda f: f.eps)])
-    return found
+    most = max(f.unrepeatable for f in found)
+    return [replace(f, unrepeatable=most) for f in found]
 
 
 def strongest(found: Evaluated) -> Components:

@@ -3,11 +3,15 @@
 from itertools import pairwise
 
 import pytest
+import torch
 
 import roodbench
-from detectors import DETECTORS
-from roodbench.evaluation.sweep import evaluated, strongest
+from detectors import DETECTORS, Plain
+from roodbench.evaluation.sweep import evaluated, strongest, sweep
+from roodbench.record.build import build
+from roodbench.record.held import contradictions
 from roodbench.setup.setting import plan_of
+from tests.roodbench.evaluation.plants import Planted
 from tests.roodbench.helpers import evaluator, few, fitted
 
 EPS = (2 / 255, 16 / 255, 1.0)
@@ -47,3 +51,14 @@ def test_auroc_falls_with_epsilon_to_nothing(name, bench, digits_net):
     assert areas[0].value > areas[-1].value + 0.2  # the sweep is a sweep
     if name not in ("mad", "cov"):
         assert areas[-1].value < 0.05
+
+
+def test_noise_that_is_not_declared_marks_every_radius_alike(bench, digits_net):
+    """It differs by another number whenever it is looked at: the record says one, which all its rows follow."""
+    noisy = Plain(Planted(digits_net, lambda energy, x: energy(x) + 0.01 * torch.randn(len(x))))
+    plans = [plan_of(bench, eps=eps, steps=1, restarts=1) for eps in EPS[:2]]
+    found = sweep(evaluator(noisy, bench), "max", plans, check=False)
+    record = build(found, {}, torch.device("cpu"), {"seconds": 0.0})
+    assert [i.passed for i in record.indicators if i.name == "randomness"] == [False]
+    assert not any(row.reliable for row in record.rows)
+    assert list(contradictions(record)) == []
