@@ -22,6 +22,8 @@ from .rows import unjudged as said_of_unjudged
 
 NEEDED = ("feasibility", "black-box", "random")
 """Checks without which an attack was not judged: that its images lie in the ball, and two attacks without gradients."""
+OF_DATA, OF_SCORES = ("few-images", "duplicates", "dark"), ("randomness", "constant", "reversed")
+"""Checks that every run makes."""
 AREAS = ("black-box", "convergence", "restarts", "own-gradient")
 """Checks whose number is an AUROC that other images lower: of a randomised detector they have a margin of noise."""
 SHARES = ("random", "silent-success")
@@ -57,7 +59,21 @@ def of_verdicts(record: Record, *, exact: bool = True) -> Iterator[str]:
             yield from list(chain.from_iterable(check(record, i, where) for check in checks))[:1]
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             yield f"{where} has detail {i.detail}: expected that of this check"
+    if exact and is_hashed(record):
+        yield from of_missing(record)
     yield from of_marks(record)
+
+
+def of_missing(record: Record) -> Iterator[str]:
+    """Checks that every run makes, of its data, of each detector and of each attack, and that a record has not."""
+    have = {("" if i.name in OF_DATA else i.detector, i.eps, i.name) for i in record.indicators}
+    labels = [entry.detector for entry in record.detectors]
+    wanted: list[tuple[str, float | None, str]] = [("", None, name) for name in OF_DATA]
+    wanted += [(label, None, name) for label in labels for name in OF_SCORES]
+    wanted += [(a.detector, a.eps, NEEDED[0]) for a in record.attacks]
+    for label, eps, name in dict.fromkeys(wanted):
+        if (label, eps, name) not in have:
+            yield f"{label or 'data and network'}: it has no {name}{'' if eps is None else f' at eps {eps:.6g}'}"
 
 
 def is_within(i: Indicator) -> bool:

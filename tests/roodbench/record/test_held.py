@@ -11,6 +11,7 @@ from roodbench.entry.consistency import contradictions_of
 from roodbench.entry.file import text_of
 from roodbench.record.held import contradictions
 from roodbench.record.row import Row
+from roodbench.record.verdicts import OF_DATA, OF_SCORES
 from tests.roodbench.entry import made
 
 ROOT = Path(__file__).parents[3]
@@ -120,6 +121,13 @@ def test_an_edited_file_is_one_line_with_file_row_field_and_values(part, tmp_pat
 def test_rows_that_were_deleted_are_missed(what):
     record = made.record()
     assert list(contradictions(replace(record, **{what: getattr(record, what)[1:]})))
+
+
+@pytest.mark.parametrize("name", [*OF_DATA, *OF_SCORES, "feasibility"])
+def test_checks_that_were_deleted_are_missed(name):
+    record = made.record()
+    its = [i for i in record.indicators if i.name != name]
+    assert f"it has no {name}" in next(contradictions(replace(record, indicators=its)))
 
 
 def test_without_scores_what_its_rows_and_checks_decide_is_held():
