@@ -43,8 +43,8 @@ def noting(fit: Callable[..., Any]) -> Callable[..., Any]:
         if NOTED in vars(self) or differ(before, own(self)):
             object.__setattr__(self, NOTED, weights_of(self.network))
             GIVEN[self] = [note for note in map(note_of, read_of(self, *given, **settings)) if note is not None]
-            low, high = torch.stack(ranges).T if ranges else (torch.zeros(1), torch.ones(1))
-            RANGES[self] = float(low.min()), float(high.max())
+            seen = torch.stack(ranges).tolist() if ranges else [[0.0, 1.0]]
+            RANGES[self] = min(low for low, _ in seen), max(high for _, high in seen)
         return found
 
     return noted
@@ -53,7 +53,7 @@ def noting(fit: Callable[..., Any]) -> Callable[..., Any]:
 def met(x: Tensor) -> None:
     """Note the range of images that a network is given, in the fits that run."""
     for ranges in RUNNING:
-        ranges.append(torch.stack(x.detach().aminmax()).float().cpu())
+        ranges.append(torch.stack(x.detach().aminmax()).float())
 
 
 def read_of(detector: Detector, train: Any = None, val: Any = None, **_: Any) -> list[Any]:

@@ -75,6 +75,7 @@ def block(
         "count": count,
         "attacked": None if attacked is None else tensor_hash(attacked),
         "sampling": code_version("roodbench/certify/sampling.py"),
+        "numpy": np.__version__,  # draws the noise
     }
     return joined(worker.map(images, what, "", draw))["scores"].T.numpy()
 

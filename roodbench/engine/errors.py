@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..store.users import described, place_of
-
 
 class EvaluationError(RuntimeError):
     """A run that cannot go on; the message names the detector and the image."""
@@ -43,6 +41,8 @@ def users_code(who: str) -> Iterator[None]:
     Traceback (most recent call last):
     roodbench.engine.errors.EvaluationError: mine: ZeroDivisionError: division by zero (mine.py:1)
     """
+    from ..store.users import described, place_of  # loads torch, which --help does without
+
     try:
         yield
     except EvaluationError:

@@ -33,7 +33,7 @@ def mark_of(process: Mapping[str, Any]) -> str:
     """A process in a word that the name of a file may hold.
 
     >>> mark_of({"machine": "here", "pid": 12, "born": "345"})
-    '12-345-6432f90c'
+    '12-345-fcec9150'
     """
     return f"{process.get('pid')}-{process.get('born') or ''}-{short(str(process.get('machine')))}"
 
