@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 import torch
@@ -47,8 +48,10 @@ class ThreatModel:
         name, _, q = self.noise.partition(":")
         resubmits = name == "resubmit" and q.isascii() and q.isdecimal() and int(q) > 0
         if self.noise not in ("fresh", "known-seed") and not resubmits:
+            near = get_close_matches(name.lower().replace("_", "-"), ("fresh", "known-seed", "resubmit"), 1)
+            hint = f"did you mean {near[0]!r}? " if near and near[0] != name else ""
             raise ValueError(
-                f"threat {self.noise!r}: expected fresh, known-seed or resubmit:q with q at least 1, as resubmit:10"
+                f"threat {self.noise!r}: {hint}expected fresh, known-seed or resubmit:q with q at least 1, as resubmit:10"
             )
         if self.quantize and self.bounds != (0.0, 1.0):
             raise ValueError("quantize rounds pixels of [0, 1]: leave it out in normalised space")

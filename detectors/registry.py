@@ -141,9 +141,12 @@ def unknown(kind: str, value: Any, choices: Iterable[str]) -> str:
 
     >>> unknown("colour", "gren", ["red", "green"])
     "unknown colour 'gren': did you mean 'green'? expected one of red, green"
+    >>> unknown("colour", "RED", ["red", "green"])
+    "unknown colour 'RED': did you mean 'red'? expected one of red, green"
     """
     choices, is_name = list(choices), isinstance(value, str)
-    near = difflib.get_close_matches(value, choices, 1) if is_name else []
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    named = {choice.lower().replace("_", "-"): choice for choice in choices}
+    near = difflib.get_close_matches(value.lower().replace("_", "-"), named, 1) if is_name else []
+    hint = f"did you mean {named[near[0]]!r}? " if near else ""
     written = repr(value) if is_name else " ".join(reprlib.repr(value).split())
     return f"unknown {kind} {written}: {hint}expected one of {', '.join(choices)}"

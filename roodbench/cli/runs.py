@@ -76,7 +76,7 @@ def show_all(found: list[dict[str, Any]], folder: Path, format: str) -> None:
     elif not found:
         typer.echo(f"no runs in {folder}")
     for run in found if format == "text" else []:
-        parts = f"{run['computed']} of {run['parts']} parts computed in {run['seconds']:.0f} s"
+        parts = f"{run['parts']} parts so far, {run['computed']} of them computed for it in {run['seconds']:.0f} s"
         typer.echo(f"{run['name']}: {run['state']}, began {run['began']}, {parts}")
 
 

@@ -30,7 +30,9 @@ def check_name(name: str) -> None:
             raise ValueError(f"detector {name!r}: expected a class or function in the file {file}, {file}:{its}")
     if is_file(name):
         raise ValueError(f"detector {name!r}: expected a class or function in a file, FILE.py:NAME; no such file")
-    raise ValueError(detectors.unknown("detector", name, KNOWN))
+    if name == "all":
+        raise ValueError("detector 'all' is every one of ours: give it alone")
+    raise ValueError(detectors.unknown("detector", name, [*KNOWN, "all"]))
 
 
 def check_base(base: str) -> None:

@@ -23,7 +23,7 @@ def runs_place(out: Path | str | None) -> Path:
     if out == "":
         raise ValueError("out '': expected a folder")
     folder = user_cache_path("roodbench") / "runs" if out is None else Path(out)
-    if folder.is_file():
+    if folder.exists() and not folder.is_dir():
         raise ValueError(f"out '{folder}' is a file: expected a folder")
     check_cache(folder)
     return folder
@@ -37,7 +37,7 @@ def runs_folder(out: Path | str | None) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(f"cannot write to '{folder}': {error.strerror}") from None
+        raise ValueError(f"cannot write to '{folder}': {error.strerror}; --out names another folder") from None
     check_cache(folder)
     return folder
 

@@ -18,6 +18,8 @@ def test_unknown_names_get_the_nearest():
     net = torch.nn.Identity()
     with pytest.raises(ValueError, match="did you mean 'ross'"):
         detectors.create("rosss", net)
+    with pytest.raises(ValueError, match="did you mean 'ross-q'"):
+        detectors.create("ROSS_Q", net)
     with pytest.raises(ValueError, match="did you mean 'gamma'"):
         detectors.create("gen", net, gama=1)
     with pytest.raises(ValueError, match="unknown base score 'ross'"):

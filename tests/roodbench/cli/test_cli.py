@@ -137,6 +137,10 @@ MISTAKES = {
     "--protocol ross-2026 --precision auto": "protocol ross-2026 fixes precision = float32: leave out --precision auto",
     "--attack none --eps 8/255": "attack none takes no eps: leave out --eps 8/255",
     "--attack none --threat known-seed": "attack none takes no threat: leave out --threat known-seed",
+    "--detector all,msp": "detector 'all' is every one of ours: give it alone",
+    "--detector al": "did you mean 'all'?",
+    "--attack BOTH": "did you mean 'both'?",
+    "--threat known_seed": "threat 'known_seed': did you mean 'known-seed'? expected fresh, ",
     "--seed one": "seed 'one': expected a whole number",
     "--device cuda": "has no CUDA",
     "--device tpu": "device 'tpu'",
@@ -276,7 +280,7 @@ def test_strict_makes_a_failed_check_exit_1(command, monkeypatch):
 def test_unwritable_folder(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert cli.main([*QUICK, "--out", str(tmp_path / "file" / "runs")]) == 2
-    assert "cannot write to" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(": Not a directory; --out names another folder\n")
 
 
 def test_help_and_version(capsys):
