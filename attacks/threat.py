@@ -51,7 +51,8 @@ class ThreatModel:
             near = get_close_matches(name.lower().replace("_", "-"), ("fresh", "known-seed", "resubmit"), 1)
             hint = f"did you mean {near[0]!r}? " if near and near[0] != name else ""
             raise ValueError(
-                f"threat {self.noise!r}: {hint}expected fresh, known-seed or resubmit:q with q at least 1, as resubmit:10"
+                f"threat {self.noise!r}: {hint}expected fresh, known-seed or resubmit:q with q at least 1, "
+                "as resubmit:10"
             )
         if self.quantize and self.bounds != (0.0, 1.0):
             raise ValueError("quantize rounds pixels of [0, 1]: leave it out in normalised space")

@@ -108,10 +108,7 @@ def command(arguments: list[str]) -> int:
         if arguments and not arguments[0].startswith("-"):
             near = get_close_matches(arguments[0], VERBS, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            return fail(
-                f"unknown command {arguments[0]!r}: {hint}expected one of {', '.join(sorted(VERBS))}, or --detector NAME",
-                2,
-            )
+            return fail(f"unknown command {arguments[0]!r}: {hint}expected one of {', '.join(sorted(VERBS))}", 2)
         arguments = ["run", *arguments]
     try:
         with own_logging(), own_matplotlib(arguments[0]):

@@ -70,7 +70,6 @@ def evaluated(context: Context, given: dict[str, Any], *, check: bool, thorough:
     from ..record import tracking
 
     if given["track"] is not None:
-        one_of("tracker", given["track"], TRACKERS)
         tracking.library()  # where it is missing, that shows before anything is computed
     computing()
     settings = {"check": check, "thorough": thorough, "fresh": given["fresh"], **hands(given)}
@@ -127,6 +126,8 @@ def hands(given: dict[str, Any]) -> dict[str, Any]:
 def asked(context: Context, given: dict[str, Any]) -> RunConfig:
     """The settings that the options name."""
     one_format(given["format"], FORMATS)
+    if given["track"] is not None:
+        one_of("tracker", given["track"], TRACKERS)
     check_protocol(context)
     config = run_config(given)
     check_spelt(context, config)

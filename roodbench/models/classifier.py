@@ -60,6 +60,9 @@ class Classifier(nn.Module):
 
         ValueError for what is no batch of floats (B, C, H, W).
         """
+        if not isinstance(x, Tensor):
+            wanted = f"a tensor of floats (B, {self.mean.numel()}, H, W), such as images.shard(0, 64)"
+            raise ValueError(f"network {self.name} is given {type(x).__name__}: expected {wanted}")
         if not x.is_floating_point() or x.ndim != 4 or x.shape[1] != self.mean.numel():
             wanted = f"expected floats (B, {self.mean.numel()}, H, W)"
             raise ValueError(f"network {self.name} is given {x.dtype} {tuple(x.shape)}: {wanted}")

@@ -140,6 +140,7 @@ MISTAKES = {
     "--detector all,msp": "detector 'all' is every one of ours: give it alone",
     "--detector al": "did you mean 'all'?",
     "--attack BOTH": "did you mean 'both'?",
+    "--dry-run --track wandb": "unknown tracker 'wandb': expected one of mlflow",
     "--threat known_seed": "threat 'known_seed': did you mean 'known-seed'? expected fresh, ",
     "--seed one": "seed 'one': expected a whole number",
     "--device cuda": "has no CUDA",

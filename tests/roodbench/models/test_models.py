@@ -194,6 +194,11 @@ def test_openood_resnet18_has_openoods_weights_and_folds(tmp_path):
     torch.testing.assert_close(fast(x), loaded(x), rtol=1e-4, atol=1e-5)
 
 
+def test_a_network_refuses_what_is_no_tensor(digits, digits_net):
+    with pytest.raises(ValueError, match=r"digits-cnn is given ImageSet: expected a tensor of floats \(B, 1, H, W\)"):
+        digits_net.outputs(digits.id_test)
+
+
 @pytest.mark.parametrize(
     "change",
     [lambda x: (255 * x).to(torch.uint8), lambda x: x.permute(0, 2, 3, 1), lambda x: x[0], lambda x: x.double() > 0],
