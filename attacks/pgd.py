@@ -43,6 +43,10 @@ def pgd(
     check_attack(threat, x, sign, start=start, steps=steps, restarts=restarts)
     if keep not in ("best", "last"):
         raise ValueError(f"keep {keep!r}: expected 'best' or 'last'")
+    if step_size is not None and not 0 < step_size < float("inf"):
+        raise ValueError(f"step_size {step_size}: expected a number above 0; `sign` says which way")
+    if not 0 <= momentum < float("inf"):
+        raise ValueError(f"momentum {momentum}: expected a number of at least 0")
     look = Recorder(detector, objective=objective, draws=draws, generator=generator)
     best = (x, look(x)[0]) if clean and keep == "best" else unbeaten(x, sign)
     look.begin()

@@ -30,7 +30,7 @@ from .record.result import Result
 from .setup.config import SPENDING, RunConfig, check_budget, check_kept, check_seed, one_of, refuse
 from .setup.network import check_needs, check_network, note_doubts
 from .setup.seam import check_fitted, check_seam
-from .setup.setting import LOOKED, plan_of
+from .setup.setting import LOOKED, note_radii, plan_of
 from .setup.threats import CORRUPTIONS, attack_under
 from .setup.values import typed, wrong
 from .store.cells import Store
@@ -119,6 +119,8 @@ def evaluate(
     bench.check()
     check_fitted(detector, bench)
     plan = plan_of(bench, **adversary)
+    if attack != "none":
+        note_radii([plan], bench.std)
     within(detector, plan, budget)  # too small a one is a mistake that shows before anything is computed
     start = time.perf_counter()
     if store is not None:

@@ -29,7 +29,7 @@ from .machine.prepare import operations
 from .record.environment import environment
 from .setup.config import RunConfig
 from .setup.network import check_network, note_doubts
-from .setup.setting import Setting
+from .setup.setting import Setting, note_radii
 from .setup.threats import CORRUPTIONS
 from .store import manifest
 from .store.cells import Store
@@ -152,6 +152,8 @@ def begun(
 def expected_work(setting: Setting) -> dict[str, float]:
     """Floating point operations of every detector's evaluation; mistakes show here, before anything is computed."""
     config, labels, work = setting.config, set(), {}
+    if config.attack != "none":
+        note_radii(setting.plans, setting.bench.std)
     for name in setting.names:
         detector = setting.detector(name)
         if config.objective is not None:

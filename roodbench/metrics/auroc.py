@@ -13,22 +13,13 @@ from functools import cached_property
 import numpy as np
 
 from ..words import counted
-from .intervals import LEVEL, ONE_SIDED, Estimate, student, two_sided, unseen, within
+from .intervals import LEVEL, ONE_SIDED, Estimate, finite, student, two_sided, unseen, within
 
 Groups = tuple[np.ndarray | None, np.ndarray | None]
 """Of ID (n,) and OOD (m,), for each image the number of its group; None where each image is its own. OOD sets that are
 averaged have one numbering: images of several sets with one number are one image."""
 
 EACH_ALONE: Groups = (None, None)
-
-
-def finite(scores: np.ndarray) -> np.ndarray:
-    """(..., n) float64; ValueError for a score that is NaN or infinite."""
-    scores = np.asarray(scores, dtype=np.float64)
-    if not np.isfinite(scores).all():
-        bad = np.argwhere(~np.isfinite(scores))[0]
-        raise ValueError(f"score of image {bad[-1]} is {scores[tuple(bad)]}: expected a finite number")
-    return scores
 
 
 def draws(scores: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 LEVEL = 0.95
 """Of every interval."""
 
@@ -92,3 +94,15 @@ def within(value: float, half: float, miss: float, *, lowest: float = 0.0) -> Es
         low, high = value / (value + (1 - value) * odds), value / (value + (1 - value) / odds)
     low, high = min(low, value - miss * (value - lowest)), max(high, value + miss * (1 - value))
     return Estimate(value, max(lowest, low), min(1.0, high))
+
+
+def finite(scores: np.ndarray) -> np.ndarray:
+    """(..., n) float64; ValueError for no scores, complex ones, or one that is NaN or infinite."""
+    scores = np.asarray(scores)
+    if np.iscomplexobj(scores) or not scores.size:
+        raise ValueError(f"scores are {scores.dtype} {scores.shape}: expected real numbers, one of each image")
+    scores = np.asarray(scores, dtype=np.float64)
+    if not np.isfinite(scores).all():
+        bad = np.argwhere(~np.isfinite(scores))[0]
+        raise ValueError(f"score of image {bad[-1]} is {scores[tuple(bad)]}: expected a finite number")
+    return scores

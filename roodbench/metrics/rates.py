@@ -1,7 +1,8 @@
 """What a threshold on the scores lets through: FPR95 and AUPR, and their means and intervals over draws.
 
 A rate takes the scores of one ID (n,) and one OOD population (m,), higher = more in-distribution, and gives a float in
-[0, 1]. Of (..., n) and (..., m) it gives an array (...), a value for each row: draws, or resamples of draws.
+[0, 1]. Of (..., n) and (..., m) it gives an array (...), a value for each row: draws, or resamples of draws. A score
+that is not finite is a ValueError, and so is a population without images.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .auroc import EACH_ALONE, Groups, finite, grouped, same_draws, shared_by_draws
-from .intervals import LEVEL, TWO_SIDED, Estimate, student, unseen, within
+from .auroc import EACH_ALONE, Groups, grouped, same_draws, shared_by_draws
+from .intervals import LEVEL, TWO_SIDED, Estimate, finite, student, unseen, within
 
 BOOTSTRAPS = 200
 """Resamples of an interval."""
@@ -26,7 +27,7 @@ Rate = Callable[[np.ndarray, np.ndarray], Any]
 
 def kth_lowest(scores: np.ndarray, k: int) -> Any:
     """The k-th lowest score of each row, from 0."""
-    lowest = np.partition(scores, k, axis=-1)[..., k]
+    lowest = np.partition(finite(scores), k, axis=-1)[..., k]
     return lowest if lowest.ndim else float(lowest)
 
 
@@ -51,7 +52,7 @@ def fpr95_id(clean_id: np.ndarray, ood_scores: np.ndarray) -> Any:
     >>> fpr95_id(np.arange(100.0), np.array([4.9, 5.0, 6.0, -1.0]))
     0.5
     """
-    return share(ood_scores >= np.expand_dims(threshold95(clean_id), -1))
+    return share(finite(ood_scores) >= np.expand_dims(threshold95(clean_id), -1))
 
 
 def fpr95_ood(id_scores: np.ndarray, ood_scores: np.ndarray, *, published: bool = False) -> Any:
@@ -65,7 +66,8 @@ def fpr95_ood(id_scores: np.ndarray, ood_scores: np.ndarray, *, published: bool 
     """
     if published:
         return of_each(published_fpr95, id_scores, ood_scores)
-    m = np.shape(ood_scores)[-1]
+    id_scores, ood_scores = finite(id_scores), finite(ood_scores)
+    m = ood_scores.shape[-1]
     threshold = kth_lowest(ood_scores, int(np.argmax(np.arange(1, m + 1) / m >= 0.95)))
     return share(id_scores <= np.expand_dims(threshold, -1))
 
@@ -105,7 +107,7 @@ def aupr_out(id_scores: np.ndarray, ood_scores: np.ndarray) -> Any:
     >>> round(aupr_out(np.array([3.0, 1.0]), np.array([1.0, 0.0])), 4)  # 1/2 + (1 + 2/3) / 4
     0.9167
     """
-    return aupr_in(-np.asarray(ood_scores), -np.asarray(id_scores))
+    return aupr_in(-finite(ood_scores), -finite(id_scores))
 
 
 def down_to_each(id_scores: np.ndarray, ood_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar, cast
@@ -26,6 +27,7 @@ from .plugins import is_plugin, make_detector, parameters_of
 from .protocols import PROTOCOLS
 from .search import search
 from .threats import CORRUPTIONS
+from .values import written
 
 log = logging.getLogger("roodbench")
 T = TypeVar("T")
@@ -36,6 +38,8 @@ LOOKED = 8
 """Images on which a network is asked whether it has what a detector needs."""
 L2_EPS = 0.5
 """Default l2 radius, RobustBench's for CIFAR-10."""
+USUAL = {"linf": (0.1 / 255, 0.5), "l2": (0.1, math.inf)}
+"""By norm, the least and the largest radius in pixels that need no word."""
 
 
 class Setting:
@@ -247,3 +251,16 @@ def plan_of(
     if is_external(method):
         attack_class(method, ball)  # a missing library or attack shows before anything is computed
     return AttackPlan(ball, method, objective, spend)
+
+
+def note_radii(plans: Sequence[AttackPlan], std: float) -> None:
+    """Say where the largest radius is one that hardly anybody means; `std` is one unit of its space in pixels."""
+    ball = max((plan.threat for plan in plans), key=lambda threat: threat.eps)
+    eps, (low, high) = ball.eps * std, USUAL[ball.norm]
+    if eps > high:
+        log.warning("epsilon %s in linf: any image may become the same grey above 0.5", written(eps))
+    elif 0 < eps < low and ball.norm == "l2":
+        usual = "usual are 0.5 of 32 x 32 pixels, 3 of 224 x 224"
+        log.warning("epsilon %s in l2 is the length of the change of a whole image: %s", written(eps), usual)
+    elif 0 < eps < low:
+        log.warning("epsilon %.2g in linf is no tenth of a grey level (1/255): was it divided by 255 twice?", eps)

@@ -134,8 +134,11 @@ def test_zero_gradients_are_on_record(x):
     assert found.trace.zero_gradient.all()
 
 
+STEPS = {"step_size": -0.1}, {"step_size": 0.0}, {"step_size": float("nan")}, {"momentum": -1.0}
+
+
 def test_bad_settings_are_refused(x, w):
-    for settings in ({"steps": 0}, {"restarts": 0}, {"keep": "first"}, {"objective": "mean"}):
+    for settings in ({"steps": 0}, {"restarts": 0}, {"keep": "first"}, {"objective": "mean"}, *STEPS):
         with pytest.raises(ValueError, match=str(next(iter(settings.values())))):
             pgd(Linear(w), x, ThreatModel(0.1), sign=1, generator=generator(), **settings)
 

@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import roodbench
+from roodbench import metrics
 
 CODE = """
 import importlib, sys, types
@@ -33,3 +35,11 @@ def test_no_metric_imports_more_than_it_needs(module, brought):
 def test_certified_metrics_are_functions_as_the_others():
     assert roodbench.metrics.gauroc([2.0, 3.0], [1.0, 2.5]) == 0.75
     assert roodbench.metrics.gfpr95([2.0, 3.0], [1.0, 2.5]) == 0.5
+
+
+@pytest.mark.parametrize("wrong", [[1.0, float("nan")], [1.0, float("inf")], [], [1j, 2.0]])
+@pytest.mark.parametrize("rate", [metrics.fpr95_id, metrics.fpr95_ood, metrics.aupr_in, metrics.aupr_out])
+def test_scores_that_are_no_numbers_have_no_rate(rate, wrong):
+    for populations in ((wrong, [0.0, 1.0]), ([0.0, 1.0], wrong)):
+        with pytest.raises(ValueError, match=r"expected (a finite number|real numbers)"):
+            rate(*map(np.array, populations))

@@ -5,8 +5,9 @@ import logging
 import pytest
 import torch
 
+from attacks import AttackPlan, ThreatModel
 from roodbench import RunConfig
-from roodbench.setup.setting import Setting
+from roodbench.setup.setting import Setting, note_radii
 
 DRAWS = """
 import random
@@ -59,3 +60,24 @@ def test_a_detector_that_looks_into_the_network_keeps_it_as_it_is(given, caplog)
         assert setting.net.backbone.sizes == ()
     name = given["detector"].rpartition(",")[2]
     assert caplog.messages == [f"{name} needs the network as it is: it is not compiled"]
+
+
+@pytest.mark.parametrize(
+    ("norm", "eps", "std", "said"),
+    [
+        ("l2", (8 / 255,), 1.0, "epsilon 8/255 in l2 is the length of the change of a whole image"),
+        ("linf", (8 / 255, 0.6), 1.0, "epsilon 0.6 in linf"),
+        ("linf", (4.0,), 0.25, "epsilon 1 in linf"),
+        ("linf", (8 / 255**2,), 1.0, "divided by 255 twice?"),
+        ("l2", (0.05, 0.5), 1.0, ""),
+        ("linf", (0.1 / 255,), 1.0, ""),
+        ("linf", (0.5,), 1.0, ""),
+        ("l2", (3.0,), 1.0, ""),
+        ("linf", (0.0,), 1.0, ""),
+    ],
+)
+def test_a_radius_that_hardly_anybody_means_is_noticed(norm, eps, std, said, caplog):
+    with caplog.at_level(logging.WARNING):
+        note_radii([AttackPlan(ThreatModel(e, norm)) for e in eps], std)
+    assert len(caplog.messages) == bool(said)
+    assert said in "".join(caplog.messages)
