@@ -91,7 +91,7 @@ class ROSS(Smoothed):
 
     def _fitted_tau(self) -> float:
         if self.tau is None:
-            raise ValueError("ross has no tau yet: call fit(train, val)")
+            raise ValueError(f"{self.name} has no tau yet: call fit(train, val)")
         return self.tau
 
     def _objective(self, s: Tensor, objective: str) -> Tensor:

@@ -15,6 +15,7 @@ from detectors import Detector, Plain
 from detectors.care import borrowed
 
 from .data import Benchmark
+from .data.near import note_copies
 from .engine.crew import sharers
 from .engine.errors import saving
 from .engine.progress import Progress, progress_of
@@ -121,6 +122,7 @@ def evaluate(
     plan = plan_of(bench, **adversary)
     if attack != "none":
         note_radii([plan], bench.std)
+    note_copies(bench)
     within(detector, plan, budget)  # too small a one is a mistake that shows before anything is computed
     start = time.perf_counter()
     if store is not None:

@@ -14,6 +14,7 @@ import torch
 
 from detectors.care import borrowed, usual_state
 
+from .data.near import note_copies
 from .engine.crew import crew_of
 from .engine.progress import Progress
 from .engine.worker import Worker, in_turn
@@ -154,6 +155,7 @@ def expected_work(setting: Setting) -> dict[str, float]:
     config, labels, work = setting.config, set(), {}
     if config.attack != "none":
         note_radii(setting.plans, setting.bench.std)
+    note_copies(setting.bench)
     for name in setting.names:
         detector = setting.detector(name)
         if config.objective is not None:
