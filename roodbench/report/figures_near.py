@@ -106,11 +106,8 @@ def instabilities(axes: Any, found: Copies, ood: str) -> Any:
     from matplotlib.ticker import LogLocator
 
     its = [found.instabilities[found.own], found.instabilities[ood]]
-    positive = np.concatenate(its)
-    positive = positive[positive > 0]
-    if not len(positive):
-        positive = np.array([1e-12, 1e-11])
-    edges = 10 ** edges_of([np.log10(positive)[None]])
+    positive = [values[values > 0] for values in its if (values > 0).any()] or [np.array([1e-12, 1e-11])]
+    edges = 10 ** edges_of([np.log10(values)[None] for values in positive])
     histogram(axes, its, edges)
     axes.set_xscale("log")
     axes.set_xlim(edges[0], edges[-1])

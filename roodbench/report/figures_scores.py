@@ -16,7 +16,7 @@ from ..record.text import as_fraction
 from .style import COLOURS, GREY, THRESHOLD, warn
 
 BINS, TAILS = (12, 40), 0.01
-"""The fewest bins and the most, and the share of all scores that either end bin may hold besides its own."""
+"""The fewest bins and the most, and the share of a population that either end bin may hold besides its own."""
 
 
 def scores(axes: Any, record: Record, detector: str, ood: str, eps: float | None = None) -> Any:
@@ -73,8 +73,12 @@ def worst_of(rows: Sequence[Row]) -> str | None:
 
 
 def edges_of(scores: list[np.ndarray]) -> np.ndarray:
-    """Equal bins between the quantiles that leave `TAILS` of all scores outside; of constant scores, around them."""
-    low, high = np.quantile(np.concatenate([its.ravel() for its in scores]), [TAILS, 1 - TAILS])
+    """Equal bins, as wide as the quantiles that leave `TAILS` of each population outside; of constant scores, around.
+
+    >>> edges_of([np.ones((1, 10)), np.zeros((1, 10000))])[[0, -1]].tolist()  # few images are seen beside many
+    [0.0, 1.0]
+    """
+    low, high = (pick([np.quantile(its, q) for its in scores]) for pick, q in ((min, TAILS), (max, 1 - TAILS)))
     margin = 0.5 * max(abs(low), 1e-12) if high <= low else 0.0
     count = int(np.clip(2 * np.sqrt(max(its.shape[-1] for its in scores)), *BINS))
     return np.linspace(low - margin, high + margin, count + 1)

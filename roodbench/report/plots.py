@@ -119,13 +119,15 @@ def corners(kept: np.ndarray, *, log: bool) -> list[tuple[float, float]]:
 
 
 def edges_of(populations: list[np.ndarray]) -> np.ndarray:
-    """Bins (BINS + 1,) that hold all scores but the outermost 0.5% a side, which the end bins take.
+    """Bins (BINS + 1,) that hold all scores but the outermost 0.5% of each population a side, which end bins take.
 
     >>> edges_of([np.array([[0.0, 1.0]]), np.array([[3.0]])])[[0, -1]].tolist()
     [0.0, 3.0]
+    >>> edges_of([np.zeros((1, 1000)), np.ones((1, 4))])[[0, -1]].tolist()  # few images are seen beside many
+    [0.0, 1.0]
     """
-    scores = np.concatenate([population.ravel() for population in populations])
-    low, high = np.quantile(scores, [0.005, 0.995]) if len(scores) > 200 else (scores.min(), scores.max())
+    ends = [np.quantile(its, [0.005, 0.995] if its.size > 200 else [0.0, 1.0]) for its in populations]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
     if not high > low:
         low, high = low - 0.5, high + 0.5
     return np.linspace(low, high, BINS + 1)
