@@ -145,8 +145,9 @@ def unknown(kind: str, value: Any, choices: Iterable[str]) -> str:
     "unknown colour 'RED': did you mean 'red'? expected one of red, green"
     """
     choices, is_name = list(choices), isinstance(value, str)
-    named = {choice.lower().replace("_", "-"): choice for choice in choices}
-    near = difflib.get_close_matches(value.lower().replace("_", "-"), named, 1) if is_name else []
-    hint = f"did you mean {named[near[0]]!r}? " if near else ""
+    plain = {choice: choice.lower().replace("_", "-") for choice in choices}
+    near = difflib.get_close_matches(value.lower().replace("_", "-"), plain.values(), 1) if is_name else []
+    like = difflib.get_close_matches(value, [c for c in choices if plain[c] in near], 1, 0.0) if near else []
+    hint = f"did you mean {like[0]!r}? " if like else ""
     written = repr(value) if is_name else " ".join(reprlib.repr(value).split())
     return f"unknown {kind} {written}: {hint}expected one of {', '.join(choices)}"

@@ -35,7 +35,7 @@ def small_of(pixels: np.ndarray) -> np.ndarray:
 
     Images are uint8 (n, H, W, C) or float32 (n, C, H, W) in [0, 1].
     """
-    x = torch.tensor(pixels)
+    x = torch.tensor(pixels, device="cpu")
     x = x.permute(0, 3, 1, 2).float() / 255 if x.dtype == torch.uint8 else x
     return torch.nn.functional.adaptive_avg_pool2d(x.mean(1), SMALL).flatten(1).numpy().astype(np.float16)
 
