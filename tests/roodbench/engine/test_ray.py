@@ -87,9 +87,11 @@ def test_the_record_is_that_of_one_process(cluster, tmp_path, lost):
     folder = []
 
     def lose():
+        """Once both nodes are at work."""
         while (
             not (folder := list((tmp_path / "runs").glob("digits-*")))
             or sum("made" in line for line in lines_of(folder[0])) < 14
+            or len({line["began"]["pid"] for line in lines_of(folder[0]) if "began" in line}) < 3
         ):
             time.sleep(0.2)
         made.remove_node(nodes[0], allow_graceful=False)
