@@ -28,6 +28,7 @@ COPIES = 0.05, 4
 MNIST, the sets' worst but for FashionMNIST and notMNIST (3%), 0.8% are."""
 MOST = 1000, 5000
 """Images of a test set, and of ID train, that a run looks at: of larger sets it would cost seconds."""
+NOTICE = "%s (%s): %d of %d images are nearly, or mirrored, %s, %s: if they are copies, %s"
 
 
 def small_of(pixels: np.ndarray) -> np.ndarray:
@@ -88,9 +89,6 @@ def note_copies(bench: Benchmark) -> None:
                 first = f"such as {images.names[alike[0]]}"
                 then = "intervals are too narrow" if other is images else "the sets are not apart"
                 log.warning(NOTICE, images.name, images.split, len(alike), len(images), whose, first, then)
-
-
-NOTICE = "%s (%s): %d of %d images are nearly, or mirrored, %s, %s: if they are copies, %s"
 
 
 def mirrored(small: np.ndarray) -> np.ndarray:

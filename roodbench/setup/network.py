@@ -31,7 +31,7 @@ IMAGES = 8
 TOLERANCE = 1e-3
 """Largest difference between two passes over the same image, of the largest logit: rounding is far below it."""
 JUDGED = {64: 100, 10**9: 25}
-"""ID validation images on which normalisations are compared, by the largest side that is meant."""
+"""Images on which accuracies are compared, by the largest side that is meant."""
 MISLABELLED = 0.3
 """Accuracy by which ID train or val must be worse than ID test for its labels to be doubted."""
 BETTER = 0.1

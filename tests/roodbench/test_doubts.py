@@ -5,6 +5,7 @@ import torch
 
 import detectors
 import roodbench
+from roodbench.setup.network import IMAGES, note_doubts
 from tests.roodbench.helpers import small
 
 
@@ -64,3 +65,18 @@ def test_labels_in_another_order_are_noticed(split, digits_net, caplog):
     where = split.replace("id_", "ID ")
     assert said.startswith("network digits-cnn gives ")
     assert said.endswith(f"% of ID test: are the labels of {where} in the order of its images?")
+
+
+def test_doubts_take_passes_that_memory_has_held(digits_net, monkeypatch):
+    """No more images than the checks before them, and nothing kept for a gradient."""
+    forward, seen = type(digits_net).forward, []
+
+    def noted(net, x):
+        seen.append((torch.is_grad_enabled(), len(x)))
+        return forward(net, x)
+
+    monkeypatch.setattr(type(digits_net), "forward", noted)
+    note_doubts(digits_net, small(12), torch.device("cpu"))
+    assert seen
+    assert {grad for grad, _ in seen} == {False}
+    assert max(size for _, size in seen) == IMAGES
